@@ -1,0 +1,60 @@
+"""sparsefield: deep networks whose hidden activations are mostly exact zeros, and train.
+
+Public names load on first use, so that the theory costs no import of torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import load as load
+    from .monitor import Monitor as Monitor
+    from .nn import CNN as CNN
+    from .nn import CST as CST
+    from .nn import DNN as DNN
+    from .nn import CReLU as CReLU
+    from .nn import ShiftedReLU as ShiftedReLU
+    from .nn import SoftThreshold as SoftThreshold
+    from .nn import activation as activation
+    from .nn import init_ as init_
+    from .theory import CriticalPoint as CriticalPoint
+    from .theory import finite_width as finite_width
+    from .theory import solve as solve
+    from .train import TrainConfig as TrainConfig
+    from .train import read_run as read_run
+
+__version__ = "0.1.0"
+
+_ROOMS = ("data", "experiments", "monitor", "nn", "theory", "train")
+_ROOM_OF = {
+    "CNN": "nn",
+    "CReLU": "nn",
+    "CST": "nn",
+    "CriticalPoint": "theory",
+    "DNN": "nn",
+    "Monitor": "monitor",
+    "ShiftedReLU": "nn",
+    "SoftThreshold": "nn",
+    "TrainConfig": "train",
+    "activation": "nn",
+    "finite_width": "theory",
+    "init_": "nn",
+    "load": "data",
+    "read_run": "train",
+    "solve": "theory",
+}
+__all__ = ["__version__", *_ROOM_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

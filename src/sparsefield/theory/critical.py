@@ -1,0 +1,310 @@
+"""The inverse problem: from a target sparsity and variance to an edge-of-chaos initialisation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sparsefield.errors import InvalidInput, SparsefieldError
+
+from . import gaussian
+from .families import Family, family_named
+from .fixed_points import FixedPoint, portrait
+from .maps import VarianceMap
+from .piecewise import PiecewiseLinear
+from .roots import bracketed_root
+
+_ROUNDING = 1e-13  # of q: sigma_b2 within this of zero is zero
+_CLIPS = np.geomspace(1e-13, 60.0, 160)  # clip heights in units of sqrt(q), from dust to never hit
+
+
+class NegativeBiasVariance(SparsefieldError, ValueError):
+    """The edge of chaos would need sigma_b2 < 0."""
+
+
+class Unstable(SparsefieldError, ValueError):
+    """The variance map repels at q*."""
+
+
+@dataclass(frozen=True)
+class CriticalPoint:
+    """An edge-of-chaos initialisation at a chosen variance and sparsity; :func:`solve` makes it.
+
+    Attributes
+    ----------
+    family
+        ``crelu``, ``cst``, ``relu`` or ``st``.
+    sparsity
+        s, share of exact zeros after the activation at q*.
+    q
+        q*, variance of the pre-activations at the fixed point.
+    tau, m
+        threshold and clip height in the units of the pre-activation; ``m`` is None where
+        the family has no clip.
+    clip
+        m / sqrt(q*).
+    sigma_w2, sigma_b2
+        weights are N(0, sigma_w2 / fan_in), biases N(0, sigma_b2).
+    chi1
+        factor on squared gradients per layer.
+    slope, curvature
+        V'(q*) and V''(q*) (units of 1/q).
+    fixed_points
+        every fixed point of V, ascending.
+    unique
+        whether q* is the only one.
+    basin
+        the variances (low, high) between which V leads to q*.
+    """
+
+    family: str
+    sparsity: float
+    q: float
+    tau: float
+    m: float | None
+    clip: float | None
+    sigma_w2: float
+    sigma_b2: float
+    chi1: float
+    slope: float
+    curvature: float
+    fixed_points: tuple[FixedPoint, ...]
+    unique: bool
+    basin: tuple[float, float]
+
+    @cached_property
+    def phi(self) -> PiecewiseLinear:
+        """The activation as data."""
+        return family_named(self.family).activation(self.tau, self.m)
+
+    @property
+    def second_moment(self) -> float:
+        """E[phi^2] at q*, the mean square that the next layer reads."""
+        return float(gaussian.second_moment(self.phi, self.q))
+
+    def variance_map(self, skip: float = 0.0) -> VarianceMap:
+        """V of a network initialised at this point, with the fixed-point-keeping ``skip``."""
+        return VarianceMap(self.phi, self.sigma_w2, self.sigma_b2, skip)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; an endless basin has ``None`` as its end."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields["fixed_points"] = [
+            {"q": p.q, "slope": p.slope, "stable": p.stable} for p in self.fixed_points
+        ]
+        fields["basin"] = [end if math.isfinite(end) else None for end in self.basin]
+        return fields
+
+    def __str__(self) -> str:
+        rows = [(name, symbol, _show(getattr(self, name))) for name, symbol in _ROWS]
+        others = ", ".join(_describe(p, self.q) for p in self.fixed_points)
+        rows.append(("fixed_points", "V(q) = q", others))
+        rows.append(("basin", "of q*", f"({self.basin[0]:.6g}, {self.basin[1]:.6g})"))
+        return "\n".join(f"{name:<13}{symbol:<14}{value}" for name, symbol, value in rows)
+
+
+_ROWS = (
+    ("family", ""),
+    ("sparsity", "s"),
+    ("q", "q*"),
+    ("tau", "tau"),
+    ("m", "m"),
+    ("clip", "m / sqrt(q*)"),
+    ("sigma_w2", "sigma_w^2"),
+    ("sigma_b2", "sigma_b^2"),
+    ("chi1", "chi_1"),
+    ("slope", "V'(q*)"),
+    ("curvature", "V''(q*)"),
+)
+
+
+def _show(value: str | float | None) -> str:
+    return "none" if value is None else value if isinstance(value, str) else f"{value:.10g}"
+
+
+def _describe(point: FixedPoint, q_star: float) -> str:
+    kind = "stable" if point.stable else "marginal" if abs(point.slope) < 1 + 1e-6 else "repels"
+    return f"{point.q:.6g} ({kind}{', q*' if point.q == q_star else ''})"
+
+
+def solve(
+    family: str,
+    *,
+    sparsity: float,
+    q: float = 1.0,
+    clip: float | None = None,
+    m: float | None = None,
+    slope: float | None = None,
+    chi1: float = 1.0,
+) -> CriticalPoint:
+    """The initialisation whose variance map fixes ``q`` at this sparsity, with this chi_1.
+
+    Parameters
+    ----------
+    family
+        ``crelu`` or ``cst``, which need exactly one of ``clip``, ``m`` and ``slope``;
+        ``relu`` (shifted) or ``st``, which take none.
+    sparsity
+        s in (0, 1), share of exact zeros at the fixed point.
+    q
+        q* > 0, variance of the pre-activations.
+    clip
+        m / sqrt(q*) > 0.
+    m
+        clip height > 0 in the units of the pre-activation.
+    slope
+        V'(q*), from which the clip is found; below ``chi1``.
+    chi1
+        factor on squared gradients per layer; 1 is the edge of chaos.
+
+    Raises
+    ------
+    InvalidInput
+        a value outside its range, or none or two of clip, m and slope.
+    NegativeBiasVariance
+        no sigma_b2 >= 0 makes q a fixed point with this chi_1.
+    Unstable
+        the fixed point repels.
+    NotConverged
+        a root was not found to full precision.
+
+    Source: [P24] and [DT26], edge of chaos for CReLU and CST; delta terms as in
+    :mod:`sparsefield.theory.gaussian`.
+
+    >>> point = solve("crelu", sparsity=0.9, q=1.0, clip=1.0)
+    >>> round(point.sigma_w2, 3), round(point.sigma_b2, 3), round(point.slope, 3), point.unique
+    (11.269, 0.671, 0.667, True)
+    """
+    kind = family_named(family)
+    _check_ranges(sparsity=sparsity, q=q, chi1=chi1)
+    _check_clip(kind, clip=clip, m=m, slope=slope)
+    threshold = float(kind.threshold(sparsity))
+    if slope is not None:
+        clip = _clip_for_slope(kind, threshold, slope, chi1)
+    elif m is not None:
+        clip = m / math.sqrt(q)
+    unit = kind.activation(threshold, clip)  # solved at q = 1, then scaled: the scale identity
+    gain = float(gaussian.gain(unit, 1.0))
+    sigma_w2 = chi1 / gain
+    if not math.isfinite(sigma_w2):
+        raise InvalidInput(
+            f"sparsity {sparsity:.17g} with clip {clip}: the active share underflows; "
+            "lower the sparsity or raise the clip"
+        )
+    sigma_b2 = _bias_variance(kind, unit, sigma_w2, sparsity=sparsity, q=q, chi1=chi1)
+    return _certified(kind, unit, threshold, clip, sigma_w2, sigma_b2, sparsity, q, chi1, m)
+
+
+def _certified(
+    kind: Family,
+    unit: PiecewiseLinear,
+    threshold: float,
+    clip: float | None,
+    sigma_w2: float,
+    sigma_b2: float,
+    sparsity: float,
+    q: float,
+    chi1: float,
+    m: float | None,
+) -> CriticalPoint:
+    """The point at q = 1 with its fixed points, scaled to ``q``."""
+    vmap = VarianceMap(unit, sigma_w2, sigma_b2)
+    slope = float(vmap.slope(1.0))
+    if abs(slope) > 1.0 + 1e-9:
+        raise Unstable(
+            f"V'(q*) = {slope:.6g} at clip {clip}, chi1 {chi1:g}: the fixed point q* = {q:g} "
+            "repels (|V'| must be at most 1); lower the clip or chi1"
+        )
+    found = portrait(vmap, 1.0)
+    root_q = math.sqrt(q)
+    return CriticalPoint(
+        family=kind.name,
+        sparsity=float(sparsity),
+        q=float(q),
+        tau=threshold * root_q,
+        m=None if clip is None else clip * root_q if m is None else float(m),
+        clip=None if clip is None else float(clip),
+        sigma_w2=sigma_w2,
+        sigma_b2=sigma_b2 * q,
+        chi1=float(chi1),
+        slope=slope,
+        curvature=float(vmap.curvature(1.0)) / q,
+        fixed_points=tuple(FixedPoint(p.q * q, p.slope, p.stable) for p in found.points),
+        unique=found.unique,
+        basin=(found.basin[0] * q, found.basin[1] * q),
+    )
+
+
+def _bias_variance(
+    kind: Family,
+    unit: PiecewiseLinear,
+    sigma_w2: float,
+    *,
+    sparsity: float,
+    q: float,
+    chi1: float,
+) -> float:
+    """sigma_b2 / q that closes V(1) = 1."""
+    sigma_b2 = 1.0 - sigma_w2 * float(gaussian.second_moment(unit, 1.0))
+    if sigma_b2 < -_ROUNDING:
+        raise NegativeBiasVariance(
+            f"sigma_b2 = {sigma_b2 * q:.6g} for {kind.name} at sparsity {sparsity:g}, "
+            f"chi1 {chi1:g}: a variance must be >= 0; raise the sparsity, lower chi1 or the clip"
+        )
+    return 0.0 if sigma_b2 < _ROUNDING else sigma_b2
+
+
+def _clip_for_slope(kind: Family, threshold: float, slope: float, chi1: float) -> float:
+    """The clip with V'(q*) = slope; the larger one where two fit."""
+
+    def ratio(clip: Any) -> Any:
+        phi = kind.activation(threshold, clip)
+        return gaussian.second_moment_slope(phi, 1.0) / gaussian.gain(phi, 1.0)
+
+    ratios = ratio(_CLIPS)
+    lowest = int(np.argmin(ratios))
+    target = slope / chi1
+    if not ratios[lowest] < target < ratios[-1]:
+        raise InvalidInput(
+            f"slope {slope:g}: V'(q*) lies between {chi1 * ratios[lowest]:.6g} and "
+            f"chi1 = {chi1:g} for {kind.name} at this sparsity; choose one inside"
+        )
+    above = lowest + int(np.argmax(ratios[lowest:] > target))
+    return bracketed_root(
+        lambda clip: float(ratio(clip)) - target,
+        float(_CLIPS[above - 1]),
+        float(_CLIPS[above]),
+        what="clip for the slope",
+    )
+
+
+def _check_ranges(*, sparsity: float, q: float, chi1: float) -> None:
+    if not 0.0 < sparsity < 1.0:
+        raise InvalidInput(
+            f"sparsity {sparsity!r}: the share of exact zeros must lie in (0, 1); try 0.9"
+        )
+    if not 0.0 < q < math.inf:
+        raise InvalidInput(f"q {q!r}: a variance must be positive and finite; try 1.0")
+    if not 0.0 < chi1 < math.inf:
+        raise InvalidInput(f"chi1 {chi1!r}: must be positive and finite; 1 is the edge of chaos")
+
+
+def _check_clip(kind: Family, **given: float | None) -> None:
+    """Exactly one of clip, m and slope for the clipped families, none for the others."""
+    set_ones = {name: value for name, value in given.items() if value is not None}
+    listed = " and ".join(f"{name} {value:g}" for name, value in set_ones.items()) or "nothing"
+    if not kind.clipped and set_ones:
+        raise InvalidInput(
+            f"{listed} given for {kind.name}, which has no clip; leave it out, or use c{kind.name}"
+        )
+    if kind.clipped and len(set_ones) != 1:
+        raise InvalidInput(
+            f"{listed} given for {kind.name}: give exactly one of clip, m and slope; try clip 1.0"
+        )
+    for name, value in set_ones.items():
+        if not math.isfinite(value) or (name != "slope" and value <= 0.0):
+            raise InvalidInput(f"{name} {value!r}: must be positive and finite; try clip 1.0")

@@ -1,0 +1,59 @@
+"""The chain against its linearisation, and the escapes of the prototype's table."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sparsefield.errors import InvalidInput
+from sparsefield.theory import finite_width, solve
+from sparsefield.theory.finite_width import linear_std, simulate
+
+
+def crelu(clip):
+    return solve("crelu", sparsity=0.9, q=1.0, clip=clip).variance_map()
+
+
+def test_wide_chain_has_the_linearised_spread():
+    vmap = crelu(0.8)
+    path = simulate(vmap, 1.0, width=2000, depth=30, draws=3000, seed=2)
+    late = path[:, 15:].std()
+    assert late == pytest.approx(linear_std(vmap, 1.0, 2000), rel=0.04)
+    wrong = linear_std(vmap, 1.0, 1000)  # the twin: half the width
+    assert late != pytest.approx(wrong, rel=0.04)
+
+
+@pytest.mark.parametrize(("clip", "low", "high"), [(1.0, 0, 0.01), (1.5, 0.4, 0.62), (2.0, 0.8, 1)])
+def test_escapes_grow_with_the_clip(clip, low, high):
+    got = finite_width(crelu(clip), 1.0, width=300, depth=100, draws=400)
+    assert low <= got.escape_probability <= high
+    assert got.draws == 400
+
+
+def test_same_seed_same_path_and_widths_may_vary():
+    one = simulate(crelu(1.0), 1.0, width=[7, 9, 7, 9], depth=4, draws=5, seed=3)
+    two = simulate(crelu(1.0), 1.0, width=[7, 9, 7, 9], depth=4, draws=5, seed=3)
+    np.testing.assert_array_equal(one, two)
+    assert one.shape == (5, 4)
+    assert (one[:, 0] == 1.0).all()
+
+
+def test_width_one_and_depth_one_are_allowed():
+    assert finite_width(crelu(1.0), 1.0, width=1, depth=1, draws=3).q_std == 0.0
+
+
+def test_no_contraction_no_stationary_spread():
+    vmap = solve("relu", sparsity=0.9, q=1.0).variance_map()
+    assert linear_std(vmap, 1.0, 10**6) > 0.1 or math.isinf(linear_std(vmap, 1.0, 10**6))
+
+
+@pytest.mark.parametrize("bad", [{"width": 0, "depth": 3}, {"width": 3, "depth": 0}])
+def test_sizes_below_one_are_refused(bad):
+    with pytest.raises(InvalidInput, match="must be at least 1"):
+        simulate(crelu(1.0), 1.0, draws=2, **bad)
+
+
+def test_a_skip_is_refused():
+    vmap = solve("crelu", sparsity=0.9, q=1.0, clip=1.0).variance_map(skip=0.5)
+    with pytest.raises(InvalidInput, match="skip 0 only"):
+        simulate(vmap, 1.0, width=10, depth=3, draws=2)
