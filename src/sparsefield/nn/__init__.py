@@ -1,0 +1,17 @@
+"""torch modules: sparse activations, edge-of-chaos initialisation, the papers' networks."""
+
+from .activations import CST as CST
+from .activations import Activation as Activation
+from .activations import CReLU as CReLU
+from .activations import ShiftedReLU as ShiftedReLU
+from .activations import SoftThreshold as SoftThreshold
+from .activations import activation as activation
+from .activations import crelu as crelu
+from .activations import cst as cst
+from .activations import shifted_relu as shifted_relu
+from .activations import soft_threshold as soft_threshold
+from .initialise import InitTable as InitTable
+from .initialise import init_ as init_
+from .initialise import torch_default_ as torch_default_
+from .networks import CNN as CNN
+from .networks import DNN as DNN

@@ -1,0 +1,212 @@
+"""The sparse activations as torch functions and modules.
+
+Their derivative is known from the output alone (1 strictly between zero and the clip), and the
+output is what the next layer keeps for its own backward: an activation adds no saved memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparsefield.errors import InvalidInput
+from sparsefield.theory import CriticalPoint
+
+# the gradient where low < y < high, and where y != 0
+_inside = torch.ops.aten.hardtanh_backward.default
+_nonzero = torch.ops.aten.softshrink_backward.default
+
+
+def _one_sided(x: Tensor, tau: float, m: float) -> Tensor:
+    return (x - tau).clamp(0.0, m)
+
+
+def _two_sided(x: Tensor, tau: float, m: float) -> Tensor:
+    return F.softshrink(x, tau).clamp(-m, m)
+
+
+class _OneSided(torch.autograd.Function):
+    """min(max(x - tau, 0), m), remembering only its output."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tau: float, m: float) -> Tensor:
+        y = (x - tau).clamp_(0.0, m)
+        ctx.save_for_backward(y)
+        ctx.m = m
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (y,) = ctx.saved_tensors
+        return _inside(grad, y, 0.0, ctx.m), None, None
+
+
+class _TwoSided(torch.autograd.Function):
+    """sign(x) min(max(|x| - tau, 0), m), remembering only its output."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tau: float, m: float) -> Tensor:
+        y = F.softshrink(x, tau).clamp_(-m, m)
+        ctx.save_for_backward(y)
+        ctx.m = m
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (y,) = ctx.saved_tensors
+        inside = _inside(grad, y, -ctx.m, ctx.m)
+        return _nonzero(inside, y, 0.0), None, None
+
+
+def _must_trace() -> bool:
+    """Whether plain operators are wanted: under a compiler or a torch.func transform.
+
+    Both decide for themselves what to keep, and neither can look into an autograd function that
+    is written for speed in eager mode.
+    """
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+def crelu(x: Tensor, tau: float, m: float) -> Tensor:
+    """min(max(x - tau, 0), m), elementwise [P24, DT26]; same shape and dtype as ``x``.
+
+    >>> crelu(torch.tensor([0.5, 1.5, 9.0]), tau=1.0, m=2.0)
+    tensor([0.0000, 0.5000, 2.0000])
+    """
+    if _must_trace():
+        return _one_sided(x, tau, m)
+    return _OneSided.apply(x, tau, m)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def cst(x: Tensor, tau: float, m: float) -> Tensor:
+    """sign(x) min(max(abs(x) - tau, 0), m), elementwise [P24, DT26]; ``tau`` >= 0."""
+    if _must_trace():
+        return _two_sided(x, tau, m)
+    return _TwoSided.apply(x, tau, m)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def shifted_relu(x: Tensor, tau: float) -> Tensor:
+    """max(x - tau, 0), elementwise [P24]."""
+    return F.relu(x - tau)  # its own backward keeps the output alone
+
+
+def soft_threshold(x: Tensor, tau: float) -> Tensor:
+    """sign(x) max(abs(x) - tau, 0), elementwise [P24]; ``tau`` >= 0."""
+    return cst(x, tau, math.inf)
+
+
+class Activation(nn.Module):
+    """Base of the four sparse activations.
+
+    ``tau`` and ``m`` are plain floats (exact under ``.to(bfloat16)``, constants to a compiler)
+    and still travel in ``state_dict`` as float64 scalars.
+
+    Attributes
+    ----------
+    tau
+        threshold, in the units of the pre-activation.
+    m
+        clip height, infinite for the unclipped ones.
+    two_sided
+        whether large negative inputs are active too.
+    """
+
+    two_sided: bool = False
+    _kept: tuple[str, ...] = ("tau", "m")
+
+    def __init__(self, tau: float, m: float = math.inf) -> None:
+        super().__init__()
+        self.tau, self.m = float(tau), float(m)
+        if not math.isfinite(self.tau) or (self.two_sided and self.tau < 0.0):
+            raise InvalidInput(f"tau {tau}: must be finite, and >= 0 for a two-sided activation")
+        if not self.m > 0.0:
+            raise InvalidInput(f"m {m}: the clip height must be positive; solve() gives one")
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name):.6g}" for name in self._kept)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        for name in self._kept:
+            destination[prefix + name] = torch.tensor(getattr(self, name), dtype=torch.float64)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        for name in self._kept:
+            if prefix + name in state_dict:
+                setattr(self, name, float(state_dict[prefix + name]))
+            elif strict:
+                missing_keys.append(prefix + name)
+
+
+class CReLU(Activation):
+    """Clipped shifted ReLU as a module: :func:`crelu` with fixed ``tau`` and ``m``."""
+
+    def __init__(self, tau: float, m: float) -> None:
+        super().__init__(tau, m)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return crelu(x, self.tau, self.m)
+
+
+class CST(Activation):
+    """Clipped soft threshold as a module: :func:`cst` with fixed ``tau`` and ``m``."""
+
+    two_sided = True
+
+    def __init__(self, tau: float, m: float) -> None:
+        super().__init__(tau, m)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cst(x, self.tau, self.m)
+
+
+class ShiftedReLU(Activation):
+    """Shifted ReLU as a module: :func:`shifted_relu` with fixed ``tau``."""
+
+    _kept = ("tau",)
+
+    def __init__(self, tau: float) -> None:
+        super().__init__(tau)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return shifted_relu(x, self.tau)
+
+
+class SoftThreshold(Activation):
+    """Soft threshold as a module: :func:`soft_threshold` with fixed ``tau``."""
+
+    two_sided = True
+    _kept = ("tau",)
+
+    def __init__(self, tau: float) -> None:
+        super().__init__(tau)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return soft_threshold(x, self.tau)
+
+
+_MODULES: dict[str, Callable[..., Activation]] = {
+    "crelu": CReLU,
+    "cst": CST,
+    "relu": ShiftedReLU,
+    "st": SoftThreshold,
+}
+
+
+def activation(point: CriticalPoint) -> Activation:
+    """A new module with the activation of ``point``."""
+    arguments = (point.tau,) if point.m is None else (point.tau, point.m)
+    return _MODULES[point.family](*arguments)
