@@ -6,10 +6,10 @@ import math
 import mpmath as mp
 import numpy as np
 import pytest
-from cases import POINTS, point
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from cases import POINTS, point
 from sparsefield.errors import InvalidInput
 from sparsefield.theory import NegativeBiasVariance, NotConverged, Unstable, solve
 from sparsefield.theory.families import FAMILIES
@@ -18,9 +18,7 @@ from sparsefield.theory.roots import bracketed_root
 from . import reference
 
 RTOL = 1e-10
-sparsities = st.one_of(
-    st.floats(1e-6, 1 - 1e-6), st.floats(-12, -1).map(lambda e: 1.0 - 10.0**e)
-)
+sparsities = st.one_of(st.floats(1e-6, 1 - 1e-6), st.floats(-12, -1).map(lambda e: 1.0 - 10.0**e))
 variances = st.floats(-12, 12).map(lambda e: 10.0**e)
 clips = st.floats(-9, 9).map(lambda e: 10.0**e)
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from cases import POINTS, point
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import POINTS, point
 from sparsefield.theory import VarianceMap, solve
 from sparsefield.theory import piecewise as pw
 from sparsefield.theory.fixed_points import portrait

@@ -3,10 +3,10 @@
 import mpmath as mp
 import numpy as np
 import pytest
-from cases import ACTIVATIONS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import ACTIVATIONS
 from sparsefield.errors import InvalidInput
 from sparsefield.theory import PiecewiseLinear, gaussian
 from sparsefield.theory import piecewise as pw

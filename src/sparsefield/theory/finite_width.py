@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sparsefield.errors import InvalidInput
 
@@ -94,3 +95,25 @@ def linear_std(vmap: VarianceMap, q_star: float, width: int) -> float:
     if contraction <= 0.0:
         return math.inf
     return math.sqrt(float(vmap.sigma_w2) ** 2 * variance / (width * contraction))
+
+
+def gradient_factor(vmap: VarianceMap, q: ArrayLike, width: int | Array) -> Array:
+    """Mean factor on squared gradients through one layer, to first order in 1 / width.
+
+    chi_1(q) takes the backward weights as independent of the forward pass. They are not: along
+    the direction phi(h) the weights also made the next layer's h = u + b, and the gradient lives
+    on the units where h, hence u, is large. That one direction carries
+
+        sigma_w2 / width * E[phi'^2 phi^2] / E[phi^2] * r (E[z^2 phi'^2] / E[phi'^2] - 1),
+
+    with r = 1 - sigma_b2 / q the share of u in the variance of h. It is positive: the sparser the
+    layer, the more a narrow network amplifies gradients (ours, not in the papers).
+    """
+    phi = vmap.phi
+    gain = gaussian.gain(phi, q)
+    active_moment = gaussian.expectation(phi, q, lambda z, u, g: (z * g) ** 2)
+    unclipped = np.asarray(q) * gaussian.expectation(phi, q, lambda z, u, g: (u * g) ** 2)
+    aligned = unclipped / gaussian.second_moment(phi, q)
+    from_weights = 1.0 - vmap.sigma_b2 / np.asarray(q)
+    excess = from_weights * (active_moment / gain - 1.0)
+    return np.asarray(vmap.sigma_w2 * (gain + aligned * excess / width))
