@@ -1,0 +1,3 @@
+"""The command line: parsing only, one call per command."""
+
+from .main import main as main

@@ -1,0 +1,179 @@
+"""One function per command: read the flags, make one call, print."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as jsonlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from sparsefield.errors import InvalidInput
+
+from .flags import Flags, given
+
+Json = Annotated[bool, tyro.conf.arg(help="print one JSON object and nothing else")]
+
+
+def solve(
+    family: Literal["crelu", "cst", "relu", "st"],
+    sparsity: float,
+    q: float = 1.0,
+    clip: float | None = None,
+    m: float | None = None,
+    slope: float | None = None,
+    chi1: float = 1.0,
+    width: int | None = None,
+    depth: int | None = None,
+    json: Json = False,
+) -> None:
+    """Solve for the initialisation at a target sparsity and variance.
+
+    Parameters
+    ----------
+    family
+        clipped ReLU, clipped soft threshold, shifted ReLU or soft threshold
+    sparsity
+        share of exact zeros after each activation, in (0, 1)
+    q
+        variance q* of the pre-activations
+    clip
+        clip height in units of sqrt(q*)
+    m
+        clip height in absolute units, in place of clip
+    slope
+        slope V'(q*) to solve the clip for, in place of clip
+    chi1
+        factor on squared gradients per layer; 1 is the edge of chaos
+    width
+        with depth: what a network of finite width does
+    depth
+        with width: number of hidden layers
+    json
+        print one JSON object and nothing else
+    """
+    from sparsefield import theory
+
+    if (width is None) != (depth is None):
+        alone = f"width {width}" if depth is None else f"depth {depth}"
+        raise InvalidInput(f"{alone} given alone: finite width needs both --width and --depth")
+    point = theory.solve(family, sparsity=sparsity, q=q, clip=clip, m=m, slope=slope, chi1=chi1)
+    answer, table = point.to_dict(), str(point)
+    if width is not None and depth is not None:
+        finite = theory.finite_width(point.variance_map(), q, width=width, depth=depth)
+        answer["finite_width"] = _contract(finite)
+        table += (
+            f"\nfinite_width Q at depth > L/2  {finite.q_mean:.6g} +- {finite.q_std:.3g}"
+            f"\nescape       Q outside [q*/2, 2q*]  {finite.escape_probability:.4g}"
+            f" (width {width}, depth {depth}, {finite.draws} draws)"
+        )
+    print(jsonlib.dumps(answer, allow_nan=False) if json else table)
+
+
+def train(
+    flags: Annotated[Flags, tyro.conf.OmitArgPrefixes],  # type: ignore[valid-type]
+    config: Annotated[Path | None, tyro.conf.Positional] = None,
+    out: Path | None = None,
+    resume: bool = False,
+    json: Json = False,
+) -> None:
+    """Train a network and record the run in a directory.
+
+    Parameters
+    ----------
+    flags
+        every field of the config
+    config
+        a YAML file; flags go over it
+    out
+        run directory; by default under runs/, named after the run
+    resume
+        go on from the checkpoint in the run directory
+    json
+        print one JSON object and nothing else
+    """
+    from sparsefield.train import load_config, train
+
+    chosen = load_config(config, given(flags)).resolved()
+    directory = out or _default_out(chosen)
+    result = train(chosen, out=directory, resume=resume, progress=not json)
+    if int(os.environ.get("RANK", "0")) != 0:
+        return
+    if json:
+        print(jsonlib.dumps(_plain(result), allow_nan=False))
+    else:
+        print(_summary(result, directory))
+
+
+def demo(out: Path = Path("demo"), json: Json = False) -> None:
+    """See a 90 % sparse deep network train because of how it was initialised.
+
+    Parameters
+    ----------
+    out
+        folder of the runs and the report
+    json
+        print one JSON object and nothing else
+    """
+    from sparsefield.experiments import demo
+
+    path = demo(out, progress=not json)
+    if json:
+        print(jsonlib.dumps({"report": str(path)}))
+
+
+def report(directory: Annotated[Path, tyro.conf.Positional], json: Json = False) -> None:
+    """Write the HTML report of a run directory, or of a folder of them.
+
+    Parameters
+    ----------
+    directory
+        a run directory, or a folder of run directories
+    json
+        print one JSON object and nothing else
+    """
+    from sparsefield.experiments import report
+
+    path = report(directory)
+    print(jsonlib.dumps({"report": str(path)}) if json else f"report: {path}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "solve": solve,
+    "train": train,
+    "demo": demo,
+    "report": report,
+}
+
+
+def _contract(finite: Any) -> dict[str, float]:
+    keys = ("q_mean", "q_std", "escape_probability")
+    return {key: getattr(finite, key) for key in keys}
+
+
+def _default_out(config: Any) -> Path:
+    source = Path(config.data).name
+    return Path("runs") / (
+        f"{source}-{config.network}-{config.family}-depth{config.depth}-width{config.width}"
+        f"-s{config.sparsity:g}-q{config.q:g}-skip{config.skip:g}-{config.init}-seed{config.seed}"
+    )
+
+
+def _plain(result: Any) -> dict[str, Any]:
+    values: dict[str, Any] = dataclasses.asdict(result)
+    return values
+
+
+def _summary(result: Any, directory: Path) -> str:
+    state = f"failed: {result.reason}" if result.failed else "trained"
+    return (
+        f"{state}\n"
+        f"test accuracy  {100 * result.test_accuracy:.2f} %\n"
+        f"sparsity       {result.sparsity_mean:.4f} (at initialisation "
+        f"{sum(result.sparsity_init) / len(result.sparsity_init):.4f})\n"
+        f"steps          {result.steps} in {result.seconds:.1f} s\n"
+        f"record         {directory}"
+    )

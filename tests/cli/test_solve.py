@@ -1,0 +1,113 @@
+"""``sparsefield solve`` as a user calls it: JSON by contract, a table, one-line errors."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sparsefield.cli import main
+from sparsefield.theory import finite_width, solve
+
+SOLVE = ["solve", "--family", "crelu", "--sparsity", "0.9"]
+KEYS = [
+    *("family", "sparsity", "q", "tau", "m", "clip", "sigma_w2", "sigma_b2", "chi1"),
+    *("slope", "curvature", "fixed_points", "unique", "basin"),
+]
+
+
+def test_json_has_the_contracts_keys_and_nothing_else_on_stdout(capsys):
+    assert main([*SOLVE, "--q", "4", "--clip", "1.1", "--json"]) == 0
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert list(answer) == KEYS
+    assert err == ""
+    assert set(answer["fixed_points"][0]) == {"q", "slope", "stable"}
+    assert answer["basin"] == [0.0, None]
+
+
+def test_finite_width_comes_with_width_and_depth(capsys):
+    assert main([*SOLVE, "--clip", "1.5", "--width", "50", "--depth", "20", "--json"]) == 0
+    finite = json.loads(capsys.readouterr().out)["finite_width"]
+    assert set(finite) == {"q_mean", "q_std", "escape_probability"}
+    point = solve("crelu", sparsity=0.9, clip=1.5)
+    want = finite_width(point.variance_map(), 1.0, width=50, depth=20)
+    assert finite["escape_probability"] == want.escape_probability > 0.1
+
+
+def test_unclipped_family_prints_null(capsys):
+    assert main(["solve", "--family", "relu", "--sparsity", "0.9", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["m"] is None
+    assert answer["clip"] is None
+
+
+def test_table_names_the_papers_symbols(capsys):
+    assert main([*SOLVE, "--clip", "2"]) == 0
+    table = capsys.readouterr().out
+    for word in ("sigma_w^2", "V'(q*)", "chi_1", "m / sqrt(q*)", "repels"):
+        assert word in table
+
+
+BAD = {
+    "sparsity": (["--sparsity", "1.5", "--clip", "1"], "sparsity 1.5"),
+    "none of clip, m, slope": ([], "give exactly one of clip, m and slope"),
+    "two of them": (["--clip", "1", "--m", "2"], "clip 1 and m 2 given"),
+    "impossible slope": (["--slope", "2"], "lies between"),
+    "repelling": (["--clip", "3", "--chi1", "1.2"], "repels"),
+    "width alone": (["--clip", "1", "--width", "30"], "both --width and --depth"),
+    "not a number": (["--clip", "wide"], "'wide'"),
+    "unknown flag": (["--clip", "1", "--cilp", "1"], "--cilp"),
+    "q": (["--clip", "1", "--q", "-1"], "q -1"),
+    "width zero": (["--clip", "1", "--width", "0", "--depth", "3"], "width 0"),
+}
+
+
+@pytest.mark.parametrize(("flags", "says"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_exit_code_2(flags, says, capsys):
+    assert main([*SOLVE, *flags]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("sparsefield: error: ")
+    assert err.count("\n") == 1
+    assert says in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["fly"], "command 'fly' is unknown; choose one of solve"),
+        (["solve", "--family", "gelu", "--sparsity", "0.9"], "gelu"),
+        (["solve", "--family", "crelu"], "--sparsity"),
+        (["solve", "--family", "relu", "--sparsity", "0.2"], "sigma_b2 = -"),
+    ],
+)
+def test_other_mistakes_too(argv, says, capsys):
+    assert main(argv) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [[], ["solve"], ["train"], ["demo"], ["report"]])
+def test_help_exits_0(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code in (0, None)
+    assert "usage: sparsefield" in capsys.readouterr().out
+
+
+def test_solve_does_not_import_torch():
+    code = (
+        "import sys; from sparsefield.cli import main; "
+        "assert main(['solve', '--family', 'st', '--sparsity', '0.9']) == 0; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_module_entry_point():
+    command = [sys.executable, "-m", "sparsefield", "solve", "--family", "crelu", "--clip", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
