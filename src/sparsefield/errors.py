@@ -24,5 +24,6 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(
-            f"{module} is not installed ({error}); it comes with: pip install 'sparsefield[{extra}]'"
+            f"{module} is not installed ({error}); "
+            f"it comes with: pip install 'sparsefield[{extra}]'"
         ) from error

@@ -1,0 +1,62 @@
+# make demo, make test: each sets up .venv by itself, once.
+#
+# torch is pinned here and nowhere else (.ci/run uses these targets). It is installed first, by
+# itself: as a mere dependency it would pull whatever build pip prefers. On Linux the default
+# build carries CUDA; for the smaller CPU build: make TORCH="torch==2.13.0 --index-url <its index>"
+TORCH ?= torch==2.13.0
+PYTHON ?= python3
+# Passed to pytest: make test ARGS="-m 'not slow' tests/theory"
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+# The same versions for the package and for its isolated build.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format docs bench clean
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+
+venv: $(READY) ## set up .venv with pinned versions
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "sparsefield needs Python 3.11 or newer: make PYTHON=python3.12 (say), or install one" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[all,dev,docs]'
+	@touch $@
+
+demo: $(READY) ## see a 90 %-sparse deep network train, and what happens without its initialisation
+	$(BIN)/sparsefield demo
+
+test: $(READY) ## run every test and every docstring example
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY) ## bring the code into the house format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(READY) ## build the documentation in docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+bench: $(READY) ## run every benchmark; each says what it ran on and writes JSON
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+clean: ## remove what was built and installed here
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
