@@ -1,0 +1,4 @@
+"""Named datasets as tensors: :func:`load` gives a :class:`Dataset`."""
+
+from sparsefield.data.dataset import Dataset as Dataset
+from sparsefield.data.loading import load as load
