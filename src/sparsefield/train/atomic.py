@@ -1,0 +1,93 @@
+"""Files that are either whole or not there, and one writer to a directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from sparsefield.errors import InvalidInput
+
+_ASIDE = ".part"
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write aside in the same directory, force it to the disk, then rename over ``path``."""
+    aside = path.with_name(f".{path.name}{_ASIDE}")
+    try:
+        with aside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """:func:`write_atomically` of bytes at hand."""
+    write_atomically(path, lambda file: file.write(content))
+
+
+def sweep(directory: Path) -> None:
+    """Remove what a killed writer left aside."""
+    for left in directory.glob(f".*{_ASIDE}"):
+        left.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Create ``directory`` and hold it for this process; the system lets go when a process dies.
+
+    Raises
+    ------
+    InvalidInput
+        The path is a file, cannot be created, or another process holds it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InvalidInput(f"{directory}: is a file; give the path of a run directory") from None
+    except OSError as error:
+        raise InvalidInput(
+            f"{directory}: cannot be created ({error.strerror}); give a directory you may write to"
+        ) from None
+    with _lock(directory):
+        yield
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # no such lock on this system
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InvalidInput(
+            f"{directory}: another process trains there; wait for it, or give another directory"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sync_directory(directory: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

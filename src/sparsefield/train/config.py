@@ -1,0 +1,239 @@
+"""TrainConfig: everything that fixes a run; shared by the command line, YAML and Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sparsefield.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from sparsefield.theory import CriticalPoint
+
+CLIPPED = ("crelu", "cst")
+DEFAULT_CLIP = 1.1
+DEFAULT_LR = {"sgd": 2e-3, "adam": 3e-4, "adamw": 3e-4}
+
+
+class _OneLineErrors(BaseModel):
+    """A frozen model that says what is wrong in one line: value, rule, remedy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InvalidInput(_one_line(error, type(self))) from None
+
+
+class TrainConfig(_OneLineErrors):
+    """One training run, complete: data, network, initialisation, optimiser and record.
+
+    Every field is a flag of ``sparsefield train`` and a key of ``config.yaml``. A value that
+    breaks a rule raises :class:`sparsefield.errors.InvalidInput` with one line.
+
+    >>> TrainConfig(sparsity=0.85, m=2.0).m
+    2.0
+    """
+
+    data: str = Field(
+        "digits",
+        description="digits, mnist, cifar10, a name on the Hugging Face hub, or a directory",
+    )
+    normalise: Literal["both", "channel", "sample", "none"] = Field(
+        "both",
+        description="scale the inputs per channel, per sample to unit second moment, or both",
+    )
+    network: Literal["dnn", "cnn"] = Field(
+        "dnn", description="fully connected, or 3x3 convolutions with a linear head"
+    )
+    depth: int = Field(30, ge=1, description="number of hidden layers")
+    width: int = Field(300, ge=1, description="units of a hidden layer (cnn: channels)")
+    skip: float = Field(
+        0.0, ge=0, lt=1, description="share of the variance carried by the skip; 0: plain network"
+    )
+    family: Literal["crelu", "cst", "relu", "st"] = Field(
+        "crelu",
+        description="activation: clipped or shifted ReLU, clipped or plain soft threshold",
+    )
+    sparsity: float = Field(
+        0.9, gt=0, lt=1, description="share of exact zeros after each activation at initialisation"
+    )
+    q: float = Field(4.0, gt=0, description="fixed variance q* of the pre-activations")
+    clip: float | None = Field(
+        None,
+        gt=0,
+        description=f"clip height in units of sqrt(q*); {DEFAULT_CLIP} for the clipped families "
+        "when none of clip, m and slope is given",
+    )
+    m: float | None = Field(
+        None, gt=0, description="clip height in absolute units, in place of clip"
+    )
+    slope: float | None = Field(
+        None, description="slope V'(q*) of the variance map to solve the clip for, in place of clip"
+    )
+    chi1: float = Field(
+        1.0, gt=0, description="factor on squared gradients per layer; 1: the edge of chaos"
+    )
+    init: Literal["eoc", "torch"] = Field(
+        "eoc", description="solved edge-of-chaos initialisation, or PyTorch's default"
+    )
+    weights: Literal["gaussian", "orthogonal", "delta"] = Field(
+        "gaussian", description="law of the weights (delta: delta-orthogonal, cnn only)"
+    )
+    head_gain: float = Field(
+        3.0, gt=0, description="std of a head weight times sqrt(fan_in): scales the first logits"
+    )
+    padding: Literal["circular", "zeros"] = Field("circular", description="padding (cnn)")
+    strides: tuple[int, ...] = Field(
+        (), description="layers, counted from 0, that halve the resolution (cnn)"
+    )
+    pool: int = Field(
+        4, ge=1, description="side of the grid to which the last feature map is averaged (cnn)"
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="fixes the weights and the order of the batches"
+    )
+    epochs: int = Field(10, ge=1, description="passes over the training set")
+    steps: int | None = Field(
+        None, ge=1, description="end after so many optimiser steps, if the epochs have not ended"
+    )
+    batch: int = Field(
+        128,
+        ge=1,
+        description="images per step over all processes; an epoch's last partial batch is dropped",
+    )
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="optimiser")
+    lr: float | None = Field(
+        None,
+        gt=0,
+        description="peak learning rate; by default "
+        + ", ".join(f"{rate:g} ({name})" for name, rate in DEFAULT_LR.items()),
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd)")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="learning rate after the warm-up: cosine to zero, or constant"
+    )
+    warmup: float = Field(
+        0.02,
+        ge=0,
+        lt=1,
+        description="share of all steps over which the learning rate rises linearly",
+    )
+    grad_clip: float | None = Field(
+        None, gt=0, description="largest norm of the whole gradient; off by default"
+    )
+    monitor_every: int = Field(50, ge=0, description="steps between layer measurements; 0: never")
+    log_every: int = Field(50, ge=1, description="steps between rows of metrics.parquet")
+    checkpoint_every: float = Field(
+        60.0, ge=0, description="seconds between checkpoints; 0: after every step"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: cuda where there is one"
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads, by default as many as PyTorch chooses; they are part of what the "
+        "result depends on to the last bit",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16: matrix products under autocast, weights stay fp32"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switches(cls, value: Any) -> Any:
+        # YAML reads yes / no / on / off as booleans, which pydantic would take for 1 and 0.
+        if isinstance(value, bool):
+            raise ValueError("should not be true or false (YAML reads yes, no, on, off so too)")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _check_clip(self)
+        _check_cnn_only(self)
+        return self
+
+    def resolved(self) -> TrainConfig:
+        """The same run with every default that depends on another field written out."""
+        changes: dict[str, float] = {}
+        if self.family in CLIPPED and not _heights(self):
+            changes["clip"] = DEFAULT_CLIP
+        if self.lr is None:
+            changes["lr"] = DEFAULT_LR[self.optimizer]
+        return self.model_copy(update=changes)
+
+    def point(self) -> CriticalPoint:
+        """Solve for the thresholds and variances of this run; errors are those of ``solve``."""
+        from sparsefield.theory import solve
+
+        return solve(
+            self.family,
+            sparsity=self.sparsity,
+            q=self.q,
+            chi1=self.chi1,
+            **_heights(self.resolved()),
+        )
+
+
+def _heights(config: TrainConfig) -> dict[str, float]:
+    """Those of clip, m and slope that are given."""
+    given = {"clip": config.clip, "m": config.m, "slope": config.slope}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _check_clip(config: TrainConfig) -> None:
+    given = _heights(config)
+    values = " and ".join(f"{name}={value:g}" for name, value in given.items())
+    if len(given) > 1:
+        raise ValueError(f"{values}: each of them fixes the clip height; give only one of them")
+    if given and config.family not in CLIPPED:
+        raise ValueError(
+            f"{values} with family={config.family}: this family is not clipped; "
+            f"leave {next(iter(given))} out, or choose family crelu or cst"
+        )
+
+
+def _check_cnn_only(config: TrainConfig) -> None:
+    if config.network != "cnn" and config.strides:
+        raise ValueError(
+            f"strides={list(config.strides)} with network={config.network}: only convolutions have "
+            "strides; leave strides out, or choose network cnn"
+        )
+    if config.network != "cnn" and config.weights == "delta":
+        raise ValueError(
+            f"weights=delta with network={config.network}: delta-orthogonal weights are those of a "
+            "convolution; choose orthogonal, or network cnn"
+        )
+    outside = [layer for layer in config.strides if not 0 <= layer < config.depth]
+    if outside or len(set(config.strides)) < len(config.strides):
+        raise ValueError(
+            f"strides={list(config.strides)}: must be different layers between 0 and "
+            f"{config.depth - 1} (depth={config.depth}); name each strided layer once"
+        )
+
+
+def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first of pydantic's complaints: value, rule, and what the field is for."""
+    first, *others = error.errors(include_url=False)
+    more = f" (and {len(others)} more)" if others else ""
+    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not first["loc"]:
+        return rule + more
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return unknown_key(name, model) + more
+    field = model.model_fields[name]
+    return f"{name}={first['input']!r}: {rule}; {name} is: {field.description}{more}"
+
+
+def unknown_key(name: str, model: type[BaseModel] = TrainConfig) -> str:
+    """The message for a key that is no field, naming the field nearest to it."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, model.model_fields, n=1, cutoff=0.0)
+    return f"unknown key {name!r}: not a field of the config; did you mean {near[0]!r}?"

@@ -1,0 +1,74 @@
+"""A config as a YAML file: read with overrides, written complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sparsefield.errors import InvalidInput
+from sparsefield.train.config import TrainConfig
+
+_HEIGHTS = {"clip", "m", "slope"}
+
+
+def load_config(
+    path: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """Read a config from a YAML file and lay ``overrides`` over it.
+
+    Parameters
+    ----------
+    path
+        A YAML mapping of field names to values; None: all defaults.
+    overrides
+        Fields that replace the file's. One of clip, m and slope replaces whichever of
+        the three the file gives.
+
+    Raises
+    ------
+    InvalidInput
+        A file that is missing, no YAML or no mapping; an unknown key; a value
+        that breaks a rule.
+    """
+    values = _read(Path(path)) if path is not None else {}
+    changes = dict(overrides or {})
+    if any(changes.get(name) is not None for name in _HEIGHTS):
+        values = {name: value for name, value in values.items() if name not in _HEIGHTS}
+    try:
+        return TrainConfig(**{**values, **changes})
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}" if path is not None else str(error)) from None
+
+
+def dump_config(config: TrainConfig) -> str:
+    """The config as YAML, every field written, so that the run can be repeated from it alone."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
+    """The names of the fields in which two configs differ."""
+    a, b = one.model_dump(), other.model_dump()
+    return [name for name in a if a[name] != b[name]]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidInput(f"{path}: there is no such file; give the path of a YAML file") from None
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise InvalidInput(f"{path}: not valid YAML ({where}); write `key: value` lines") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InvalidInput(
+            f"{path}: holds a {type(content).__name__}, not a mapping of field names; "
+            "write `key: value` lines"
+        )
+    return content

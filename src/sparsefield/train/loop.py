@@ -1,0 +1,96 @@
+"""train(): one config in, one recorded run out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+
+from sparsefield.data import load
+from sparsefield.errors import require
+from sparsefield.train.atomic import exclusive
+from sparsefield.train.checkpoint import load_checkpoint
+from sparsefield.train.config import TrainConfig
+from sparsefield.train.interrupt import Interruption
+from sparsefield.train.progress import display
+from sparsefield.train.record import CHECKPOINT, Result, open_run
+from sparsefield.train.runtime import Runtime, from_main, main_first, start_runtime
+from sparsefield.train.training import Training
+
+
+def train(
+    config: TrainConfig, *, out: str | Path, resume: bool = False, progress: bool = True
+) -> Result:
+    """Train the network of ``config`` and record the run in the directory ``out``.
+
+    One seed fixes everything: the same config twice on one machine gives the same numbers, and so
+    does a run that was interrupted or killed at any moment and resumed (bit for bit on the CPU).
+    A run that diverges or stays at chance is recorded as failed; it raises nothing. Ctrl-C and
+    termination end the run after the current step, with a checkpoint. The global random state and
+    the number of threads are as before afterwards.
+
+    Parameters
+    ----------
+    config
+        The run; fields that depend on others are resolved and recorded.
+    out
+        The run directory; it is created.
+    resume
+        Go on from the checkpoint there, start where there is none, and return the result
+        of a finished run.
+    progress
+        Show progress on stderr.
+
+    Raises
+    ------
+    SparsefieldError
+        ``out`` holds a run and ``resume`` is off, or a run of another config, or a
+        damaged checkpoint; an impossible point; a batch larger than the training set or not
+        shared evenly by the processes; no such device.
+    MissingExtra
+        Pyarrow, or with several processes lightning-fabric, is not installed.
+    """
+    config = config.resolved()
+    require("pyarrow", "train")
+    config.point()  # an impossible point is an error before anything is written
+    runtime, directory = start_runtime(config), Path(out)
+    with ExitStack() as held, _threads(config.threads):
+
+        def open_directory() -> Result | None:
+            held.enter_context(exclusive(directory))
+            return open_run(directory, config, resume=resume)
+
+        finished = from_main(runtime, open_directory)
+        return finished or _run(config, runtime, directory, progress)
+
+
+def _run(config: TrainConfig, runtime: Runtime, directory: Path, progress: bool) -> Result:
+    dataset = main_first(runtime, lambda: load(config.data, normalise=config.normalise))
+    training = Training(config, runtime, directory, dataset)
+    path = directory / CHECKPOINT
+    training.restore(from_main(runtime, lambda: load_checkpoint(path, config, dataset.digest)))
+    shown = display(
+        progress and runtime.is_global_zero,
+        step=training.step,
+        total=training.total,
+        epochs=config.epochs,
+    )
+    with Interruption() as interruption:
+        with shown:
+            ended = training.loop(shown, interruption)
+        result = training.finish() if ended else None
+        if result is None or interruption.received is not None:
+            interruption.deliver()
+    return result
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

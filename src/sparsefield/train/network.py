@@ -1,0 +1,134 @@
+"""From a config to its network, to what theory expects of it, and back from a run directory."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sparsefield.data import Dataset
+from sparsefield.errors import InvalidInput
+from sparsefield.monitor import Expectation, expected
+from sparsefield.nn import CNN, DNN
+from sparsefield.theory import VarianceMap
+from sparsefield.train.atomic import write_bytes
+from sparsefield.train.config import TrainConfig
+from sparsefield.train.configfile import load_config
+
+WEIGHTS = "model.safetensors"
+# One key: the order of several would differ from file to file.
+_METADATA = "sparsefield"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network must know of its data: values (or channels) of an input, and classes."""
+
+    inputs: int
+    classes: int
+
+
+def shape_for(config: TrainConfig, dataset: Dataset) -> Shape:
+    """The shape of the network on ``dataset``: all values of an input, or its channels (cnn)."""
+    image = dataset.train_x.shape[1:]
+    inputs = image[0] if config.network == "cnn" else math.prod(image)
+    return Shape(int(inputs), int(dataset.classes))
+
+
+def build(config: TrainConfig, shape: Shape, *, input_moment: float = 1.0) -> nn.Module:
+    """The config's network with its initial weights, which its seed fixes; float32, on the CPU."""
+    kind: Any = CNN if config.network == "cnn" else DNN
+    network: nn.Module = kind(
+        shape.inputs,
+        config.width,
+        config.depth,
+        shape.classes,
+        config.point(),
+        skip=config.skip,
+        init=config.init,
+        weights=config.weights,
+        input_moment=input_moment,
+        head_gain=config.head_gain,
+        generator=torch.Generator().manual_seed(config.seed),
+        **_convolution(config),
+    )
+    return network
+
+
+def expectation(config: TrainConfig, shape: Shape, input_moment: float) -> Expectation:
+    """Theory's q and sparsity of every layer at initialisation.
+
+    With ``init="torch"`` weights are uniform with variance 1 / (3 fan_in), biases as well, so the
+    map has sigma_w2 = 1/3 and sigma_b2 = 1 / (3 fan_in), and starts from the data's second moment.
+    """
+    point = config.point()
+    if config.init == "eoc":
+        return expected(point.variance_map(skip=config.skip), point.q, config.depth)
+    taps = 9 if config.network == "cnn" else 1
+    plain = VarianceMap(point.phi, 1 / 3, 1 / (3 * taps * config.width), skip=config.skip)
+    return expected(plain, (input_moment + 1 / (taps * shape.inputs)) / 3, config.depth)
+
+
+def save_model(directory: Path, model: nn.Module, shape: Shape) -> None:
+    """Write the weights, with the shape in the file's metadata."""
+    metadata = {_METADATA: json.dumps(asdict(shape))}
+    write_bytes(directory / WEIGHTS, save(_tensors(model.state_dict()), metadata))
+
+
+def load_model(directory: str | Path) -> nn.Module:
+    """Rebuild the trained network of a run directory, on the CPU.
+
+    Raises
+    ------
+    InvalidInput
+        No config or no weights there, a damaged file, or weights of another network.
+    """
+    config = load_config(Path(directory) / "config.yaml")
+    tensors, shape = _read_weights(Path(directory) / WEIGHTS)
+    model = build(config, shape)
+    own = model.state_dict()
+    fitting = {name for name in tensors if name in own and tensors[name].shape == own[name].shape}
+    odd = sorted(fitting ^ (set(_tensors(own)) | set(tensors)))
+    if odd:
+        raise InvalidInput(
+            f"{directory}: {WEIGHTS} does not fit the network of config.yaml at {odd[0]}; "
+            "use the two files of one run"
+        )
+    model.load_state_dict({**own, **tensors})
+    return model
+
+
+def _convolution(config: TrainConfig) -> dict[str, Any]:
+    if config.network != "cnn":
+        return {}
+    return {"padding": config.padding, "strides": config.strides, "pool": config.pool}
+
+
+def _tensors(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a state dict, as safetensors wants them; tau and m come from the config."""
+    return {
+        name: value.detach().cpu().contiguous()
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], Shape]:
+    if not path.exists():
+        raise InvalidInput(f"{path}: there is no such file; finish the run with resume")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            shape = Shape(**json.loads((file.metadata() or {})[_METADATA]))
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise InvalidInput(
+            f"{path}: is damaged or not of a run ({error}); delete result.json and resume the run"
+        ) from None
+    return tensors, shape

@@ -1,0 +1,232 @@
+"""The record of a run: a directory whose result.json, written last, means that it is finished."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefield.errors import InvalidInput, require
+from sparsefield.train.atomic import sweep, write_bytes
+from sparsefield.train.config import TrainConfig
+from sparsefield.train.configfile import differences, dump_config, load_config
+
+CONFIG, RESULT, CHECKPOINT = "config.yaml", "result.json", "checkpoint"
+METRICS, LAYERS = "metrics.parquet", "layers.parquet"
+METRICS_COLUMNS = {
+    "step": "int64",
+    "epoch": "int64",
+    "loss": "float64",
+    "lr": "float64",
+    "test_accuracy": "float64",
+    "seconds": "float64",
+}
+LAYERS_COLUMNS = {
+    "step": "int64",
+    "layer": "int64",
+    "q": "float64",
+    "sparsity": "float64",
+    "saturated": "float64",
+    "dead": "float64",
+    "grad_rms": "float64",
+    "q_theory": "float64",
+    "sparsity_theory": "float64",
+}
+Row = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
+Table = dict[str, NDArray[Any]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended; the keys of ``result.json``.
+
+    Attributes
+    ----------
+    test_accuracy
+        Share of the test set classified rightly after the last step.
+    train_loss
+        Mean loss over the batches of the last epoch; NaN (null in the file) if it
+        diverged.
+    sparsity_mean
+        Mean over layers of ``sparsity_per_layer``.
+    sparsity_per_layer
+        Share of exact zeros after each activation, on the test set, at the end.
+    failed
+        Whether the run counts as failed; see :func:`sparsefield.train.verdict.failure`.
+    reason
+        Why it failed, or None.
+    steps
+        Optimiser steps made.
+    seconds
+        Wall-clock time of training and evaluation, all parts of a resumed run together.
+    seed
+        The config's seed.
+    versions
+        Of python, torch, numpy, sparsefield.
+    sparsity_init
+        ``sparsity_per_layer`` before the first step.
+    hardware
+        Cpu, cores, threads, processes, gpu.
+    data_digest
+        Key of the content of the dataset.
+    """
+
+    test_accuracy: float
+    train_loss: float
+    sparsity_mean: float
+    sparsity_per_layer: tuple[float, ...]
+    failed: bool
+    reason: str | None
+    steps: int
+    seconds: float
+    seed: int
+    versions: dict[str, str]
+    sparsity_init: tuple[float, ...]
+    hardware: dict[str, Any]
+    data_digest: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON knows it: lists, and None for a loss that is not finite."""
+        loss = self.train_loss if math.isfinite(self.train_loss) else None
+        return {
+            **asdict(self),
+            "train_loss": loss,
+            "sparsity_per_layer": list(self.sparsity_per_layer),
+            "sparsity_init": list(self.sparsity_init),
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as read from its directory; tables are columns by name, arrays of one length.
+
+    ``metrics``: step, epoch, loss (mean since the row before), lr, test_accuracy (NaN where not
+    evaluated), seconds. ``layers``: the rows of :class:`sparsefield.monitor.Monitor`.
+    """
+
+    config: TrainConfig
+    result: Result
+    metrics: Table
+    layers: Table
+
+
+def read_run(directory: str | Path) -> Run:
+    """Read a finished run.
+
+    Raises
+    ------
+    InvalidInput
+        No run there, not finished, or a damaged file.
+    """
+    path = Path(directory)
+    if not (path / CONFIG).exists():
+        raise InvalidInput(f"{path}: holds no {CONFIG}; give the directory of a run")
+    if not (path / RESULT).exists():
+        raise InvalidInput(f"{path}: holds no {RESULT}, the run is not finished; resume it")
+    return Run(
+        load_config(path / CONFIG),
+        read_result(path),
+        _read_table(path / METRICS, METRICS_COLUMNS),
+        _read_table(path / LAYERS, LAYERS_COLUMNS),
+    )
+
+
+def read_result(directory: Path) -> Result:
+    """Read ``result.json``; keys that this version does not know are left out."""
+    return _reading(directory / RESULT, lambda path: _result(json.loads(path.read_bytes())))
+
+
+def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | None:
+    """Make ``directory`` ready for a run of ``config``; the result, if it is already finished.
+
+    Raises
+    ------
+    InvalidInput
+        It holds a run and ``resume`` is off, or a run of another config.
+    """
+    sweep(directory)
+    finished, begun = (directory / RESULT).exists(), (directory / CHECKPOINT).exists()
+    if (finished or begun) and not resume:
+        state = "a finished run" if finished else "an unfinished run"
+        raise InvalidInput(
+            f"{directory}: already holds {state}; resume it, or give another directory"
+        )
+    if finished or begun:
+        _check_same(directory, config)
+    if finished:
+        return read_result(directory)
+    write_bytes(directory / CONFIG, dump_config(config).encode())
+    return None
+
+
+def write_tables(directory: Path, metrics: Rows, layers: Rows) -> None:
+    """Write ``metrics.parquet`` and ``layers.parquet``."""
+    _write_table(directory / METRICS, metrics, METRICS_COLUMNS)
+    _write_table(directory / LAYERS, layers, LAYERS_COLUMNS)
+
+
+def write_result(directory: Path, result: Result) -> None:
+    """Write ``result.json``: from here on the run is finished."""
+    text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
+    write_bytes(directory / RESULT, f"{text}\n".encode())
+
+
+def _check_same(directory: Path, config: TrainConfig) -> None:
+    held = load_config(directory / CONFIG).resolved()
+    names = differences(held, config)
+    if names:
+        changes = ", ".join(
+            f"{name}={getattr(held, name)} there, {getattr(config, name)} here" for name in names
+        )
+        raise InvalidInput(
+            f"{directory}: holds a run of another config ({changes}); "
+            "resume with the same config, or give another directory"
+        )
+
+
+def _result(content: dict[str, Any]) -> Result:
+    values = {field.name: content[field.name] for field in fields(Result)}
+    values["train_loss"] = math.nan if values["train_loss"] is None else values["train_loss"]
+    for name in ("sparsity_per_layer", "sparsity_init"):
+        values[name] = tuple(values[name])
+    return Result(**values)
+
+
+def _write_table(path: Path, rows: Rows, columns: dict[str, str]) -> None:
+    pa = require("pyarrow", "train")
+    pq = require("pyarrow.parquet", "train")
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+    arrays = {name: np.array([row[name] for row in rows], dtype=columns[name]) for name in columns}
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(arrays, schema=schema), sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _read_table(path: Path, columns: dict[str, str]) -> Table:
+    pq = require("pyarrow.parquet", "train")
+
+    def columns_of(path: Path) -> Table:
+        table = pq.read_table(path)
+        return {name: table.column(name).to_numpy() for name in columns}
+
+    return _reading(path, columns_of)
+
+
+def _reading(path: Path, read: Callable[[Path], T]) -> T:
+    """What ``read`` makes of a file; one line for all that libraries say of a damaged one."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        raise InvalidInput(f"{path}: no such file; run again into a new directory") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"{path}: is damaged ({type(error).__name__}: {error}); run again into a new directory"
+        ) from None

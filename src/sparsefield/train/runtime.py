@@ -1,0 +1,141 @@
+"""Where the arithmetic runs: one process, or several under torchrun by way of Fabric."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from sparsefield.errors import InvalidInput, SparsefieldError, require
+from sparsefield.train.config import TrainConfig
+
+T = TypeVar("T")
+
+
+class Runtime(Protocol):
+    """The part of ``lightning_fabric.Fabric`` that training uses."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors of this process live."""
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes."""
+
+    @property
+    def global_rank(self) -> int:
+        """Number of this process, from 0."""
+
+    @property
+    def is_global_zero(self) -> bool:
+        """Whether this is the first process, the one that writes."""
+
+    def setup(self, module: nn.Module, *optimizers: torch.optim.Optimizer) -> Any:
+        """Wrap what takes part in the training; gradients are averaged over processes."""
+
+    def backward(self, tensor: Tensor) -> None:
+        """Run the backward pass."""
+
+    def all_reduce(self, data: Tensor, *, reduce_op: str = "mean") -> Any:
+        """Mean or sum over processes."""
+
+    def broadcast(self, obj: T) -> T:
+        """The first process's object."""
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+
+
+class Single:
+    """One process: every collective operation is the identity."""
+
+    world_size = 1
+    global_rank = 0
+    is_global_zero = True
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def setup(self, module: nn.Module, *optimizers: torch.optim.Optimizer) -> Any:
+        """Give both back."""
+        return module, *optimizers
+
+    def backward(self, tensor: Tensor) -> None:
+        """Run the backward pass."""
+        tensor.backward()
+
+    def all_reduce(self, data: Tensor, *, reduce_op: str = "mean") -> Any:
+        """Give the tensor back."""
+        return data
+
+    def broadcast(self, obj: T) -> T:
+        """Give the object back."""
+        return obj
+
+    def barrier(self) -> None:
+        """Wait for nobody."""
+
+
+def start_runtime(config: TrainConfig) -> Runtime:
+    """Fabric when torchrun started several processes (``WORLD_SIZE``), else this one alone.
+
+    Raises
+    ------
+    InvalidInput
+        No such device, or a batch that the processes cannot share evenly.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    kind = _device_kind(config.device)
+    if config.batch % world:
+        raise InvalidInput(
+            f"batch={config.batch} over {world} processes: every process takes an equal share of "
+            f"the batch; give a multiple of {world}"
+        )
+    return Single(torch.device(kind)) if world == 1 else _fabric(kind, world)
+
+
+def from_main(runtime: Runtime, action: Callable[[], T]) -> T:
+    """Do ``action`` in the first process; every process gets its value, or raises its error."""
+    outcome: tuple[Any, str | None] = (None, None)
+    if runtime.is_global_zero:
+        try:
+            outcome = (action(), None)
+        except SparsefieldError as error:
+            if runtime.world_size == 1:
+                raise
+            outcome = (None, str(error))
+    value, problem = runtime.broadcast(outcome)
+    if problem is not None:
+        raise InvalidInput(problem)
+    result: T = value
+    return result
+
+
+def main_first(runtime: Runtime, action: Callable[[], T]) -> T:
+    """Do ``action`` in the first process, then in the others: what it caches is made once."""
+    if not runtime.is_global_zero:
+        runtime.barrier()
+    value = action()
+    if runtime.is_global_zero:
+        runtime.barrier()
+    return value
+
+
+def _device_kind(device: str) -> str:
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise InvalidInput("device=cuda: PyTorch sees no GPU here; choose device cpu or auto")
+    return "cuda" if available and device != "cpu" else "cpu"
+
+
+def _fabric(kind: str, world: int) -> Runtime:
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    fabric: Runtime = require("lightning_fabric", "distributed").Fabric(
+        accelerator=kind, devices=local, num_nodes=world // local, strategy="ddp"
+    )
+    fabric.launch()  # type: ignore[attr-defined]
+    return fabric

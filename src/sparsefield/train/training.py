@@ -1,0 +1,234 @@
+"""One run in memory: built, stepped, recorded, saved and restored."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
+
+from sparsefield.data import Dataset
+from sparsefield.monitor import Monitor
+from sparsefield.train.batches import Batches
+from sparsefield.train.checkpoint import State, save_checkpoint
+from sparsefield.train.config import TrainConfig
+from sparsefield.train.environment import hardware, versions
+from sparsefield.train.evaluate import Evaluation, evaluate
+from sparsefield.train.interrupt import Interruption
+from sparsefield.train.network import build, expectation, save_model, shape_for
+from sparsefield.train.optimizer import make_optimizer
+from sparsefield.train.progress import Silent
+from sparsefield.train.record import CHECKPOINT, Result, Row, write_result, write_tables
+from sparsefield.train.runtime import Runtime
+from sparsefield.train.schedule import factor
+from sparsefield.train.verdict import chance, failure
+
+
+class Training:
+    """One run in memory: what :func:`train` builds, steps, saves and restores."""
+
+    def __init__(
+        self, config: TrainConfig, runtime: Runtime, directory: Path, dataset: Dataset
+    ) -> None:
+        self.config, self.runtime, self.directory = config, runtime, directory
+        self.digest = dataset.digest
+        self.shape = shape_for(config, dataset)
+        device, world = runtime.device, runtime.world_size
+        self.test = dataset.test_x.to(device), dataset.test_y.to(device)
+        self.batches = Batches(
+            dataset.train_x.to(device),
+            dataset.train_y.to(device),
+            batch=config.batch,
+            seed=config.seed,
+            rank=runtime.global_rank,
+            world=world,
+        )
+        self.total = min(self.batches.per_epoch * config.epochs, config.steps or 2**63)
+        moment = dataset.input_moment
+        self.model = build(config, self.shape, input_moment=moment).to(device)
+        self.optimizer = make_optimizer(config, self.model)
+        self.factor = partial(
+            factor, total=self.total, warmup=config.warmup, schedule=config.schedule
+        )
+        self.scheduler = LambdaLR(self.optimizer, self.factor)
+        self.monitor = Monitor(
+            self.model,
+            every=config.monitor_every if runtime.is_global_zero else 0,
+            expectation=expectation(config, self.shape, moment),
+            grad_scale=1 / world,
+        )
+        self.step, self.metrics = 0, list[Row]()
+        self.tally, self.tallied = torch.zeros((), device=device), 0
+        self.sparsity_init: tuple[float, ...] = ()
+        self.evaluation: Evaluation | None = None
+        self.evaluated_at = -1
+        self.seconds, self._since = 0.0, time.monotonic()
+
+    def loop(self, shown: Silent, interruption: Interruption) -> bool:
+        """Step to the end; False if an interruption ended it before, with a checkpoint saved."""
+        model, _ = self.runtime.setup(self.model, self.optimizer)
+        if not self.sparsity_init:
+            self.sparsity_init = self.evaluate().sparsity
+        saved = time.monotonic()
+        while self.step < self.total and not self.diverged:
+            self.advance(model)
+            self.record(shown)
+            if interruption.received is not None:
+                self.save()
+                shown.note(f"interrupted after step {self.step}; resume goes on from there")
+                return False
+            if time.monotonic() - saved >= self.config.checkpoint_every:
+                self.save()
+                saved = time.monotonic()
+        return True
+
+    def advance(self, model: nn.Module) -> None:
+        """One optimiser step."""
+        images, labels = self.batches.at(self.step)
+        with self.monitor.at(self.step):
+            with self.autocast():
+                loss = cross_entropy(model(images), labels)
+            self.runtime.backward(loss)
+        if self.config.grad_clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.scheduler.step()
+        self.tally += loss.detach()
+        self.tallied += 1
+        self.step += 1
+
+    def record(self, shown: Silent) -> None:
+        """Add a row of metrics, if this step has one; evaluate at the end of an epoch."""
+        shown.advance()
+        epoch_ends = self.step % self.batches.per_epoch == 0 or self.step == self.total
+        if not epoch_ends and self.step % self.config.log_every:
+            return
+        loss = float(self.runtime.all_reduce(self.tally / self.tallied))
+        self.tally, self.tallied = torch.zeros_like(self.tally), 0
+        accuracy = self.evaluate().accuracy if epoch_ends else math.nan
+        self.metrics.append(
+            {
+                "step": self.step,
+                "epoch": math.ceil(self.step / self.batches.per_epoch),
+                "loss": loss,
+                "lr": self.lr_of(self.step - 1),
+                "test_accuracy": accuracy,
+                "seconds": self.elapsed(),
+            }
+        )
+        shown.report(self.metrics[-1], self.sparsity_now())
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the latest row's loss is not finite."""
+        return bool(self.metrics) and not math.isfinite(self.metrics[-1]["loss"])
+
+    def finish(self) -> Result:
+        """Save the last state, write every file of the record, ``result.json`` last."""
+        self.save()
+        evaluation = self.evaluate()
+        loss = last_epoch_loss(self.metrics)
+        reason = failure(
+            loss,
+            evaluation.accuracy,
+            chance(self.test[1]),
+            step=self.step,
+            lr=self.lr_of(self.step - 1),
+        )
+        result = Result(
+            test_accuracy=evaluation.accuracy,
+            train_loss=loss,
+            sparsity_mean=evaluation.sparsity_mean,
+            sparsity_per_layer=evaluation.sparsity,
+            failed=reason is not None,
+            reason=reason,
+            steps=self.step,
+            seconds=self.elapsed(),
+            seed=self.config.seed,
+            versions=versions(),
+            sparsity_init=self.sparsity_init,
+            hardware=hardware(self.runtime.world_size),
+            data_digest=self.digest,
+        )
+        if self.runtime.is_global_zero:
+            write_tables(self.directory, self.metrics, self.monitor.rows)
+            save_model(self.directory, self.model, self.shape)
+            write_result(self.directory, result)
+        self.runtime.barrier()
+        return result
+
+    def save(self) -> None:
+        """Write the checkpoint, in the first process."""
+        if self.runtime.is_global_zero:
+            save_checkpoint(self.directory / CHECKPOINT, self.config, self.digest, self.state())
+
+    def state(self) -> State:
+        """Everything that the rest of the run depends on or will be recorded."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "tally": self.tally,
+            "tallied": self.tallied,
+            "metrics": self.metrics,
+            "layers": self.monitor.rows,
+            "sparsity_init": list(self.sparsity_init),
+            "seconds": self.elapsed(),
+        }
+
+    def restore(self, state: State | None) -> None:
+        """Go on from a state; None leaves the run at its beginning."""
+        if state is None:
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.step, self.tallied = state["step"], state["tallied"]
+        self.tally = state["tally"].to(self.runtime.device)
+        self.metrics, self.monitor.rows = state["metrics"], state["layers"]
+        self.sparsity_init = tuple(state["sparsity_init"])
+        self.seconds = state["seconds"]
+
+    def evaluate(self) -> Evaluation:
+        """Accuracy and sparsity on the test set as of now."""
+        if self.evaluation is None or self.evaluated_at != self.step:
+            self.evaluation = evaluate(self.model, *self.test, self.runtime, self.autocast)
+            self.evaluated_at = self.step
+        return self.evaluation
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of the config."""
+        bf16 = self.config.precision == "bf16"
+        return torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=bf16)
+
+    def lr_of(self, step: int) -> float:
+        """The learning rate of a step (from 0)."""
+        return (self.config.lr or 0.0) * self.factor(step)
+
+    def sparsity_now(self) -> float:
+        """Mean sparsity of the layers as last seen on the test set."""
+        return self.evaluation.sparsity_mean if self.evaluation else math.nan
+
+    def elapsed(self) -> float:
+        """Seconds of this run up to now, earlier parts included."""
+        return self.seconds + time.monotonic() - self._since
+
+
+def last_epoch_loss(metrics: list[Row]) -> float:
+    """Mean loss over the batches of the last epoch: rows weighted by the steps they stand for."""
+    total, steps, before = 0.0, 0, 0
+    for row in metrics:
+        if row["epoch"] == metrics[-1]["epoch"]:
+            total += row["loss"] * (row["step"] - before)
+            steps += row["step"] - before
+        before = row["step"]
+    return total / steps

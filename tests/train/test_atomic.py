@@ -1,0 +1,66 @@
+import subprocess
+import sys
+
+import pytest
+
+from sparsefield.errors import InvalidInput
+from sparsefield.train.atomic import exclusive, sweep, write_atomically, write_bytes
+
+
+def test_a_write_replaces_the_file(tmp_path):
+    path = tmp_path / "file"
+    write_bytes(path, b"one")
+    write_bytes(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_aside(tmp_path):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path):
+    (tmp_path / ".checkpoint.part").write_bytes(b"half")
+    (tmp_path / "checkpoint").write_bytes(b"whole")
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_directory_has_one_writer(tmp_path):
+    out = tmp_path / "a" / "b"
+    with (
+        exclusive(out),
+        pytest.raises(InvalidInput, match="another process trains there"),
+        exclusive(out),
+    ):
+        pass
+    with exclusive(out):
+        pass
+
+
+def test_a_dead_writer_holds_nothing(tmp_path):
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from sparsefield.train.atomic import exclusive\n"
+        "with exclusive(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_file_in_the_place_of_the_directory(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InvalidInput, match="is a file; give"), exclusive(path):
+            pass

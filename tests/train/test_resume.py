@@ -1,0 +1,169 @@
+"""A run that was interrupted or killed ends bit for bit as the one that was not."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+
+from sparsefield.train import read_run, train
+from sparsefield.train.checkpoint import load_checkpoint, save_checkpoint
+from sparsefield.train.training import Training
+
+KILLS = 9
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Real processes, forked from a server that has imported the library once."""
+    context = multiprocessing.get_context("forkserver")
+    modules = ["sparsefield.train.loop", "sklearn.datasets", "pyarrow.parquet", "torch._dynamo"]
+    context.set_forkserver_preload([*modules, "pytest"])
+    return context
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    """Send this process a signal after the given step."""
+
+    def arrange(step, number=signal.SIGINT):
+        record = Training.record
+
+        def recording(training, shown):
+            record(training, shown)
+            if training.step == step:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(Training, "record", recording)
+        return monkeypatch.undo
+
+    return arrange
+
+
+def interrupted(config, out, interrupt_at, step):
+    undo = interrupt_at(step)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, out=out, progress=False)
+    undo()
+    return load_checkpoint(out / "checkpoint", config.resolved(), digest(out))
+
+
+def digest(out):
+    return torch.load(out / "checkpoint", weights_only=True)["data_digest"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("step", [1, 20, 22])
+def test_interrupted_and_resumed_ends_as_uninterrupted(
+    config, tmp_path, interrupt_at, same_end, optimizer, step
+):
+    run = config(optimizer=optimizer, lr=5e-3)
+    train(run, out=tmp_path / "whole", progress=False)
+    assert interrupted(run, tmp_path / "parts", interrupt_at, step)["step"] == step
+    assert not (tmp_path / "parts" / "result.json").exists()
+    train(run, out=tmp_path / "parts", resume=True, progress=False)
+    assert same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_seconds_of_all_parts_are_counted(config, tmp_path, interrupt_at):
+    before = interrupted(config(), tmp_path, interrupt_at, 20)["seconds"]
+    assert train(config(), out=tmp_path, resume=True, progress=False).seconds > before
+
+
+@pytest.mark.parametrize("lost", ["optimizer", "scheduler", "tally", "layers"])
+def test_a_checkpoint_that_loses_a_part_ends_elsewhere(
+    finished, config, tmp_path, interrupt_at, same_end, lost
+):
+    state = interrupted(config(), tmp_path, interrupt_at, 20)
+    forgotten = {
+        "optimizer": {**state["optimizer"], "state": {}},
+        "scheduler": {**state["scheduler"], "last_epoch": 0},
+        "tally": torch.zeros(()),
+        "layers": [],
+    }
+    state[lost] = forgotten[lost]
+    save_checkpoint(tmp_path / "checkpoint", config().resolved(), digest(tmp_path), state)
+    train(config(), out=tmp_path, resume=True, progress=False)
+    assert not same_end(finished[1], tmp_path)
+
+
+def test_the_handlers_of_signals_come_back(config, tmp_path, interrupt_at):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    train(config(epochs=1), out=tmp_path / "whole", progress=False)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    interrupted(config(), tmp_path / "parts", interrupt_at, 3)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_an_interruption_says_what_to_do(config, tmp_path, interrupt_at, capsys):
+    interrupt_at(3)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), out=tmp_path)
+    assert "interrupted after step 3; resume goes on from there" in capsys.readouterr().err
+
+
+def start(processes, config, out):
+    process = processes.Process(
+        target=train, args=(config,), kwargs={"out": out, "resume": True, "progress": False}
+    )
+    process.start()
+    return process
+
+
+def test_termination_saves_a_checkpoint_and_ends_the_process(processes, config, tmp_path):
+    run = config(epochs=1000, checkpoint_every=0.2)
+    process = start(processes, run, tmp_path)
+    wait_for_checkpoint(tmp_path, process)
+    process.terminate()
+    process.join(30)
+    assert process.exitcode == -signal.SIGTERM
+    assert not (tmp_path / "result.json").exists()
+    assert step_of(tmp_path, run) > 0
+
+
+def test_killed_at_random_moments_and_resumed_ends_as_uninterrupted(
+    processes, config, tmp_path, same_end
+):
+    run = config(epochs=12, checkpoint_every=0.0, batch=96)  # a checkpoint after every step
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(run, out=whole, progress=False)
+    moments, steps = random.Random(0), [0]
+    for kill in range(KILLS):
+        process = start(processes, run, parts)
+        if kill % 3:  # every third is killed while it starts
+            wait_for_checkpoint(parts, process)
+        time.sleep(moments.uniform(0.0, 0.3))
+        process.kill()
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        steps.append(step_of(parts, run))
+        assert not (parts / "result.json").exists() or read_run(parts).result.steps == 180
+    assert steps == sorted(steps)
+    assert len(set(steps)) > 3  # several began where a killed one had been
+    train(run, out=parts, resume=True, progress=False)
+    assert same_end(whole, parts)
+    assert not list(parts.glob(".*"))
+
+
+def wait_for_checkpoint(out, process):
+    """Until ``process`` has written a checkpoint, or has ended."""
+    before = written(out)
+    while process.is_alive() and written(out) == before:
+        time.sleep(0.02)
+
+
+def step_of(out, config):
+    """The step of the checkpoint, which must be whole whenever there is one; 0 if there is none."""
+    if not (out / "checkpoint").exists():
+        return 0
+    return load_checkpoint(out / "checkpoint", config.resolved(), digest(out))["step"]
+
+
+def written(out):
+    path = out / "checkpoint"
+    return path.stat().st_mtime_ns if path.exists() else 0
