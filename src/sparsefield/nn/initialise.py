@@ -33,7 +33,7 @@ class LayerPlan:
     role
         ``first``, ``hidden`` or ``head``.
     shape
-        of the weight, [out, in / groups, *kernel].
+        of the weight, ``[out, in / groups, *kernel]``.
     weights
         ``gaussian``, ``orthogonal`` or ``delta``.
     weight_variance
@@ -98,7 +98,8 @@ def init_(
 
     Hidden weights are N(0, sigma_w2 / fan_in) and biases N(0, sigma_b2) [DT26, P24]; the first
     layer's weights are scaled so that already q^1 = q*; the head's are N(0, head_gain^2 / fan_in)
-    with zero bias. Weights are read as [out, in / groups, *kernel], PyTorch's convention.
+    with zero bias. Weights are read in
+    PyTorch's convention, ``[out, in / groups, *kernel]``.
 
     Parameters
     ----------
