@@ -289,3 +289,12 @@ def test_without_the_extra(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra, match=r"datasets .* 'sparsefield\[data\]'"):
         load(shapes)
+
+
+def test_numbers_that_are_no_classes_are_refused(tmp_path: Path) -> None:
+    """An id column read as labels would make a network of a billion outputs."""
+    table = pa.table({"pixels": [[0.5], [2.5]], "label": [0, 10**9]})
+    for split in ("train", "test"):
+        pq.write_table(table, tmp_path / f"{split}.parquet")
+    with pytest.raises(InvalidInput, match="label 1000000000 in 2 rows.*relabel"):
+        load(tmp_path)

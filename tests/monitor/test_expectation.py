@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
@@ -25,3 +27,11 @@ def test_away_from_it_the_map_is_iterated():
 def test_one_layer_is_the_first_alone():
     point = solve("st", sparsity=0.7, q=2.0)
     assert expected(point.variance_map(), 0.5, 1).q == (0.5,)
+
+
+def test_strided_layers_have_no_skip():
+    vmap = solve("crelu", sparsity=0.9, q=1.0, clip=1.0).variance_map(skip=0.9)
+    q = expected(vmap, 2.0, 4, without_skip=[2]).q
+    assert q[1] == float(vmap(2.0))
+    assert q[2] == float(replace(vmap, skip=0.0)(q[1]))
+    assert q[3] == float(vmap(q[2]))

@@ -238,3 +238,12 @@ def test_a_model_without_activation_modules_is_an_error():
 def test_a_negative_interval_is_an_error():
     with pytest.raises(InvalidInput, match="every=-1: must be"):
         Monitor(network(), every=-1)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-22, 1.0, 1e25])
+def test_gradient_rms_over_the_whole_range_of_float32(size):
+    from sparsefield.monitor.measure import gradient_rms
+
+    g = torch.randn(128, 30, generator=torch.Generator().manual_seed(0)) * size
+    want = g.double().pow(2).mean().sqrt()
+    torch.testing.assert_close(gradient_rms(g)[0], want, rtol=1e-6, atol=0.0)

@@ -1,10 +1,11 @@
+import errno
 import subprocess
 import sys
 
 import pytest
 
 from sparsefield.errors import InvalidInput
-from sparsefield.train.atomic import exclusive, sweep, write_atomically, write_bytes
+from sparsefield.train.atomic import exclusive, sweep, write_bytes
 
 
 def test_a_write_replaces_the_file(tmp_path):
@@ -15,16 +16,16 @@ def test_a_write_replaces_the_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_aside(tmp_path):
+def test_a_full_disk_is_one_line_and_leaves_the_old_file_and_nothing_aside(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_bytes(path, b"old")
 
-    def fail(file):
-        file.write(b"half")
-        raise OSError("disk full")
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, fail)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InvalidInput, match="cannot be written .No space left on device.; free"):
+        write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -140,12 +140,30 @@ def test_the_first_process_goes_first():
     order = []
 
     class Recording(Single):
-        def barrier(self):
-            order.append("barrier")
+        def broadcast(self, obj):
+            order.append("broadcast")
+            return obj
 
     first = Recording(torch.device("cpu"))
     main_first(first, lambda: order.append("action"))
     second = Recording(torch.device("cpu"))
     second.is_global_zero = False
     main_first(second, lambda: order.append("action"))
-    assert order == ["action", "barrier", "barrier", "action"]
+    assert order == ["action", "broadcast", "broadcast", "action"]
+
+
+@pytest.mark.parametrize("error", [InvalidInput("no data"), OSError("no disk"), KeyError()])
+def test_an_error_of_the_first_process_is_told_before_it_is_raised(error):
+    told = []
+
+    class Recording(Single):
+        def broadcast(self, obj):
+            told.append(obj)
+            return obj
+
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)):
+        main_first(Recording(torch.device("cpu")), fail)
+    assert told[0][1]

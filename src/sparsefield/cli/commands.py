@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json as jsonlib
 import os
 from collections.abc import Callable
@@ -97,13 +96,15 @@ def train(
     """
     from sparsefield.train import load_config, train
 
+    if resume and config is None and out is not None and (out / "config.yaml").exists():
+        config = out / "config.yaml"
     chosen = load_config(config, given(flags)).resolved()
     directory = out or _default_out(chosen)
     result = train(chosen, out=directory, resume=resume, progress=not json)
     if int(os.environ.get("RANK", "0")) != 0:
         return
     if json:
-        print(jsonlib.dumps(_plain(result), allow_nan=False))
+        print(jsonlib.dumps(result.to_dict(), allow_nan=False))
     else:
         print(_summary(result, directory))
 
@@ -160,11 +161,6 @@ def _default_out(config: Any) -> Path:
         f"{source}-{config.network}-{config.family}-depth{config.depth}-width{config.width}"
         f"-s{config.sparsity:g}-q{config.q:g}-skip{config.skip:g}-{config.init}-seed{config.seed}"
     )
-
-
-def _plain(result: Any) -> dict[str, Any]:
-    values: dict[str, Any] = dataclasses.asdict(result)
-    return values
 
 
 def _summary(result: Any, directory: Path) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sparsefield.data.columns import Columns, find_columns
 from sparsefield.data.dataset import Decoded
 from sparsefield.data.values import (
+    check_compact,
     check_finite,
     check_labels,
     check_same_size,
@@ -75,6 +76,8 @@ def decode(folder: Path, workspace: Path) -> Decoded:
         test_x, test_y = read_rows(splits[names[1]], columns, places[1])
     check_same_size(test_x[0], train_x[0], places[1])
     classes = columns.classes or int(train_y.max()) + 1
+    if columns.classes is None:
+        check_compact(classes, len(train_y), places[0])
     check_labels(train_y, classes, places[0])
     check_labels(test_y, classes, places[1])
     return Decoded(

@@ -70,6 +70,15 @@ def check_labels(labels: NDArray[np.int64], classes: int, where: str) -> None:
         )
 
 
+def check_compact(classes: int, rows: int, where: str) -> None:
+    """Raise if labels without names are so sparse that they cannot be class numbers."""
+    if classes > 100 * rows:
+        raise InvalidInput(
+            f"{where} has a label {classes - 1} in {rows} rows; labels must be class numbers from "
+            "0: relabel them 0, 1, 2 ..."
+        )
+
+
 def check_same_size(array: NDArray[Any], first: NDArray[Any], where: str) -> None:
     """Raise unless ``array`` has the shape of ``first``."""
     if array.shape != first.shape:

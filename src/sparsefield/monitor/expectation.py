@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ class Expectation:
     sparsity: tuple[float, ...]
 
 
-def expected(variance_map: VarianceMap, q1: float, depth: int) -> Expectation:
+def expected(
+    variance_map: VarianceMap, q1: float, depth: int, *, without_skip: Collection[int] = ()
+) -> Expectation:
     """Iterate the variance map from the first layer's variance through ``depth`` layers.
 
     Parameters
@@ -28,9 +31,13 @@ def expected(variance_map: VarianceMap, q1: float, depth: int) -> Expectation:
         Variance of the first layer's pre-activations, in units of q.
     depth
         Number of layers, the first included.
+    without_skip
+        Layers (from 0) that the skip cannot reach, such as strided ones.
 
     Source: [DT26] section 2. PyTorch's default initialisation is the map with sigma_w2 = 1/3.
     """
-    q = variance_map.iterate(q1, depth)
-    sparsity = [float(variance_map.sparsity(value)) for value in q]
-    return Expectation(tuple(float(value) for value in q), tuple(sparsity))
+    plain = replace(variance_map, skip=0.0)
+    q = [q1]
+    for layer in range(1, depth):
+        q.append(float((plain if layer in without_skip else variance_map)(q[-1])))
+    return Expectation(tuple(q), tuple(float(variance_map.sparsity(value)) for value in q))

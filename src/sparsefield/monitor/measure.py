@@ -11,15 +11,20 @@ from sparsefield.nn import Activation
 
 
 def mean_square(x: Tensor) -> Tensor:
-    """Mean square of ``x`` over everything, shape [1], in float32 at least and without a copy."""
-    flat = x.detach().reshape(-1)
-    norm: Tensor = torch.linalg.vector_norm(flat, dtype=torch.promote_types(x.dtype, torch.float32))
-    return (norm / math.sqrt(flat.numel())).square().reshape(1)
+    """Mean square of ``x`` over everything, shape [1], float64."""
+    return _rms(x).square()
 
 
 def gradient_rms(gradient: Tensor) -> Tensor:
     """Root mean square of a gradient over batch and units; shape [1]."""
-    return mean_square(gradient).sqrt()
+    return _rms(gradient)
+
+
+def _rms(x: Tensor) -> Tensor:
+    # float64: squares of a vanishing gradient leave the range of float32
+    flat = x.detach().reshape(-1)
+    norm: Tensor = torch.linalg.vector_norm(flat, dtype=torch.float64)
+    return (norm / math.sqrt(flat.numel())).reshape(1)
 
 
 def outward(module: nn.Module, output: Tensor) -> Tensor:

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from sparsefield.errors import InvalidInput
 
 _ASIDE = ".part"
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write aside in the same directory, force it to the disk, then rename over ``path``."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write aside in the same directory, force it to the disk, then rename over ``path``.
+
+    Raises
+    ------
+    InvalidInput
+        The disk is full or the directory cannot be written; ``path`` is as it was.
+    """
     aside = path.with_name(f".{path.name}{_ASIDE}")
     try:
-        with aside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_through(aside, content)
         aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise InvalidInput(
+            f"{path}: cannot be written ({error.strerror}); free some space or give another "
+            "directory; a run goes on from its last checkpoint with resume"
+        ) from None
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """:func:`write_atomically` of bytes at hand."""
-    write_atomically(path, lambda file: file.write(content))
+def _write_through(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sweep(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from sparsefield.errors import InvalidInput
-from sparsefield.train.atomic import write_atomically
+from sparsefield.train.atomic import write_bytes
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import differences
 
@@ -25,7 +26,9 @@ def save_checkpoint(path: Path, config: TrainConfig, data_digest: str, state: St
         "data_digest": data_digest,
         "state": state,
     }
-    write_atomically(path, lambda file: torch.save(content, file))
+    buffer = io.BytesIO()  # a full disk is then the writer's error, not torch's
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path, config: TrainConfig, data_digest: str) -> State | None:

@@ -11,8 +11,9 @@ from sparsefield.errors import InvalidInput
 if TYPE_CHECKING:
     from sparsefield.theory import CriticalPoint
 
-CLIPPED = ("crelu", "cst")
+CLIPPED, UNCLIPPED = ("crelu", "cst"), ("relu", "st")
 DEFAULT_CLIP = 1.1
+DEFAULT_EPOCHS, DEFAULT_STEPS = 10, 1500
 DEFAULT_LR = {"sgd": 2e-3, "adam": 3e-4, "adamw": 3e-4}
 
 
@@ -96,7 +97,12 @@ class TrainConfig(_OneLineErrors):
     seed: int = Field(
         0, ge=0, lt=2**63, description="fixes the weights and the order of the batches"
     )
-    epochs: int = Field(10, ge=1, description="passes over the training set")
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description=f"passes over the training set; by default {DEFAULT_EPOCHS}, or as many as "
+        f"make {DEFAULT_STEPS} steps if that is more",
+    )
     steps: int | None = Field(
         None, ge=1, description="end after so many optimiser steps, if the epochs have not ended"
     )
@@ -148,7 +154,8 @@ class TrainConfig(_OneLineErrors):
     @classmethod
     def _no_switches(cls, value: Any) -> Any:
         # YAML reads yes / no / on / off as booleans, which pydantic would take for 1 and 0.
-        if isinstance(value, bool):
+        listed = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(item, bool) for item in listed):
             raise ValueError("should not be true or false (YAML reads yes, no, on, off so too)")
         return value
 
@@ -178,6 +185,11 @@ class TrainConfig(_OneLineErrors):
             chi1=self.chi1,
             **_heights(self.resolved()),
         )
+
+
+def default_epochs(steps_per_epoch: int) -> int:
+    """Epochs of a run that names none: a small training set is passed over more often."""
+    return max(DEFAULT_EPOCHS, -(-DEFAULT_STEPS // steps_per_epoch))
 
 
 def _heights(config: TrainConfig) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from sparsefield.errors import InvalidInput
-from sparsefield.train.config import TrainConfig
+from sparsefield.train.config import DEFAULT_LR, UNCLIPPED, TrainConfig
 
 _HEIGHTS = {"clip", "m", "slope"}
 
@@ -35,12 +35,22 @@ def load_config(
     """
     values = _read(Path(path)) if path is not None else {}
     changes = dict(overrides or {})
-    if any(changes.get(name) is not None for name in _HEIGHTS):
-        values = {name: value for name, value in values.items() if name not in _HEIGHTS}
+    values = {name: value for name, value in values.items() if name not in _stale(values, changes)}
     try:
         return TrainConfig(**{**values, **changes})
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}" if path is not None else str(error)) from None
+
+
+def _stale(values: Mapping[str, Any], changes: Mapping[str, Any]) -> set[str]:
+    """Keys of a file that an override makes void: what was resolved from what it replaces."""
+    stale: set[str] = set()
+    new_heights = any(changes.get(name) is not None for name in _HEIGHTS)
+    if new_heights or changes.get("family") in UNCLIPPED:
+        stale |= _HEIGHTS
+    if "optimizer" in changes and values.get("lr") in DEFAULT_LR.values():
+        stale.add("lr")
+    return stale
 
 
 def dump_config(config: TrainConfig) -> str:
@@ -49,8 +59,11 @@ def dump_config(config: TrainConfig) -> str:
 
 
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
-    """The names of the fields in which two configs differ."""
-    a, b = one.model_dump(), other.model_dump()
+    """The names of the fields in which two configs differ.
+
+    ``data`` is left out: a folder has many names, and the digest guards what is in it.
+    """
+    a, b = one.model_dump(exclude={"data"}), other.model_dump(exclude={"data"})
     return [name for name in a if a[name] != b[name]]
 
 

@@ -22,14 +22,15 @@ def versions() -> dict[str, str]:
     }
 
 
-def hardware(processes: int = 1) -> dict[str, Any]:
-    """CPU model, cores this process may use, threads in use, processes, and the GPU or None."""
+def hardware(processes: int = 1, device: torch.device | None = None) -> dict[str, Any]:
+    """CPU model, cores this process may use, threads in use, processes, and the GPU in use."""
+    on_gpu = device is not None and device.type == "cuda"
     return {
         "cpu": _cpu_name(),
         "cores": _cores(),
         "threads": torch.get_num_threads(),
         "processes": processes,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
     }
 
 
@@ -37,7 +38,7 @@ def _own_version() -> str:
     try:
         return version("sparsefield")
     except PackageNotFoundError:
-        return "not installed"
+        return "source tree"
 
 
 def _cores() -> int:

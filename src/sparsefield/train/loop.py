@@ -75,7 +75,7 @@ def _run(config: TrainConfig, runtime: Runtime, directory: Path, progress: bool)
         progress and runtime.is_global_zero,
         step=training.step,
         total=training.total,
-        epochs=config.epochs,
+        epochs=training.epochs,
     )
     with Interruption() as interruption:
         with shown:

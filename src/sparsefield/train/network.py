@@ -73,7 +73,8 @@ def expectation(config: TrainConfig, shape: Shape, input_moment: float) -> Expec
         return expected(point.variance_map(skip=config.skip), point.q, config.depth)
     taps = 9 if config.network == "cnn" else 1
     plain = VarianceMap(point.phi, 1 / 3, 1 / (3 * taps * config.width), skip=config.skip)
-    return expected(plain, (input_moment + 1 / (taps * shape.inputs)) / 3, config.depth)
+    q1 = (input_moment + 1 / (taps * shape.inputs)) / 3
+    return expected(plain, q1, config.depth, without_skip=config.strides)
 
 
 def save_model(directory: Path, model: nn.Module, shape: Shape) -> None:

@@ -152,7 +152,6 @@ def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | 
     InvalidInput
         It holds a run and ``resume`` is off, or a run of another config.
     """
-    sweep(directory)
     finished, begun = (directory / RESULT).exists(), (directory / CHECKPOINT).exists()
     if (finished or begun) and not resume:
         state = "a finished run" if finished else "an unfinished run"
@@ -163,7 +162,11 @@ def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | 
         _check_same(directory, config)
     if finished:
         return read_result(directory)
-    write_bytes(directory / CONFIG, dump_config(config).encode())
+    content = dump_config(config).encode()
+    if not begun:
+        _check_unused(directory / CONFIG, content)
+    sweep(directory)
+    write_bytes(directory / CONFIG, content)
     return None
 
 
@@ -179,7 +182,18 @@ def write_result(directory: Path, result: Result) -> None:
     write_bytes(directory / RESULT, f"{text}\n".encode())
 
 
+def _check_unused(path: Path, content: bytes) -> None:
+    """No one else's config.yaml is overwritten; a run killed before its first step left ours."""
+    if path.exists() and path.read_bytes() != content:
+        raise InvalidInput(
+            f"{path}: is not the record of this run and would be overwritten; give another "
+            "directory, or move the file"
+        )
+
+
 def _check_same(directory: Path, config: TrainConfig) -> None:
+    if not (directory / CONFIG).exists():  # the checkpoint holds the config as well
+        return
     held = load_config(directory / CONFIG).resolved()
     names = differences(held, config)
     if names:
@@ -188,7 +202,7 @@ def _check_same(directory: Path, config: TrainConfig) -> None:
         )
         raise InvalidInput(
             f"{directory}: holds a run of another config ({changes}); "
-            "resume with the same config, or give another directory"
+            f"resume with the config recorded there ({CONFIG}), or give another directory"
         )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from sparsefield.errors import InvalidInput, SparsefieldError, require
+from sparsefield.errors import InvalidInput, require
 from sparsefield.train.config import TrainConfig
 
 T = TypeVar("T")
@@ -101,14 +104,16 @@ def start_runtime(config: TrainConfig) -> Runtime:
 def from_main(runtime: Runtime, action: Callable[[], T]) -> T:
     """Do ``action`` in the first process; every process gets its value, or raises its error."""
     outcome: tuple[Any, str | None] = (None, None)
+    failed: Exception | None = None
     if runtime.is_global_zero:
         try:
             outcome = (action(), None)
-        except SparsefieldError as error:
-            if runtime.world_size == 1:
-                raise
-            outcome = (None, str(error))
-    value, problem = runtime.broadcast(outcome)
+        except Exception as error:
+            failed = error
+            outcome = (None, str(error) or type(error).__name__)
+    value, problem = runtime.broadcast(outcome)  # an error too: nobody is left waiting
+    if failed is not None:
+        raise failed
     if problem is not None:
         raise InvalidInput(problem)
     result: T = value
@@ -117,12 +122,9 @@ def from_main(runtime: Runtime, action: Callable[[], T]) -> T:
 
 def main_first(runtime: Runtime, action: Callable[[], T]) -> T:
     """Do ``action`` in the first process, then in the others: what it caches is made once."""
-    if not runtime.is_global_zero:
-        runtime.barrier()
-    value = action()
-    if runtime.is_global_zero:
-        runtime.barrier()
-    return value
+    made: list[T] = []
+    from_main(runtime, lambda: made.append(action()))
+    return made[0] if made else action()
 
 
 def _device_kind(device: str) -> str:
@@ -138,4 +140,21 @@ def _fabric(kind: str, world: int) -> Runtime:
         accelerator=kind, devices=local, num_nodes=world // local, strategy="ddp"
     )
     fabric.launch()  # type: ignore[attr-defined]
+    _leave_at_exit()
     return fabric
+
+
+@cache
+def _leave_at_exit() -> None:
+    """Once a process: leave the process group before the interpreter is taken down.
+
+    Gloo's threads may still hold Python objects of the last exchange; dropping them during the
+    interpreter's finalisation aborts the process (seen about once in ten runs).
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    gc.collect()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

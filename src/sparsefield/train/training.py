@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 
 from sparsefield.data import Dataset
+from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Monitor
 from sparsefield.train.batches import Batches
 from sparsefield.train.checkpoint import State, save_checkpoint
-from sparsefield.train.config import TrainConfig
+from sparsefield.train.config import TrainConfig, default_epochs
 from sparsefield.train.environment import hardware, versions
 from sparsefield.train.evaluate import Evaluation, evaluate
 from sparsefield.train.interrupt import Interruption
@@ -50,7 +51,8 @@ class Training:
             rank=runtime.global_rank,
             world=world,
         )
-        self.total = min(self.batches.per_epoch * config.epochs, config.steps or 2**63)
+        self.epochs = config.epochs or default_epochs(self.batches.per_epoch)
+        self.total = min(self.batches.per_epoch * self.epochs, config.steps or 2**63)
         moment = dataset.input_moment
         self.model = build(config, self.shape, input_moment=moment).to(device)
         self.optimizer = make_optimizer(config, self.model)
@@ -155,7 +157,7 @@ class Training:
             seed=self.config.seed,
             versions=versions(),
             sparsity_init=self.sparsity_init,
-            hardware=hardware(self.runtime.world_size),
+            hardware=hardware(self.runtime.world_size, self.runtime.device),
             data_digest=self.digest,
         )
         if self.runtime.is_global_zero:
@@ -183,12 +185,25 @@ class Training:
             "layers": self.monitor.rows,
             "sparsity_init": list(self.sparsity_init),
             "seconds": self.elapsed(),
+            "threads": torch.get_num_threads(),
+            **self.place(),
         }
+
+    def place(self) -> dict[str, Any]:
+        """Where the run runs, as far as its last bits depend on it."""
+        return {"processes": self.runtime.world_size, "device": self.runtime.device.type}
 
     def restore(self, state: State | None) -> None:
         """Go on from a state; None leaves the run at its beginning."""
         if state is None:
             return
+        for name, here in self.place().items():
+            if state[name] != here:
+                raise InvalidInput(
+                    f"{self.directory}: was run with {name}={state[name]}, here {here}: the end "
+                    "would differ; resume as it was begun, or give another directory"
+                )
+        torch.set_num_threads(state["threads"])  # sums depend on it to the last bit
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -207,8 +222,9 @@ class Training:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the config."""
-        bf16 = self.config.precision == "bf16"
-        return torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=bf16)
+        if self.config.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.runtime.device.type, torch.bfloat16)
 
     def lr_of(self, step: int) -> float:
         """The learning rate of a step (from 0)."""

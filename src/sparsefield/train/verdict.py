@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 MARGIN = 0.1
+EXPLODED = 10.0  # times the loss of a guess
 
 
 def chance(labels: Tensor) -> float:
@@ -24,6 +25,11 @@ def failure(loss: float, accuracy: float, chance: float, *, step: int, lr: float
     if not math.isfinite(loss):
         return f"loss={loss} by step {step} (lr={lr:g}): diverged; lower lr or set grad_clip"
     least = chance + MARGIN * (1 - chance)
+    if accuracy < least and loss > EXPLODED * -math.log(chance):
+        return (
+            f"loss={loss:.3g} by step {step} (lr={lr:g}), where guessing costs "
+            f"{-math.log(chance):.3g}: diverged; lower lr or set grad_clip"
+        )
     if accuracy < least:
         return (
             f"test_accuracy={accuracy:.4f} after {step} steps: below {least:.4f}, a tenth of the "
