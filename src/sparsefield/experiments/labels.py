@@ -1,0 +1,81 @@
+"""Short names for configs: what each of them is, and wherein it differs from the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sparsefield.train import TrainConfig
+
+# One choice of activation is spread over these fields.
+HEIGHTS = ("clip", "m", "slope")
+FAMILIES = {"crelu": "CReLU", "cst": "CST", "relu": "shifted ReLU", "st": "soft threshold"}
+_DENSE = 0.5  # the sparsity of ReLU without a shift, whose edge of chaos is He initialisation
+
+
+def labels(configs: Sequence[TrainConfig]) -> list[str]:
+    """A label for each config: its activation, and the fields in which it stands out.
+
+    Two configs that differ get different labels.
+
+    >>> labels([TrainConfig(q=0.25), TrainConfig(), TrainConfig(skip=0.9)])
+    ['CReLU, q* = 0.25', 'CReLU, q* = 4', 'CReLU, q* = 4, skip 0.9']
+    """
+    usual = _usual(configs)
+    found = [_label(config, usual) for config in configs]
+    repeated = {label for label, count in Counter(found).items() if count > 1}
+    return [
+        f"{label} ({number})" if label in repeated else label
+        for number, label in enumerate(found, start=1)
+    ]
+
+
+def family(config: TrainConfig) -> str:
+    """The name of a config's activation."""
+    if config.family == "relu" and config.sparsity == _DENSE:
+        return "dense ReLU"
+    return FAMILIES[config.family]
+
+
+def phrase(name: str, value: object) -> str:
+    """A field and its value, in words.
+
+    >>> phrase("skip", 0.9), phrase("init", "torch"), phrase("depth", 30)
+    ('skip 0.9', "PyTorch's default initialisation", 'depth 30')
+    """
+    if name == "skip" and not value:
+        return "no skip"
+    if name == "init":
+        return "solved initialisation" if value == "eoc" else "PyTorch's default initialisation"
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return {"q": f"q* = {shown}", "sparsity": f"s = {shown}"}.get(name, f"{name} {shown}")
+
+
+def differing(one: TrainConfig, other: TrainConfig) -> set[str]:
+    """The choices in which two configs differ, seeds aside; the clip belongs to its family."""
+    a, b = one.model_dump(), other.model_dump()
+    names = {name for name in a if a[name] != b[name]} - {"seed"}
+    return names - set(HEIGHTS) if "family" in names else names
+
+
+def _usual(configs: Sequence[TrainConfig]) -> dict[str, object]:
+    """The most common value of each field; the first of those that are equally common."""
+    tables = [config.model_dump() for config in configs]
+    return {
+        name: Counter(str(table[name]) for table in tables).most_common(1)[0][0]
+        for name in tables[0]
+    }
+
+
+def _label(config: TrainConfig, usual: dict[str, object]) -> str:
+    values = config.model_dump()
+    odd = [name for name, value in values.items() if str(value) != usual[name]]
+    # PyTorch's default initialisation knows no q*, which then only scales the activation.
+    always = ["q"] if config.init == "eoc" else []
+    names = always + [name for name in odd if name not in (*always, "seed", "family")]
+    return ", ".join(
+        [
+            family(config),
+            *(phrase(name, values[name]) for name in names if values[name] is not None),
+        ]
+    )

@@ -1,0 +1,167 @@
+"""The look of every figure: palette, type, direct labels, and SVG that can stand inside HTML."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sparsefield.errors import require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+T = TypeVar("T")
+
+INK, QUIET, GRID = "#1a1a1a", "#6b6b6b", "#e4e4e4"
+# Okabe and Ito's palette, told apart in every common colour blindness; yellow is too pale on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", "-.", ":")
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",  # the same on every machine, whatever fonts it has
+    "svg.hashsalt": "sparsefield",  # the same bytes from the same data
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one arm is drawn in every figure."""
+
+    colour: str
+    dash: str
+
+    @property
+    def text(self) -> str:
+        """The colour, dark enough to be read."""
+        channels = [int(self.colour[i : i + 2], 16) for i in (1, 3, 5)]
+        return "#" + "".join(f"{int(0.72 * channel):02x}" for channel in channels)
+
+
+def looks(count: int) -> list[Look]:
+    """``count`` looks, no two alike for up to 28."""
+    size = len(_COLOURS)
+    return [Look(_COLOURS[i % size], _DASHES[i // size % len(_DASHES)]) for i in range(count)]
+
+
+def styled(draw: Callable[[], T]) -> T:
+    """What ``draw`` returns, with the house style on while it runs."""
+    matplotlib = require("matplotlib", "report")
+    with matplotlib.rc_context(_STYLE):
+        return draw()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches that belongs to no window and no global state."""
+    figure: Figure = require("matplotlib.figure", "report").Figure(
+        figsize=(width, height), layout="constrained"
+    )
+    return figure
+
+
+def grid_of(
+    count: int, *, columns: int = 3, width: float = 10.0, height: float = 3.1
+) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` panels in rows of ``columns``, each ``height`` inches high."""
+    rows = -(-count // columns)
+    used = min(count, columns) if rows == 1 else columns
+    figure = new_figure(width * max(used, 2) / columns if count < columns else width, rows * height)
+    panels = [figure.add_subplot(rows, used, index + 1) for index in range(count)]
+    return figure, panels
+
+
+def to_svg(figure: Figure, *, name: str, description: str) -> str:
+    """The figure as an SVG element for HTML, its ids made unique by ``name``."""
+    sink = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    styled(lambda: figure.savefig(sink, format="svg", metadata=nothing))
+    text = sink.getvalue()
+    element = re.sub(r"\s+$", "", text[text.index("<svg") :], flags=re.MULTILINE)
+    for pattern in (r'(\bid=")', r'(href="#)', r"(url\(#)"):
+        element = re.sub(pattern, rf"\g<1>{name}-", element)
+    label = html.escape(description, quote=True)
+    return element.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def wrapped(label: str) -> str:
+    """The label in lines short enough to stand beside a panel."""
+    return "\n".join(textwrap.wrap(label, 24))
+
+
+def apart(positions: Sequence[float], heights: Sequence[float]) -> list[float]:
+    """Centres moved as little (least squares) as lets blocks of these heights not overlap.
+
+    The order is kept. It is a monotone regression on the positions less the heights below them.
+
+    >>> apart([0.0, 0.1, 5.0], [1.0, 1.0, 1.0])
+    [-0.45, 0.55, 5.0]
+    """
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    gaps = [(heights[one] + heights[two]) / 2 for one, two in pairwise(order)]
+    below = list(accumulate(gaps, initial=0.0))[: len(order)]
+    level = _monotone([positions[i] - base for i, base in zip(order, below, strict=True)])
+    found = [0.0] * len(positions)
+    for i, base, value in zip(order, below, level, strict=True):
+        found[i] = round(base + value, 12)
+    return found
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, Look]]) -> None:
+    """Write each label right of the axes at its height (in data), apart enough to be read.
+
+    The height of the axes and their limits must be final.
+    """
+    figure: Any = axes.get_figure(root=True)
+    points = axes.get_window_extent().height * 72 / figure.dpi
+    to_axes = axes.transData + axes.transAxes.inverted()
+    wanted = [float(to_axes.transform((axes.get_xlim()[1], y))[1]) for y, _, _ in ends]
+    heights = [(11 * (label.count("\n") + 1) + 3) / points for _, label, _ in ends]
+    for (_, label, look), y in zip(ends, apart(wanted, heights), strict=True):
+        axes.annotate(
+            label,
+            (1.0, y),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=look.text,
+            fontsize=8,
+            annotation_clip=False,
+        )
+
+
+def _monotone(values: Sequence[float]) -> list[float]:
+    """The nearest sequence that does not fall: pool adjacent violators."""
+    pools: list[tuple[float, int]] = []  # mean and size
+    for value in values:
+        pools.append((value, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (b, m), (a, n) = pools.pop(), pools.pop()
+            pools.append(((a * n + b * m) / (n + m), n + m))
+    return [mean for mean, size in pools for _ in range(size)]
