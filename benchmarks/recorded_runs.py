@@ -15,7 +15,9 @@ HEAD = """# Recorded runs
 Written by `python benchmarks/recorded_runs.py {folder}`. Each folder here is one run: its
 `config.yaml` repeats it (`sparsefield train config.yaml --out DIR`), `result.json` has the versions
 and the hardware. Accuracy is on the whole test set, in per cent: mean +- standard deviation over
-seeds. Sparsity is the mean over layers, measured on the test set.
+seeds. Sparsity is the mean over layers, measured on the test set. Seconds were taken beside other
+work on the same two cores. CIFAR-10 is the JPEG copy, whose pixels differ a little from the
+original. A version "not installed" means: run from the source tree.
 
 """
 
@@ -51,11 +53,11 @@ def table(runs: list[Run]) -> str:
     """All arms, one row each, with a line on the hardware and versions."""
     arms = defaultdict(list)
     for run in runs:
-        arms[tuple(getattr(run.config, name) for name in ARM)].append(run)
+        arms[run.config.model_copy(update={"seed": 0}).model_dump_json()].append(run)
     head = [*ARM, "clip", "epochs", "optimiser", "n", "accuracy", "worst", "failed"]
     head += ["sparsity at init", "sparsity at end", "seconds"]
     rows = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    rows += [line(arm) for _, arm in sorted(arms.items(), key=lambda item: str(item[0]))]
+    rows += sorted(line(arm) for arm in arms.values())
     made_on = sorted({f"{r.result.hardware}, {r.result.versions}" for r in runs})
     return "\n".join([*rows, "", "Made on:", "", *(f"- {text}" for text in made_on)])
 

@@ -31,14 +31,14 @@ def in_turn(
 
 
 def row(seconds: dict[str, list[float]], *, against: str, **labels: Any) -> dict[str, Any]:
-    """Median and quartiles of each rival, and the median of the paired ratios to ``against``."""
+    """Median and quartiles of each rival, and the median of its time over that of ``against``."""
     table: dict[str, Any] = dict(labels)
     for name, values in seconds.items():
         low, median, high = statistics.quantiles(values, n=4)
         table[name] = {"median_s": median, "quartiles_s": [low, high], "n": len(values)}
         if name != against:
-            ratios = [b / a for a, b in zip(values, seconds[against], strict=True)]
-            table[name][f"speed_vs_{against}"] = statistics.median(ratios)
+            ratios = [a / b for a, b in zip(values, seconds[against], strict=True)]
+            table[name][f"time_vs_{against}"] = statistics.median(ratios)
     return table
 
 

@@ -1,7 +1,9 @@
 """The activations against plain formulas, through every transform that torch offers."""
 
+import copy
 import io
 import math
+import pickle
 import shutil
 
 import numpy as np
@@ -67,10 +69,12 @@ def test_numerical_gradient(act):
 @every
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_dtype_is_kept_and_zeros_are_exact(act, dtype):
-    y = act(sample(1000).to(dtype))
+    x = sample(1000).to(dtype)
+    y = act(x)
     assert y.dtype == dtype
-    assert (y == 0).double().mean() > 0.1
-    assert y.abs().max() <= act.m
+    off = x.double().abs() <= act.tau if act.two_sided else x - act.tau <= 0
+    assert torch.equal(y == 0, off)
+    assert y.abs().max() <= torch.tensor(act.m, dtype=dtype)
 
 
 @every
@@ -106,7 +110,7 @@ def test_export(act):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the compiler backend needs g++")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-@pytest.mark.parametrize("name", ["crelu", "cst"])
+@pytest.mark.parametrize("name", ["crelu", "cst", "shifted relu", "soft threshold"])
 def test_compile_fullgraph_forward_and_backward(name):
     act = MODULES[name]
     compiled = torch.compile(act, fullgraph=True)
@@ -177,9 +181,41 @@ def test_state_dict_keeps_the_constants(act, tmp_path):
         other.load_state_dict(state)
 
 
-def test_state_dict_of_a_relu_does_not_fit_a_clipped_one():
-    with pytest.raises(RuntimeError, match="m"):
+def test_state_dict_of_another_activation_does_not_fit():
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "m"'):
         CReLU(1.0, 1.0).load_state_dict(ShiftedReLU(1.0).state_dict())
+    with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "m"'):
+        ShiftedReLU(1.0).load_state_dict(CReLU(1.0, 1.0).state_dict())
+    with pytest.raises(RuntimeError, match="tau -1.0: must be"):
+        CST(1.0, 1.0).load_state_dict(CReLU(-1.0, 1.0).state_dict())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("m", [0.1, 0.7, 0.8, 1.3, 2.2])
+@pytest.mark.parametrize("kind", [CReLU, CST])
+def test_no_gradient_passes_the_clip_in_any_precision(kind, m, dtype):
+    x = torch.tensor([50.0, 7.0, -50.0], dtype=dtype, requires_grad=True)
+    kind(0.3, m)(x).sum().backward()
+    assert not x.grad.any()
+    inside = torch.tensor([0.3 + m / 2], dtype=dtype, requires_grad=True)
+    kind(0.3, m)(inside).sum().backward()
+    assert inside.grad.item() == 1.0
+
+
+@every
+def test_eager_and_traced_agree_at_the_kinks(act):
+    tau, m = act.tau, min(act.m, 1.0)
+    x = torch.tensor([tau, tau + m, -tau, -tau - m, tau + m / 2], dtype=torch.float64)
+    loss = lambda x: act(x).sum()  # noqa: E731
+    eager = x.clone().requires_grad_()
+    loss(eager).backward()
+    torch.testing.assert_close(torch.func.grad(loss)(x), eager.grad)
+
+
+@every
+def test_modules_copy_and_pickle(act):
+    for copied in (copy.deepcopy(act), pickle.loads(pickle.dumps(act))):
+        assert (type(copied), copied.tau, copied.m) == (type(act), act.tau, act.m)
 
 
 @pytest.mark.parametrize("family", ["crelu", "cst", "relu", "st"])

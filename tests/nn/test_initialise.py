@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from sparsefield.errors import InvalidInput
-from sparsefield.nn import activation, init_, torch_default_
+from sparsefield.nn import CST, CReLU, activation, init_, torch_default_
 from sparsefield.theory import solve
 
 POINT = solve("crelu", sparsity=0.9, q=4.0, clip=1.1)
@@ -140,8 +141,8 @@ def test_torch_default_has_pytorchs_variance():
 def test_ignored_layers_are_left_alone():
     norm = nn.LayerNorm(7)
     model = nn.Sequential(nn.Linear(9, 7), norm, activation(POINT), nn.Linear(7, 3))
-    table = init_(model, POINT, ignore=["1"])
-    assert len(table.rows) == 2
+    for ignore in (["1"], "1", (name for name in ["1"])):
+        assert len(init_(model, POINT, ignore=ignore).rows) == 2
     assert (norm.weight == 1).all()
 
 
@@ -149,8 +150,39 @@ def batchnorm():
     return nn.Sequential(nn.Linear(9, 7), nn.BatchNorm1d(7), nn.Linear(7, 3))
 
 
+def shared():
+    layer = nn.Linear(7, 7)
+    return nn.Sequential(nn.Linear(9, 7), layer, activation(POINT), layer, nn.Linear(7, 3))
+
+
+def tied():
+    model = nn.Sequential(nn.Linear(7, 7), nn.Linear(7, 7))
+    model[1].weight = model[0].weight
+    return model
+
+
+def pruned():
+    return nn.Sequential(nn.Linear(7, 7), prune.l1_unstructured(nn.Linear(7, 7), "weight", 0.5))
+
+
+def other_activation(kind, **changes):
+    constants = {"tau": POINT.tau, "m": POINT.m} | changes
+    return lambda: nn.Sequential(nn.Linear(3, 4), kind(**constants))
+
+
 BAD = {
-    "unknown layer": (batchnorm, {}, r"1: init_ does not know BatchNorm1d.*ignore=\['1'\]"),
+    "shared layer": (shared, {}, r"3: shares its parameters with 1.*ignore=\['1', '3'\]"),
+    "tied weights": (tied, {}, "1: shares its parameters with 0"),
+    "pruned": (pruned, {}, "1: init_ does not know how to fill this Linear"),
+    "root": (lambda: nn.BatchNorm1d(3), {}, "initialise it yourself$"),
+    "empty": (lambda: nn.Linear(3, 0), {}, "is empty"),
+    "other m": (other_activation(CReLU, m=9.0), {}, "not the activation of this point"),
+    "other kind": (other_activation(CST), {}, "not the activation of this point"),
+    "unknown layer": (
+        batchnorm,
+        {},
+        r"1: init_ does not know how to fill this BatchNorm1d.*ignore=\['1'\]",
+    ),
     "transposed": (lambda: nn.ConvTranspose2d(3, 4, 3), {}, "ConvTranspose2d"),
     "weight norm": (
         lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)),
@@ -174,9 +206,30 @@ BAD = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore:Lazy modules:UserWarning", "ignore:Initializing zero:UserWarning"
+)
 @pytest.mark.parametrize(("make", "arguments", "says"), BAD.values(), ids=BAD)
 def test_what_init_cannot_do_is_one_clear_error(make, arguments, says):
     model = make()
     with pytest.raises(InvalidInput, match=says):
         init_(model, POINT, **arguments)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_a_weight_that_is_computed_before_each_call_is_refused(norm):
+    with pytest.raises(InvalidInput, match="does not know how to fill"):
+        init_(nn.Sequential(nn.Linear(7, 7), norm(nn.Linear(7, 7))), POINT)
+
+
+def test_an_ignored_part_may_hold_another_activation():
+    model = nn.Sequential(nn.Linear(9, 7), CReLU(9.0, 9.0), nn.Linear(7, 3))
+    assert len(init_(model, POINT, ignore="1").rows) == 2
+
+
+def test_the_heads_row_expects_the_logits_variance():
+    model = network(nn.Linear(50, 2000), nn.Linear(2000, 500))
+    table = init_(model, POINT, head_gain=2.0, generator=generator(1))
+    x = torch.randn(300, 50, generator=generator(2))
+    assert model(x).pow(2).mean().item() == pytest.approx(table.rows[-1].q, rel=0.1)

@@ -1,5 +1,6 @@
 """solve(): exact over the whole range, faithful to the prototype's table, clear when it cannot."""
 
+import contextlib
 import json
 import math
 
@@ -10,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cases import POINTS, point
-from sparsefield.errors import InvalidInput
+from sparsefield.errors import InvalidInput, SparsefieldError
 from sparsefield.theory import NegativeBiasVariance, NotConverged, Unstable, solve
 from sparsefield.theory.families import FAMILIES
 from sparsefield.theory.roots import bracketed_root
@@ -153,7 +154,7 @@ CRELU = {"family": "crelu", "sparsity": 0.9}
         (CRELU, InvalidInput, "nothing given for crelu: give exactly one"),
         (CRELU | {"clip": 1.0, "m": 1.0}, InvalidInput, "clip 1 and m 1 given"),
         (CRELU | {"clip": -1.0}, InvalidInput, "clip -1.0"),
-        (CRELU | {"clip": math.inf}, InvalidInput, "clip inf"),
+        (CRELU | {"clip": math.inf}, InvalidInput, "clip inf: must be finite"),
         (CRELU | {"slope": 1.5}, InvalidInput, "slope 1.5: V'.* lies between"),
         (CRELU | {"slope": -0.5}, InvalidInput, "slope -0.5"),
         (CRELU | {"clip": 1.0, "q": 0.0}, InvalidInput, "q 0.0"),
@@ -173,3 +174,43 @@ def test_an_unconverged_root_is_an_error():
     assert bracketed_root(np.cos, 0.0, 3.0, what="zero of cos") == pytest.approx(np.pi / 2)
     with pytest.raises(NotConverged, match="zero of cos: not converged .* after 2 steps"):
         bracketed_root(np.cos, 0.0, 3.0, what="zero of cos", max_iter=2)
+
+
+@given(
+    family=st.sampled_from(sorted(FAMILIES)),
+    s=st.one_of(sparsities, st.sampled_from([0.5, 1e-10, 0.4999999999999979])),
+    clip=st.one_of(clips, st.floats(3, 200)),
+)
+def test_nothing_but_our_own_errors(family, s, clip):
+    with contextlib.suppress(SparsefieldError):
+        solve(family, sparsity=s, clip=clip if FAMILIES[family].clipped else None)
+
+
+@pytest.mark.parametrize("cast", [np.float32, np.float64, int, np.array])
+def test_numpy_numbers_do_not_degrade_the_result(cast):
+    got = solve("crelu", sparsity=0.9, q=cast(4), clip=cast(1), chi1=cast(1))
+    assert got == solve("crelu", sparsity=0.9, q=4.0, clip=1.0)
+    assert all(isinstance(p.q, float) for p in got.fixed_points)
+    json.dumps(got.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"sparsity": None, "clip": 1.0}, "sparsity None: must be one real number"),
+        ({"sparsity": 0.9, "clip": 5e-324}, "underflows"),
+        ({"sparsity": 0.9, "clip": 1e308}, r"clip 1e\+308"),
+        ({"sparsity": 0.9, "m": 1e308, "q": 1e-12}, r"m / sqrt\(q\)"),
+        ({"sparsity": 0.9, "slope": math.nan}, "slope nan: must be finite"),
+    ],
+)
+def test_numbers_that_double_precision_cannot_hold(arguments, says):
+    with pytest.raises(InvalidInput, match=says):
+        solve("crelu", **arguments)
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_curvature_of_a_skip_is_the_derivative_of_its_slope(name):
+    vmap, step = point(name).variance_map(skip=0.6), 1e-4
+    want = (vmap.slope(1.2 + step) - vmap.slope(1.2 - step)) / (2 * step)
+    assert float(vmap.curvature(1.2)) == pytest.approx(float(want), rel=1e-5, abs=1e-6)

@@ -44,13 +44,34 @@ def test_width_one_and_depth_one_are_allowed():
 
 def test_no_contraction_no_stationary_spread():
     vmap = solve("relu", sparsity=0.9, q=1.0).variance_map()
-    assert linear_std(vmap, 1.0, 10**6) > 0.1 or math.isinf(linear_std(vmap, 1.0, 10**6))
+    assert linear_std(vmap, 1.0, 10**6) == math.inf
 
 
-@pytest.mark.parametrize("bad", [{"width": 0, "depth": 3}, {"width": 3, "depth": 0}])
-def test_sizes_below_one_are_refused(bad):
-    with pytest.raises(InvalidInput, match="must be at least 1"):
-        simulate(crelu(1.0), 1.0, draws=2, **bad)
+def test_escape_counts_both_sides_and_the_mean_the_second_half():
+    vmap = solve("crelu", sparsity=0.6, q=1.0, clip=1.5).variance_map()  # sigma_b2 < 1/2
+    path = simulate(vmap, 1.0, width=20, depth=6, draws=500, seed=4)
+    got = finite_width(vmap, 1.0, width=20, depth=6, draws=500, seed=4)
+    assert got.q_mean == path[:, 3:].mean()
+    assert got.q_std == path[:, 3:].std()
+    low, high = (path < 0.5).any(axis=1), (path > 2.0).any(axis=1)
+    assert low.any()
+    assert (high & ~low).any()
+    assert got.escape_probability == (low | high).mean()
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"width": 0, "depth": 3}, "width 0: must be"),
+        ({"width": 3, "depth": 0}, "depth 0: must be"),
+        ({"width": 2.5, "depth": 3}, "width 2.5: must be a whole number"),
+        ({"width": [3, 4], "depth": 3}, "2 widths for depth 3"),
+        ({"width": 3, "depth": 3, "q_star": math.nan}, "q_star nan"),
+    ],
+)
+def test_bad_sizes_are_refused(bad, says):
+    with pytest.raises(InvalidInput, match=says):
+        simulate(crelu(1.0), **({"q_star": 1.0, "draws": 2} | bad))
 
 
 def test_a_skip_is_refused():

@@ -47,6 +47,20 @@ def test_iteration_agrees_with_the_basin(point, start):
     assert (abs(q - 1.0) < 1e-3) == (low < q0 < high)
 
 
+@pytest.mark.parametrize(
+    ("family", "s", "clip"),
+    [("crelu", 0.9, 5.0), ("crelu", 0.9, 5.5), ("cst", 0.9, 4.0), ("cst", 0.85, 5.0)],
+)
+def test_a_repelling_point_beside_q_star_ends_the_basin(family, s, clip):
+    point = solve(family, sparsity=s, q=1.0, clip=clip)
+    assert len(point.fixed_points) == 3
+    assert 1.0 < point.basin[1] < 1.001
+    q, vmap = 1.001, point.variance_map()
+    for _ in range(40_000):
+        q = float(vmap(q)) if q < 2.0 else q
+    assert q > 2.0
+
+
 def test_stability_follows_the_slope():
     three = solve("crelu", sparsity=0.9, q=1.0, clip=2.0).fixed_points
     assert [p.stable for p in three] == [True, False, True]

@@ -85,6 +85,14 @@ def test_second_moment_agrees_with_monte_carlo(phi):
     assert abs(z_score(phi, 1.7, claimed)) < 4.5  # false alarm 7e-6 a case
 
 
+@named
+def test_fourth_moment_agrees_with_monte_carlo(phi):
+    h = np.sqrt(1.7) * np.random.default_rng(3).standard_normal(400_000)
+    sample = phi(h) ** 4
+    z = (sample.mean() - float(gaussian.fourth_moment(phi, 1.7))) / (sample.std() / 400_000**0.5)
+    assert abs(z) < 4.5
+
+
 def test_monte_carlo_catches_a_moment_two_per_cent_off():
     phi = ACTIVATIONS["crelu"]
     claimed = float(gaussian.second_moment(phi, 1.7))

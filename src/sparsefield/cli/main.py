@@ -18,6 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SparsefieldError as error:
         print(f"sparsefield: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stdout = None
+        return 0
     except KeyboardInterrupt:
         print("sparsefield: interrupted", file=sys.stderr)
         return 130

@@ -44,7 +44,9 @@ def _parsed(commands: Mapping[str, Callable[..., None]], argv: Sequence[str]) ->
     except SystemExit as stop:
         if stop.code in (0, None):  # --help
             raise
-        help_flag = " ".join(["sparsefield", *argv[:1], "--help"])
+        help_flag = " ".join(
+            ["sparsefield", *(word for word in argv[:1] if word in commands), "--help"]
+        )
         message = _first_message(complaint.getvalue())
         raise InvalidInput(f"{message} (see {help_flag})") from None
 

@@ -118,11 +118,13 @@ def _range(arm: Arm, measured: list[Array]) -> tuple[float, float, bool]:
     values = np.concatenate([*measured, stars, [m.q for m in fixed_points(arm)][:1]])
     values = values[np.isfinite(values) & (values > 0)]
     if values.max() > _LOGARITHMIC * values.min():
-        return float(values.min() / 2), float(values.max() * 2), True
+        margin = float(values.max() / values.min()) ** 0.08
+        return float(values.min() / margin), float(values.max() * margin), True
     return 0.0, float(values.max() * (1.25 if measured[0].size else 2.0)), False
 
 
 def _mark_fixed_points(axes: Axes, arm: Arm, look: Look, high: float) -> None:
+    name = "$q^*$" if arm.config.init == "eoc" else "$q$"
     for marker in fixed_points(arm):
         if marker.q > high:
             continue
@@ -139,7 +141,7 @@ def _mark_fixed_points(axes: Axes, arm: Arm, look: Look, high: float) -> None:
         )
         at_edge = marker.q < high / 8
         axes.annotate(
-            f"$q^*$ = {marker.q:.3g}",
+            f"{name} = {marker.q:.3g}",
             (marker.q, marker.q),
             xytext=(11, 3) if at_edge else (7, -9),
             textcoords="offset points",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 
-from sparsefield.experiments.arms import Arm, Spread, spread
+from sparsefield.experiments.arms import Arm, spread
 from sparsefield.experiments.labels import differing, family, phrase
 from sparsefield.experiments.prediction import at_start, gradient_profile
 from sparsefield.train import TrainConfig
@@ -47,28 +48,29 @@ def effects(arms: Sequence[Arm]) -> tuple[str, list[str]]:
     return opening, [_effect(reference, arm) for arm in _neighbours(reference, arms)]
 
 
-def difference(one: Arm, other: Arm) -> Spread | None:
-    """Test accuracy of ``other`` less that of ``one``, over the seeds that both have."""
+def differences(one: Arm, other: Arm) -> list[float]:
+    """Test accuracy of ``other`` less that of ``one``, for each seed that both have."""
     first = {run.config.seed: run.result.test_accuracy for run in one.runs}
     second = {run.config.seed: run.result.test_accuracy for run in other.runs}
-    common = sorted(first.keys() & second.keys())
-    return spread(second[seed] - first[seed] for seed in common) if common else None
+    return [second[seed] - first[seed] for seed in sorted(first.keys() & second.keys())]
 
 
-def verdict(found: Spread) -> str:
-    """Whether a paired difference is told from zero, at 95 % (Student's t).
+def verdict(found: Sequence[float]) -> str:
+    """Whether paired differences tell their mean from zero, at 95 % (Student's t).
 
-    >>> verdict(Spread(-0.5, 0.02, 3)), verdict(Spread(0.03, 0.05, 3))
-    ('clearly lower', 'not told apart from no difference')
+    >>> verdict([-0.5, -0.48, -0.52])
+    'clearly lower'
+    >>> verdict([0.03, -0.02, 0.08])
+    'higher in 2 of 3 seeds, not told apart from no difference'
     """
     from scipy.special import stdtrit
 
-    if found.n < 2:
-        return "one pair of seeds: no spread"
-    bound = float(stdtrit(found.n - 1, (1 + _CONFIDENCE) / 2)) * found.sd / math.sqrt(found.n)
-    if abs(found.mean) <= bound:
-        return "not told apart from no difference"
-    return "clearly higher" if found.mean > 0 else "clearly lower"
+    mean, sd, n = astuple(spread(found))
+    word = "higher" if mean > 0 else "lower"
+    if n > 1 and abs(mean) > stdtrit(n - 1, (1 + _CONFIDENCE) / 2) * sd / math.sqrt(n):
+        return f"clearly {word}"
+    agreeing = sum(value * mean > 0 for value in found)
+    return f"{word} in {agreeing} of {n} seeds, not told apart from no difference"
 
 
 def initial_state(arm: Arm) -> list[str]:
@@ -100,16 +102,14 @@ def _neighbours(reference: Arm, arms: Sequence[Arm]) -> list[Arm]:
     return [
         arm
         for arm in arms
-        if len(differing(reference.config, arm.config)) == 1
-        and difference(reference, arm) is not None
+        if len(differing(reference.config, arm.config)) == 1 and differences(reference, arm)
     ]
 
 
 def _effect(reference: Arm, arm: Arm) -> str:
-    found = difference(reference, arm)
-    assert found is not None  # _neighbours sees to it
-    points = f"{found.show(100.0)} points".replace("-", "−")
-    sign = "+" if found.mean > 0 else ""
+    found = differences(reference, arm)
+    points = f"{spread(found).show(100.0)} points".replace("-", "−")
+    sign = "+" if np.mean(found) > 0 else ""
     failed = f"; {arm.failed} of {arm.n} fail" if arm.failed else ""
     choice = _choice(reference.config, arm.config)
     return f"{choice}: {sign}{points} ({verdict(found)}{failed})."
@@ -170,9 +170,11 @@ def _gradient(arm: Arm) -> str:
 
 
 def _kept(arm: Arm) -> str:
+    start, end = arm.sparsity_init.percent(), arm.sparsity_end.percent()
     return (
-        f"Zeros in the hidden layers: {arm.sparsity_init.percent()} before the first step, "
-        f"{arm.sparsity_end.percent()} after the last; the target is {arm.config.sparsity:.0%}."
+        f"Zeros in the hidden layers: {start} before the first step, {end} after the last; "
+        f"the target is "
+        f"{100 * arm.config.sparsity:g} %."
     )
 
 

@@ -105,5 +105,5 @@ def _title(arms: Sequence[Arm]) -> str:
     steps = max(run.result.steps for arm in arms for run in arm.runs)
     return (
         f"{Path(config.data).name}: {config.depth} hidden layers of {config.width}, "
-        f"{config.sparsity:.0%} zeros aimed at, {steps} steps"
+        f"{100 * config.sparsity:g} % zeros aimed at, {steps} steps"
     )

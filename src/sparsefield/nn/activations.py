@@ -23,11 +23,18 @@ _nonzero = torch.ops.aten.softshrink_backward.default
 
 
 def _one_sided(x: Tensor, tau: float, m: float) -> Tensor:
-    return (x - tau).clamp(0.0, m)
+    return F.hardtanh(x - tau, 0.0, m)
 
 
 def _two_sided(x: Tensor, tau: float, m: float) -> Tensor:
-    return F.softshrink(x, tau).clamp(-m, m)
+    return F.hardtanh(F.softshrink(x, tau), -m, m)
+
+
+def _as_stored(m: float, dtype: torch.dtype) -> float:
+    """``m`` as an output of this dtype holds it: the backward pass compares the two."""
+    if dtype in (torch.float16, torch.bfloat16, torch.float32):
+        return torch.tensor(m, dtype=dtype).item()
+    return m
 
 
 class _OneSided(torch.autograd.Function):
@@ -35,9 +42,9 @@ class _OneSided(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, tau: float, m: float) -> Tensor:
-        y = (x - tau).clamp_(0.0, m)
+        ctx.m = _as_stored(m, x.dtype)
+        y = (x - tau).clamp_(0.0, ctx.m)
         ctx.save_for_backward(y)
-        ctx.m = m
         return y
 
     @staticmethod
@@ -51,9 +58,9 @@ class _TwoSided(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, tau: float, m: float) -> Tensor:
-        y = F.softshrink(x, tau).clamp_(-m, m)
+        ctx.m = _as_stored(m, x.dtype)
+        y = F.softshrink(x, tau).clamp_(-ctx.m, ctx.m)
         ctx.save_for_backward(y)
-        ctx.m = m
         return y
 
     @staticmethod
@@ -122,10 +129,7 @@ class Activation(nn.Module):
     def __init__(self, tau: float, m: float = math.inf) -> None:
         super().__init__()
         self.tau, self.m = float(tau), float(m)
-        if not math.isfinite(self.tau) or (self.two_sided and self.tau < 0.0):
-            raise InvalidInput(f"tau {tau}: must be finite, and >= 0 for a two-sided activation")
-        if not self.m > 0.0:
-            raise InvalidInput(f"m {m}: the clip height must be positive; solve() gives one")
+        _check_constants(self.tau, self.m, two_sided=self.two_sided)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name):.6g}" for name in self._kept)
@@ -144,11 +148,24 @@ class Activation(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        for name in self._kept:
-            if prefix + name in state_dict:
-                setattr(self, name, float(state_dict[prefix + name]))
-            elif strict:
-                missing_keys.append(prefix + name)
+        held = {key[len(prefix) :] for key in state_dict if key.startswith(prefix)}
+        values = {name: float(state_dict[prefix + name]) for name in self._kept if name in held}
+        if strict:
+            missing_keys += [prefix + name for name in self._kept if name not in held]
+            unexpected_keys += [prefix + name for name in sorted(held - set(self._kept))]
+        try:
+            _check_constants(**{"tau": self.tau, "m": self.m, **values}, two_sided=self.two_sided)
+        except InvalidInput as error:
+            error_msgs.append(f"{prefix}: {error}")
+        else:
+            self.__dict__.update(values)
+
+
+def _check_constants(tau: float, m: float, *, two_sided: bool) -> None:
+    if not math.isfinite(tau) or (two_sided and tau < 0.0):
+        raise InvalidInput(f"tau {tau}: must be finite, and >= 0 for a two-sided activation")
+    if not m > 0.0:
+        raise InvalidInput(f"m {m}: the clip height must be positive; solve() gives one")
 
 
 class CReLU(Activation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from sparsefield.errors import InvalidInput
 from sparsefield.theory import CriticalPoint
 
-from .activations import Activation
+from .activations import Activation, activation
 
 Weights = Literal["gaussian", "orthogonal", "delta"]
 _KINDS = ("gaussian", "orthogonal", "delta")
@@ -147,7 +147,8 @@ def init_(
     """
     _check_values(weights, input_moment, head_gain)
     skipped = _checked_ignore(module, ignore)
-    _check_activations(module, point)
+    input_moment = float(input_moment)
+    _check_activations(module, point, skipped)
     layers = _layers(module, skipped)
     roles = _roles(list(layers), first, head)
     rows = tuple(
@@ -181,18 +182,28 @@ def _check_values(weights: str, input_moment: float, head_gain: float) -> None:
 
 
 def _checked_ignore(module: nn.Module, ignore: Iterable[str]) -> tuple[str, ...]:
-    names = {name for name, _ in module.named_modules()}
-    for name in ignore:
+    skipped = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    names = {name for name, _ in module.named_modules(remove_duplicate=False)}
+    for name in skipped:
         if name not in names:
             raise InvalidInput(f"ignore {name!r}: the module has no sub-module of that name")
-    return tuple(ignore)
+    return skipped
 
 
-def _check_activations(module: nn.Module, point: CriticalPoint) -> None:
+def _parts(module: nn.Module, ignore: tuple[str, ...]) -> Iterator[tuple[str, nn.Module]]:
+    """Every sub-module by every name it has, those under an ignored name left out."""
+    for name, part in module.named_modules(remove_duplicate=False):
+        if not any(name == skip or name.startswith(f"{skip}.") for skip in ignore):
+            yield name, part
+
+
+def _check_activations(module: nn.Module, point: CriticalPoint, ignore: tuple[str, ...]) -> None:
     m = math.inf if point.m is None else point.m
-    for name, part in module.named_modules():
+    kind = type(activation(point))
+    for name, part in _parts(module, ignore):
         if isinstance(part, Activation) and not (
-            math.isclose(part.tau, point.tau, rel_tol=1e-6)
+            type(part) is kind
+            and math.isclose(part.tau, point.tau, rel_tol=1e-6, abs_tol=1e-12)
             and math.isclose(part.m, m, rel_tol=1e-6)
         ):
             raise InvalidInput(
@@ -204,22 +215,34 @@ def _check_activations(module: nn.Module, point: CriticalPoint) -> None:
 def _layers(module: nn.Module, ignore: tuple[str, ...]) -> dict[str, _Layer]:
     """Linear and Conv layers by name; anything else with parameters of its own is an error."""
     found: dict[str, _Layer] = {}
-    for name, part in module.named_modules():
-        if any(name == skip or name.startswith(f"{skip}.") for skip in ignore):
-            continue
+    owners: dict[int, str] = {}
+    for name, part in _parts(module, ignore):
         own = list(part.parameters(recurse=False))
-        if isinstance(part, _LAYERS) and not is_parametrized(part):
+        for parameter in own:
+            first = owners.setdefault(id(parameter), name)
+            if first != name:
+                raise InvalidInput(
+                    f"{name}: shares its parameters with {first}, and one filling cannot serve "
+                    f"two places; initialise it yourself and pass ignore=[{first!r}, {name!r}]"
+                )
+        if isinstance(part, _LAYERS) and _is_plain(part):
             if any(isinstance(p, nn.parameter.UninitializedParameter) for p in own):
                 raise InvalidInput(f"{name}: a lazy layer has no shape yet; run one batch first")
             found[name] = part
         elif own or is_parametrized(part):
+            remedy = f" and pass ignore=[{name!r}]" if name else ""
             raise InvalidInput(
-                f"{name or 'module'}: init_ does not know {type(part).__name__}, which has "
-                f"parameters; initialise it yourself and pass ignore=[{name!r}]"
+                f"{name or 'module'}: init_ does not know how to fill this "
+                f"{type(part).__name__}; initialise it yourself{remedy}"
             )
     if not found:
         raise InvalidInput("the module has no Linear or Conv layer to initialise")
     return found
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether the weight is a parameter of its own, not computed from others before each call."""
+    return isinstance(layer._parameters.get("weight"), nn.Parameter) and not is_parametrized(layer)
 
 
 def _roles(
@@ -249,6 +272,8 @@ def _plan(
     head_gain: float,
 ) -> LayerPlan:
     shape = tuple(layer.weight.shape)
+    if 0 in shape:
+        raise InvalidInput(f"{name}: weight of shape {list(shape)} is empty; nothing to fill")
     if weights == "delta" and any(size % 2 == 0 for size in shape[2:]):
         raise InvalidInput(f"{name}: a kernel of {list(shape[2:])} has no centre; use orthogonal")
     if role == "head":
@@ -296,5 +321,6 @@ def _centre_tap(block: Tensor) -> tuple[slice | int, ...]:
 
 def _orthogonal(rows: int, columns: int, like: Tensor, generator: Generator | None) -> Tensor:
     """Haar-distributed semi-orthogonal matrix [rows, columns] on the device of ``like``."""
-    flat = torch.empty(rows, columns, dtype=torch.float32, device=like.device)
+    dtype = torch.promote_types(like.dtype, torch.float32)  # no QR in half precision
+    flat = torch.empty(rows, columns, dtype=dtype, device=like.device)
     return nn.init.orthogonal_(flat, generator=generator)

@@ -208,8 +208,8 @@ def _initialise(
 
 def _check_sizes(**sizes: int) -> None:
     for name, value in sizes.items():
-        if value < 1:
-            raise InvalidInput(f"{name} {value}: must be at least 1")
+        if not isinstance(value, int) or value < 1:
+            raise InvalidInput(f"{name} {value}: must be a whole number, at least 1")
 
 
 def _checked_skip(skip: float) -> float:

@@ -19,6 +19,7 @@ from .piecewise import PiecewiseLinear
 from .roots import bracketed_root
 
 _ROUNDING = 1e-13  # of q: sigma_b2 within this of zero is zero
+_NEVER_HIT = 1e100
 _CLIPS = np.geomspace(1e-13, 60.0, 160)  # clip heights in units of sqrt(q), from dust to never hit
 
 
@@ -180,6 +181,8 @@ def solve(
     (11.269, 0.671, 0.667, True)
     """
     kind = family_named(family)
+    sparsity, q, chi1 = _number("sparsity", sparsity), _number("q", q), _number("chi1", chi1)
+    clip, m, slope = _optional("clip", clip), _optional("m", m), _optional("slope", slope)
     _check_ranges(sparsity=sparsity, q=q, chi1=chi1)
     _check_clip(kind, clip=clip, m=m, slope=slope)
     threshold = float(kind.threshold(sparsity))
@@ -187,37 +190,54 @@ def solve(
         clip = _clip_for_slope(kind, threshold, slope, chi1)
     elif m is not None:
         clip = m / math.sqrt(q)
+    if clip is not None and clip > _NEVER_HIT:
+        raise InvalidInput(
+            f"clip {clip:g} (m / sqrt(q)): beyond {_NEVER_HIT:g} no pre-activation ever reaches "
+            "it; use the unclipped family, or a smaller clip"
+        )
     unit = kind.activation(threshold, clip)  # solved at q = 1, then scaled: the scale identity
     gain = float(gaussian.gain(unit, 1.0))
-    sigma_w2 = chi1 / gain
+    sigma_w2 = chi1 / gain if gain > 0.0 else math.inf
     if not math.isfinite(sigma_w2):
         raise InvalidInput(
             f"sparsity {sparsity:.17g} with clip {clip}: the active share underflows; "
             "lower the sparsity or raise the clip"
         )
     sigma_b2 = _bias_variance(kind, unit, sigma_w2, sparsity=sparsity, q=q, chi1=chi1)
-    return _certified(kind, unit, threshold, clip, sigma_w2, sigma_b2, sparsity, q, chi1, m)
+    return _certified(
+        kind,
+        unit,
+        threshold=threshold,
+        clip=clip,
+        m=m,
+        sigma_w2=sigma_w2,
+        sigma_b2=sigma_b2,
+        sparsity=sparsity,
+        q=q,
+        chi1=chi1,
+    )
 
 
 def _certified(
     kind: Family,
     unit: PiecewiseLinear,
+    *,
     threshold: float,
     clip: float | None,
+    m: float | None,
     sigma_w2: float,
     sigma_b2: float,
     sparsity: float,
     q: float,
     chi1: float,
-    m: float | None,
 ) -> CriticalPoint:
     """The point at q = 1 with its fixed points, scaled to ``q``."""
     vmap = VarianceMap(unit, sigma_w2, sigma_b2)
     slope = float(vmap.slope(1.0))
     if abs(slope) > 1.0 + 1e-9:
         raise Unstable(
-            f"V'(q*) = {slope:.6g} at clip {clip}, chi1 {chi1:g}: the fixed point q* = {q:g} "
-            "repels (|V'| must be at most 1); lower the clip or chi1"
+            f"V'(q*) = {slope:.6g} at chi1 {chi1:g}: the fixed point q* = {q:g} repels "
+            f"(|V'| must be at most 1); lower {'the clip or ' if kind.clipped else ''}chi1"
         )
     found = portrait(vmap, 1.0)
     root_q = math.sqrt(q)
@@ -253,7 +273,8 @@ def _bias_variance(
     if sigma_b2 < -_ROUNDING:
         raise NegativeBiasVariance(
             f"sigma_b2 = {sigma_b2 * q:.6g} for {kind.name} at sparsity {sparsity:g}, "
-            f"chi1 {chi1:g}: a variance must be >= 0; raise the sparsity, lower chi1 or the clip"
+            f"chi1 {chi1:g}: a variance must be >= 0; raise the sparsity, or lower "
+            f"chi1{' or the clip' if kind.clipped else ''}"
         )
     return 0.0 if sigma_b2 < _ROUNDING else sigma_b2
 
@@ -282,6 +303,18 @@ def _clip_for_slope(kind: Family, threshold: float, slope: float, chi1: float) -
     )
 
 
+def _number(name: str, value: Any) -> float:
+    """A Python float: numpy's narrower ones would carry their precision along."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InvalidInput(f"{name} {value!r}: must be one real number") from None
+
+
+def _optional(name: str, value: Any) -> float | None:
+    return None if value is None else _number(name, value)
+
+
 def _check_ranges(*, sparsity: float, q: float, chi1: float) -> None:
     if not 0.0 < sparsity < 1.0:
         raise InvalidInput(
@@ -306,5 +339,7 @@ def _check_clip(kind: Family, **given: float | None) -> None:
             f"{listed} given for {kind.name}: give exactly one of clip, m and slope; try clip 1.0"
         )
     for name, value in set_ones.items():
-        if not math.isfinite(value) or (name != "slope" and value <= 0.0):
-            raise InvalidInput(f"{name} {value!r}: must be positive and finite; try clip 1.0")
+        if not math.isfinite(value):
+            raise InvalidInput(f"{name} {value!r}: must be finite; try clip 1.0")
+        if name != "slope" and value <= 0.0:
+            raise InvalidInput(f"{name} {value!r}: must be positive; try clip 1.0")

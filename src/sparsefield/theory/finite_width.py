@@ -20,6 +20,8 @@ from . import gaussian
 from .maps import VarianceMap
 from .piecewise import Array
 
+_BLOCK = 2_000_000  # pre-activations drawn at a time: memory does not grow with the width
+
 
 @dataclass(frozen=True)
 class FiniteWidth:
@@ -61,16 +63,24 @@ def simulate(
         pre-activations are not i.i.d. given Q).
     """
     for name, value in (("width", np.min(width)), ("depth", depth), ("draws", draws)):
-        if value < 1:
-            raise InvalidInput(f"{name} {value}: must be at least 1")
+        if value < 1 or value != int(value):
+            raise InvalidInput(f"{name} {value}: must be a whole number, at least 1")
+    if np.ndim(width) and len(np.atleast_1d(width)) != depth:
+        raise InvalidInput(f"{np.size(width)} widths for depth {depth}: give one, or one a layer")
+    if not 0.0 < q_star < math.inf:
+        raise InvalidInput(f"q_star {q_star}: a variance must be positive and finite")
     if vmap.skip != 0.0:
         raise InvalidInput(f"skip {vmap.skip:g}: the chain in Q alone holds for skip 0 only")
     widths = np.broadcast_to(width, depth)
     rng = np.random.default_rng(seed)
     path = np.full((draws, depth), float(q_star))
     for layer in range(1, depth):
-        h = np.sqrt(path[:, layer - 1, None]) * rng.standard_normal((draws, widths[layer - 1]))
-        path[:, layer] = vmap.sigma_b2 + vmap.sigma_w2 * np.square(vmap.phi(h)).mean(axis=1)
+        n = int(widths[layer - 1])
+        step = max(1, _BLOCK // n)
+        for rows in (slice(start, start + step) for start in range(0, draws, step)):
+            q = path[rows, layer - 1]
+            h = np.sqrt(q[:, None]) * rng.standard_normal((len(q), n))
+            path[rows, layer] = vmap.sigma_b2 + vmap.sigma_w2 * np.square(vmap.phi(h)).mean(axis=1)
     return path
 
 
@@ -92,7 +102,7 @@ def linear_std(vmap: VarianceMap, q_star: float, width: int) -> float:
     second = float(gaussian.second_moment(vmap.phi, q_star))
     variance = float(gaussian.fourth_moment(vmap.phi, q_star)) - second**2
     contraction = 1.0 - float(vmap.slope(q_star)) ** 2
-    if contraction <= 0.0:
+    if contraction < 1e-9:  # V' = 1 but for rounding
         return math.inf
     return math.sqrt(float(vmap.sigma_w2) ** 2 * variance / (width * contraction))
 

@@ -14,6 +14,7 @@ from .roots import bracketed_root
 _CELL = 1.08  # ratio of neighbouring grid points; V bends over factors, not over per cents
 _BESIDE = 1e-5  # relative distance from q* within which another fixed point is not told apart
 _TOUCH = 1e-11  # |V(q) - q| / q that counts as zero: an extremum this close is a root of its own
+_FLAT = 1e-13  # of q: what rounding alone makes of V(q) - q
 _MARGIN = 1e-9  # a slope this close to +-1 counts as marginal, not stable
 
 
@@ -77,9 +78,22 @@ def portrait(vmap: VarianceMap, q_star: float) -> Portrait:
     scan = _scan(vmap, star)
     if (np.abs(scan.excess) < _TOUCH * scan.q).all():
         return Portrait((star,), (q_star, q_star), identity=True)
-    others = [_fixed_point(vmap, q) for q in _roots(vmap, scan)]
+    others = [_fixed_point(vmap, q) for q in _roots(vmap, scan)] + _partner(star, scan)
     points = tuple(sorted([star, *others], key=lambda p: p.q))
     return Portrait(points, _basin(vmap, star, points, scan), identity=False)
+
+
+def _partner(star: FixedPoint, scan: _Scan) -> list[FixedPoint]:
+    """A repelling point too close to a stable q* for the grid, from the Taylor series at q*.
+
+    V(q) - q = (V' - 1)(q - q*) + V''/2 (q - q*)^2 vanishes again at q* + 2 (1 - V') / V'', where
+    the slope is 2 - V'.
+    """
+    caught = scan.excess[scan.home] < 0.0 or scan.excess[scan.home + 1] > 0.0
+    if not (star.stable and caught):
+        return []
+    bend = (scan.tilt[scan.home + 1] - scan.tilt[scan.home]) / (2.0 * star.q * _BESIDE)
+    return [FixedPoint(star.q + 2.0 * (1.0 - star.slope) / bend, 2.0 - star.slope, stable=False)]
 
 
 def _fixed_point(vmap: VarianceMap, q: float) -> FixedPoint:
@@ -107,9 +121,11 @@ def _scan(vmap: VarianceMap, star: FixedPoint) -> _Scan:
 def _roots(vmap: VarianceMap, scan: _Scan) -> list[float]:
     """Roots of V(q) - q outside the home cell; a tangent root once."""
     f, df = scan.excess, scan.tilt
-    crosses = f[:-1] * f[1:] < 0.0
+    flat = np.abs(f) < _FLAT * scan.q  # the sign there is rounding, not a crossing
+    crosses = (f[:-1] * f[1:] < 0.0) & ~(flat[:-1] & flat[1:])
     dips = (f[:-1] * f[1:] > 0.0) & (f[:-1] * df[:-1] < 0.0) & (f[1:] * df[1:] > 0.0)
     found: list[float] = []
+    dips &= ~(flat[:-1] | flat[1:])
     for i in np.flatnonzero(crosses | dips):
         if i == scan.home:
             continue

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sparsefield.errors import InvalidInput
+
 from . import gaussian
 from .piecewise import Array, PiecewiseLinear
 
@@ -39,6 +41,12 @@ class VarianceMap:
     sigma_w2: float | Array
     sigma_b2: float | Array
     skip: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.skip < 1.0:
+            raise InvalidInput(f"skip {self.skip}: the share of the variance lies in [0, 1)")
+        if np.any(np.asarray(self.sigma_w2) < 0.0) or np.any(np.asarray(self.sigma_b2) < 0.0):
+            raise InvalidInput("sigma_w2 and sigma_b2 are variances: must be >= 0")
 
     def __call__(self, q: ArrayLike) -> Array:
         """V(q), the variance one layer later."""

@@ -82,7 +82,9 @@ class PiecewiseLinear:
         x = np.asarray(x, dtype=float)
         piece = np.searchsorted(self.knots, x, side="right")
         anchor = np.maximum(piece - 1, 0)
-        return self.values[anchor] + self.slopes[piece] * (x - self.knots[anchor])
+        slope, run = self.slopes[piece], x - self.knots[anchor]
+        # a flat tail is flat at infinity too, where 0 * inf would be NaN
+        return np.asarray(self.values[anchor] + slope * np.where(slope == 0.0, 0.0, run))
 
     @property
     def bounded(self) -> bool:
