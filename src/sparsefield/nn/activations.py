@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,11 +31,10 @@ def _two_sided(x: Tensor, tau: float, m: float) -> Tensor:
     return F.hardtanh(F.softshrink(x, tau), -m, m)
 
 
+@cache
 def _as_stored(m: float, dtype: torch.dtype) -> float:
     """``m`` as an output of this dtype holds it: the backward pass compares the two."""
-    if dtype in (torch.float16, torch.bfloat16, torch.float32):
-        return torch.tensor(m, dtype=dtype).item()
-    return m
+    return torch.tensor(m, dtype=dtype, device="cpu").item()
 
 
 class _OneSided(torch.autograd.Function):
