@@ -104,7 +104,7 @@ def main() -> None:
     """Compare every config on one thread."""
     path = out_path("training_loop.json")
     torch.set_num_threads(1)
-    rows = [compared(name, REPEATS.get(name, 11)) for name in CONFIGS]
+    rows = [compared(name, REPEATS.get(name, 21)) for name in CONFIGS]
     record(path, "train()'s loop against one by hand, time per step (target: at most 1.05)", rows)
 
 
