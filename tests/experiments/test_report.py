@@ -146,10 +146,9 @@ def test_versions_and_hardware_are_listed_once(runs):
 
 
 def test_an_out_that_cannot_be_written(runs, tmp_path):
-    (tmp_path / "file").write_text("")
-    for out in (tmp_path / "file" / "report.html", tmp_path):
-        with pytest.raises(InvalidInput, match="cannot be written"):
-            report(runs / "a-plain" / "seed-0", out=out)
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        report(runs / "a-plain" / "seed-0", out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("module", ["jinja2", "matplotlib"])
@@ -166,16 +165,27 @@ def test_the_picture(runs, tmp_path, kind):
     assert out.stat().st_size > 10_000
 
 
-def test_the_picture_by_its_documented_command(own_runs, tmp_path):
-    command = [sys.executable, "-W", "error", "-m", "sparsefield.experiments"]
-    done = subprocess.run(
-        [*command, str(own_runs), str(tmp_path / "demo.png")],
+def draw(*arguments):
+    """Run the documented command for the picture."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "sparsefield.experiments", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_the_picture_by_its_documented_command(own_runs, tmp_path):
+    done = draw(own_runs, tmp_path / "demo.png")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "demo.png").exists()
+
+
+def test_the_command_for_the_picture_says_what_is_wrong_in_a_line(tmp_path):
+    done = draw(tmp_path, tmp_path / "demo.png")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"sparsefield: error: {tmp_path}: holds no run")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_picture_of_no_known_kind(runs, tmp_path):

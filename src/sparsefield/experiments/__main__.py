@@ -1,8 +1,24 @@
 """``python -m sparsefield.experiments DIRECTORY OUT``: the picture of a folder of runs."""
 
+from __future__ import annotations
+
+import sys
+
 import tyro
 
+from sparsefield.errors import SparsefieldError
 from sparsefield.experiments import picture
 
+
+def main() -> int:
+    """Draw the picture that the command line names; the exit code."""
+    try:
+        tyro.cli(picture, prog="python -m sparsefield.experiments")
+    except SparsefieldError as error:
+        sys.stderr.write(f"sparsefield: error: {error}\n")
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    tyro.cli(picture)
+    sys.exit(main())

@@ -13,6 +13,7 @@ from sparsefield.experiments.arms import Arm, read_arms
 from sparsefield.experiments.findings import effects, headline, initial_state
 from sparsefield.experiments.plotting import looks, to_svg
 from sparsefield.train import TrainConfig
+from sparsefield.train.atomic import write_bytes
 
 FILE = "report.html"
 _NETWORKS = {"dnn": "fully connected network", "cnn": "convolutional network"}
@@ -80,7 +81,7 @@ def report(directory: str | Path, *, out: str | Path | None = None) -> Path:
     html = render(read_arms(directory))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
+        write_bytes(path, html.encode())
     except OSError as error:
         raise InvalidInput(
             f"{path}: cannot be written ({error.strerror}); give a file you may write to as out"
