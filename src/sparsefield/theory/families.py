@@ -12,7 +12,8 @@ from scipy.special import erfcinv, erfinv
 from sparsefield.errors import InvalidInput
 
 from . import piecewise
-from .piecewise import Array, PiecewiseLinear
+from .piecewise import PiecewiseLinear
+from .quadrature import Array
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from sparsefield.errors import InvalidInput
 
 from . import gaussian
 from .maps import VarianceMap
-from .piecewise import Array
+from .quadrature import Array
 
 _BLOCK = 2_000_000  # pre-activations drawn at a time: memory does not grow with the width
 

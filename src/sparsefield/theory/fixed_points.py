@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .maps import VarianceMap
-from .piecewise import Array
+from .quadrature import Array
 from .roots import bracketed_root
 
 _CELL = 1.08  # ratio of neighbouring grid points; V bends over factors, not over per cents
@@ -153,8 +153,7 @@ def _dip(vmap: VarianceMap, low: float, high: float, side: float) -> list[float]
 
 def _grid(vmap: VarianceMap, q_star: float) -> Array:
     """Logarithmic grid that spans every q where V(q) = q can hold."""
-    knots = vmap.phi.knots[vmap.phi.knots != 0.0]
-    smallest = min(q_star, float((knots**2).min(initial=q_star)))
+    smallest = min(q_star, float((vmap.phi.scales**2).min(initial=q_star)))
     # V >= sigma_b2; and a hundredth below the smallest knot's reach V is linear
     low = float(vmap.sigma_b2) * (1.0 - 1e-12) or smallest / 100.0
     high = max(_upper_bound(vmap), 4.0 * q_star)
@@ -164,14 +163,12 @@ def _grid(vmap: VarianceMap, q_star: float) -> Array:
 
 def _upper_bound(vmap: VarianceMap) -> float:
     """A q above which V(q) - q keeps its sign, from abs(phi(x)) <= c + s abs(x) and its tails."""
-    phi = vmap.phi
-    if phi.bounded:
-        return float(vmap.sigma_b2 + vmap.sigma_w2 * np.max(phi.values**2)) * (1.0 + 1e-9)
-    tails = phi.slopes[[0, -1]]
-    offset = float(np.abs(phi.values[[0, -1]] - tails * phi.knots[[0, -1]]).max())
-    rise = float(vmap.sigma_w2 * (tails**2).sum()) / 2.0  # V(q) / q at infinity
+    left, right, offset = vmap.phi.growth
+    if vmap.phi.bounded:
+        return float(vmap.sigma_b2 + vmap.sigma_w2 * offset**2) * (1.0 + 1e-9)
+    rise = float(vmap.sigma_w2) * (left**2 + right**2) / 2.0  # V(q) / q at infinity
     distance = max(abs(rise - 1.0), 1e-3)
-    linear = float(2.0 * vmap.sigma_w2 * np.abs(tails).max() * offset)
+    linear = float(2.0 * vmap.sigma_w2 * max(left, right) * offset)
     constant = float(vmap.sigma_b2 + vmap.sigma_w2 * offset**2)
     return 4.0 * ((linear + math.sqrt(linear**2 + 4.0 * distance * constant)) / distance / 2) ** 2
 

@@ -16,20 +16,17 @@ from numpy.typing import ArrayLike
 
 from sparsefield.errors import InvalidInput
 
-from .piecewise import Array, HalfPiece, PiecewiseLinear
+from .activation import Activation, Piece
+from .quadrature import Array
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
-_NODES, _WEIGHTS = (_NODES + 1.0) / 2.0, _WEIGHTS / 2.0
-_CUT = 45.0  # beyond exp(-45) = 3e-20 of a tail's own height nothing is left in double precision
-
-Integrand = Callable[[Array, Array, float], Array]
+Integrand = Callable[[Array, Array, Array], Array]
 
 
 def expectation(
-    phi: PiecewiseLinear,
+    phi: Activation,
     q: ArrayLike,
     f: Integrand,
-    keep: Callable[[HalfPiece], bool] = lambda piece: True,
+    keep: Callable[[Piece], bool] = lambda piece: True,
 ) -> Array:
     """E[f(z, u, g)] over z ~ N(0, 1), with u = phi(sqrt(q) z) / sqrt(q) and g = phi'(sqrt(q) z).
 
@@ -54,37 +51,29 @@ def expectation(
     bad = q[~((q > 0.0) & (q < np.inf))]
     if bad.size:
         raise InvalidInput(f"q = {bad[0]}: a variance must be positive and finite")
-    total = np.zeros(np.broadcast_shapes(q.shape, phi.knots.shape[:-1]))
+    total = np.zeros(np.broadcast_shapes(q.shape, phi.batch))
     for piece in phi.half_pieces:
         if keep(piece):
             total = total + _on_piece(piece, np.sqrt(q), f)
     return total
 
 
-def _on_piece(piece: HalfPiece, root_q: Array, f: Integrand) -> Array:
+def _on_piece(piece: Piece, root_q: Array, f: Integrand) -> Array:
     """The part of E[f] that one piece contributes."""
-    a = (piece.inner / root_q)[..., None]
-    # a t + t^2/2 = _CUT ends a tail
-    tail = 2.0 * _CUT / (a + np.hypot(a, np.sqrt(2.0 * _CUT)))
-    length = np.minimum((piece.width / root_q)[..., None], tail)
-    t = length * _NODES
+    at = piece.nodes(root_q)
     with np.errstate(over="ignore", under="ignore"):
-        height = np.exp(-0.5 * a * a) / np.sqrt(2.0 * np.pi)
-        density = length * _WEIGHTS * np.exp(-t * (a + 0.5 * t))
-        u = (piece.value / root_q)[..., None] + piece.slope * t
-        values = f(piece.side * (a + t), u, piece.side * piece.slope)
-        return np.asarray(piece.copies * (height * density * values).sum(axis=-1))
+        return np.asarray(piece.copies * (at.weight * f(at.z, at.u, at.g)).sum(axis=-1))
 
 
-def _is_sloped(piece: HalfPiece) -> bool:
+def _is_sloped(piece: Piece) -> bool:
     return not piece.is_flat
 
 
-def _is_on(piece: HalfPiece) -> bool:
+def _is_on(piece: Piece) -> bool:
     return not piece.is_off
 
 
-def second_moment(phi: PiecewiseLinear, q: ArrayLike) -> Array:
+def second_moment(phi: Activation, q: ArrayLike) -> Array:
     """E[phi(sqrt(q) Z)^2], shape of ``q`` broadcast with ``phi``.
 
     >>> from sparsefield.theory import piecewise
@@ -94,12 +83,12 @@ def second_moment(phi: PiecewiseLinear, q: ArrayLike) -> Array:
     return np.asarray(q) * expectation(phi, q, lambda z, u, g: u * u, _is_on)
 
 
-def gain(phi: PiecewiseLinear, q: ArrayLike) -> Array:
+def gain(phi: Activation, q: ArrayLike) -> Array:
     """E[phi'(sqrt(q) Z)^2]; chi_1 is sigma_w2 times this."""
     return expectation(phi, q, lambda z, u, g: np.full_like(z, g * g), _is_sloped)
 
 
-def second_moment_slope(phi: PiecewiseLinear, q: ArrayLike) -> Array:
+def second_moment_slope(phi: Activation, q: ArrayLike) -> Array:
     """d E[phi^2] / dq, the delta terms at kinks included.
 
     E[phi'^2 + phi phi''] needs a delta wherever phi is not zero at a kink. Stein's identity moves
@@ -108,24 +97,24 @@ def second_moment_slope(phi: PiecewiseLinear, q: ArrayLike) -> Array:
     return expectation(phi, q, lambda z, u, g: z * u * g, _is_sloped)
 
 
-def second_moment_curvature(phi: PiecewiseLinear, q: ArrayLike) -> Array:
+def second_moment_curvature(phi: Activation, q: ArrayLike) -> Array:
     """d^2 E[phi^2] / dq^2 = E[x phi phi' (z^2 - 3)] / (2 q^2), delta terms included."""
     return expectation(phi, q, lambda z, u, g: z * u * g * (z * z - 3.0), _is_sloped) / (
         2.0 * np.asarray(q)
     )
 
 
-def fourth_moment(phi: PiecewiseLinear, q: ArrayLike) -> Array:
+def fourth_moment(phi: Activation, q: ArrayLike) -> Array:
     """E[phi(sqrt(q) Z)^4]."""
     return np.asarray(q) ** 2 * expectation(phi, q, lambda z, u, g: u**4, _is_on)
 
 
-def sparsity(phi: PiecewiseLinear, q: ArrayLike) -> Array:
+def sparsity(phi: Activation, q: ArrayLike) -> Array:
     """P(phi(sqrt(q) Z) = 0), the share of exact zeros."""
     return expectation(phi, q, lambda z, u, g: np.ones_like(z), lambda piece: piece.is_off)
 
 
-def saturation(phi: PiecewiseLinear, q: ArrayLike) -> Array:
+def saturation(phi: Activation, q: ArrayLike) -> Array:
     """Share of units on a flat piece that is not zero (at the clip)."""
     return expectation(
         phi, q, lambda z, u, g: np.ones_like(z), lambda piece: piece.is_flat and not piece.is_off

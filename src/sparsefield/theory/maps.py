@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from sparsefield.errors import InvalidInput
 
 from . import gaussian
-from .piecewise import Array, PiecewiseLinear
+from .activation import Activation
+from .quadrature import Array
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class VarianceMap:
     (5.0, 1.0)
     """
 
-    phi: PiecewiseLinear
+    phi: Activation
     sigma_w2: float | Array
     sigma_b2: float | Array
     skip: float = 0.0

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsefield.errors import InvalidInput
 
-Array = NDArray[np.float64]
+from .quadrature import Array, Nodes, split_rule, tail_length
 
 
 class HalfPiece(NamedTuple):
@@ -38,6 +38,18 @@ class HalfPiece(NamedTuple):
     def is_off(self) -> bool:
         """Whether phi is exactly zero here."""
         return self.is_flat and not self.value.any()
+
+    def nodes(self, root_q: Array, panels: int = 1) -> Nodes:
+        """Quadrature nodes of this piece under N(0, q), measured from its inner end."""
+        a = (self.inner / root_q)[..., None]
+        length = np.minimum((self.width / root_q)[..., None], tail_length(a))
+        nodes, weights = split_rule(panels)
+        t = length * nodes
+        with np.errstate(over="ignore", under="ignore"):
+            height = np.exp(-0.5 * a * a) / np.sqrt(2.0 * np.pi)
+            weight = height * (length * weights * np.exp(-t * (a + 0.5 * t)))
+            u = (self.value / root_q)[..., None] + self.slope * t
+        return Nodes(weight, self.side * (a + t), u, np.asarray(self.side * self.slope))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +99,28 @@ class PiecewiseLinear:
         return np.asarray(self.values[anchor] + slope * np.where(slope == 0.0, 0.0, run))
 
     @property
+    def batch(self) -> tuple[int, ...]:
+        """Shape of the batch of activations; () for one."""
+        return self.knots.shape[:-1]
+
+    @property
+    def scales(self) -> Array:
+        """Distances of the knots from zero, ascending, without zero."""
+        return np.unique(np.abs(self.knots[self.knots != 0.0]))
+
+    @property
     def bounded(self) -> bool:
         """Whether both tails are flat."""
         return bool(self.slopes[0] == 0.0 == self.slopes[-1])
+
+    @property
+    def growth(self) -> tuple[float, float, float]:
+        """(left slope, right slope, c): abs(phi(x)) <= c + slope abs(x) on either side of zero."""
+        tails = self.slopes[[0, -1]]
+        if self.bounded:
+            return 0.0, 0.0, float(np.abs(self.values).max())
+        offset = float(np.abs(self.values[..., [0, -1]] - tails * self.knots[..., [0, -1]]).max())
+        return float(abs(tails[0])), float(abs(tails[1])), offset
 
     @property
     def odd(self) -> bool:
