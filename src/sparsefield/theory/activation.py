@@ -52,8 +52,19 @@ class Activation(Protocol):
         """Whether both tails are flat."""
 
     @property
+    def odd(self) -> bool:
+        """Whether phi(-x) = -phi(x)."""
+
+    @property
+    def kinks(self) -> Sequence[tuple[float, float]]:
+        """(position, change of slope) wherever phi' jumps."""
+
+    @property
     def growth(self) -> tuple[float, float, float]:
         """(left slope, right slope, c): abs(phi(x)) <= c + slope abs(x) on either side of zero."""
 
     def __call__(self, x: ArrayLike) -> Array:
         """phi(x), elementwise."""
+
+    def derivative(self, x: ArrayLike) -> Array:
+        """phi'(x), elementwise; at a kink the slope to its right."""

@@ -98,6 +98,15 @@ class PiecewiseLinear:
         # a flat tail is flat at infinity too, where 0 * inf would be NaN
         return np.asarray(self.values[anchor] + slope * np.where(slope == 0.0, 0.0, run))
 
+    def derivative(self, x: ArrayLike) -> Array:
+        """phi'(x), elementwise; at a knot the slope to its right. One activation only."""
+        return np.asarray(self.slopes[np.searchsorted(self.knots, x, side="right")])
+
+    @property
+    def kinks(self) -> list[tuple[float, float]]:
+        """(position, change of slope) of every knot of one activation."""
+        return list(zip(self.knots.tolist(), np.diff(self.slopes).tolist(), strict=True))
+
     @property
     def batch(self) -> tuple[int, ...]:
         """Shape of the batch of activations; () for one."""
