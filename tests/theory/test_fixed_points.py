@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import POINTS, point
-from sparsefield.theory import VarianceMap, solve
+from sparsefield.theory import FixedPoint, VarianceMap, solve
 from sparsefield.theory import piecewise as pw
 from sparsefield.theory.fixed_points import portrait
 
@@ -111,3 +111,13 @@ def test_slope_and_curvature_are_derivatives_of_the_map(name):
     curvature = (vmap.slope(q + step) - vmap.slope(q - step)) / (2 * step)
     np.testing.assert_allclose(vmap.slope(q), slope, rtol=1e-6)
     np.testing.assert_allclose(vmap.curvature(q), curvature, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("slope", "kind"),
+    [(0.9, "stable"), (-0.9, "stable"), (1.0, "marginal"), (1.1, "repels"), (-1.1, "repels")],
+)
+def test_the_kind_of_a_fixed_point(slope, kind):
+    found = FixedPoint(2.0, slope, abs(slope) < 1.0)
+    assert found.kind == kind
+    assert found.to_dict() == {"q": 2.0, "slope": slope, "stable": kind == "stable"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsefield.errors import InvalidInput, SparsefieldError
+from sparsefield.errors import InvalidInput
 
 from . import gaussian
 from .families import Family, family_named
@@ -17,18 +17,12 @@ from .fixed_points import FixedPoint, portrait
 from .maps import VarianceMap
 from .piecewise import PiecewiseLinear
 from .roots import bracketed_root
+from .unsolvable import NegativeBiasVariance as NegativeBiasVariance
+from .unsolvable import Unstable as Unstable
 
 _ROUNDING = 1e-13  # of q: sigma_b2 within this of zero is zero
 _NEVER_HIT = 1e100
 _CLIPS = np.geomspace(1e-13, 60.0, 160)  # clip heights in units of sqrt(q), from dust to never hit
-
-
-class NegativeBiasVariance(SparsefieldError, ValueError):
-    """The edge of chaos would need sigma_b2 < 0."""
-
-
-class Unstable(SparsefieldError, ValueError):
-    """The variance map repels at q*."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,17 @@ class FixedPoint:
     slope: float
     stable: bool
 
+    @property
+    def kind(self) -> str:
+        """``stable``, ``marginal`` (abs(V') = 1 to rounding) or ``repels``."""
+        if self.stable:
+            return "stable"
+        return "marginal" if abs(self.slope) < 1.0 + _MARGIN else "repels"
+
+    def to_dict(self) -> dict[str, float | bool]:
+        """Plain data for JSON."""
+        return {"q": self.q, "slope": self.slope, "stable": self.stable}
+
 
 @dataclass(frozen=True)
 class Portrait:

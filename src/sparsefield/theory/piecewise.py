@@ -90,13 +90,21 @@ class PiecewiseLinear:
         _check(self)
 
     def __call__(self, x: ArrayLike) -> Array:
-        """phi(x), elementwise; only for a single activation (``knots`` of one axis)."""
-        x = np.asarray(x, dtype=float)
-        piece = np.searchsorted(self.knots, x, side="right")
-        anchor = np.maximum(piece - 1, 0)
-        slope, run = self.slopes[piece], x - self.knots[anchor]
-        # a flat tail is flat at infinity too, where 0 * inf would be NaN
-        return np.asarray(self.values[anchor] + slope * np.where(slope == 0.0, 0.0, run))
+        """phi(x), elementwise, in the precision of ``x``; one activation only.
+
+        A sum of clipped ramps, one a sloped piece, outwards from the knot where phi is smallest:
+        what is off is exactly zero.
+        """
+        x = np.asarray(x)
+        x = x if np.issubdtype(x.dtype, np.floating) else x.astype(float)
+        base = int(np.argmin(np.abs(self.values)))
+        ends = [-np.inf, *self.knots.tolist(), np.inf]
+        total = np.full_like(x, self.values[base])
+        for i, slope in enumerate(self.slopes.tolist()):
+            if slope != 0.0:
+                anchor = ends[i] if i > base else ends[i + 1]
+                total += slope * (np.clip(x, ends[i], ends[i + 1]) - anchor)
+        return np.asarray(total)
 
     def derivative(self, x: ArrayLike) -> Array:
         """phi'(x), elementwise; at a knot the slope to its right. One activation only."""
