@@ -12,7 +12,9 @@ from sparsefield.errors import InvalidInput
 from sparsefield.nn import CNN, DNN, activation, init_
 from sparsefield.nn.networks import carry
 from sparsefield.theory import solve
-from sparsefield.theory.finite_width import gradient_factor, linear_std, simulate
+from sparsefield.theory.chain import simulate
+from sparsefield.theory.finite_width import linear_std
+from sparsefield.theory.gradients import gradient_factor
 
 POINT = solve("crelu", sparsity=0.9, q=1.0, clip=1.0)
 WRONG = dataclasses.replace(POINT, sigma_w2=1.02 * POINT.sigma_w2)  # the negative twin

@@ -7,7 +7,8 @@ import pytest
 
 from sparsefield.errors import InvalidInput
 from sparsefield.theory import finite_width, solve
-from sparsefield.theory.finite_width import linear_std, simulate
+from sparsefield.theory.chain import simulate
+from sparsefield.theory.finite_width import linear_std
 
 
 def crelu(clip):

@@ -13,6 +13,7 @@ import tyro
 from sparsefield.errors import InvalidInput
 
 from .flags import Flags, given
+from .pictures import figure, phase_map
 
 Json = Annotated[bool, tyro.conf.arg(help="print one JSON object and nothing else")]
 
@@ -147,6 +148,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "demo": demo,
     "report": report,
+    "map": phase_map,
+    "figure": figure,
 }
 
 

@@ -1,26 +1,22 @@
-"""A network of finite width: the exact Markov chain of its variance.
-
-Given layer l, the pre-activations of layer l + 1 are i.i.d. Gaussian over the weights, with
-variance Q <- sigma_b2 + sigma_w2 mean_i phi(sqrt(Q) z_i)^2. For one input that is no
-approximation, and it costs O(width) a layer instead of O(width^2).
-"""
+"""What Q does in a network of finite width: by the transfer operator, or by draws of the chain."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
-
-from sparsefield.errors import InvalidInput
+from scipy.stats import beta
 
 from . import gaussian
+from .chain import checked_sizes, simulate
 from .maps import VarianceMap
+from .operator import FLOOR, TransferOperator, escape_probability
 from .quadrature import Array
 
-_BLOCK = 2_000_000  # pre-activations drawn at a time: memory does not grow with the width
+_DRAWS = 500  # where only draws can tell
+_MOST = 1000  # width up to which the operator's table stays small
+_WIDEST = 10_000  # width up to which it is the faster way
 
 
 @dataclass(frozen=True)
@@ -30,68 +26,101 @@ class FiniteWidth:
     Attributes
     ----------
     q_mean, q_std
-        mean and standard deviation of Q over the second half of the layers.
+        mean and standard deviation of Q over the second half of the layers, in units of q.
     escape_probability
         chance that Q leaves [q*/2, 2 q*] at some layer.
     draws
-        number of simulated networks.
+        number of simulated networks; None: the transfer operator, without sampling error.
     """
 
     q_mean: float
     q_std: float
     escape_probability: float
-    draws: int
+    draws: int | None
+
+    def escape_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Clopper and Pearson's confidence interval of the escape probability."""
+        if self.draws is None:
+            return self.escape_probability, self.escape_probability
+        return binomial_interval(round(self.escape_probability * self.draws), self.draws, level)
 
 
-def simulate(
+def finite_width(
     vmap: VarianceMap,
     q_star: float,
     *,
-    width: int | Sequence[int],
+    width: int,
     depth: int,
-    draws: int,
+    draws: int | None = None,
     seed: int = 0,
-) -> Array:
-    """Q of ``draws`` random networks, shape [draws, depth]; the first layer has Q = q*.
+) -> FiniteWidth:
+    """Spread and escape probability of Q at one width and depth; arrays in, one record out.
 
-    ``width`` is one number, or one a layer.
+    Parameters
+    ----------
+    vmap
+        the variance map, of one activation; with a skip, Q is that of
+        :func:`sparsefield.theory.chain.simulate`.
+    q_star
+        fixed point of ``vmap``; the first layer has Q = q*.
+    width, depth
+        units of a layer, and number of layers.
+    draws
+        None: by the transfer operator, to about 1e-3 of each value (by 500 draws for a map with
+        a skip, where it does not hold, and beyond width 10,000). A number: by that many draws of
+        the chain.
+    seed
+        fixes the draws.
 
     Raises
     ------
     InvalidInput
-        a width, depth or number of draws below 1, or a map with a skip (its
-        pre-activations are not i.i.d. given Q).
+        a width, depth or number of draws below 1, or a ``q_star`` that is no variance.
+
+    >>> from sparsefield.theory import solve
+    >>> vmap = solve("crelu", sparsity=0.9, q=1.0, clip=1.25).variance_map()
+    >>> round(finite_width(vmap, 1.0, width=300, depth=100).escape_probability, 3)
+    0.032
     """
-    for name, value in (("width", np.min(width)), ("depth", depth), ("draws", draws)):
-        if value < 1 or value != int(value):
-            raise InvalidInput(f"{name} {value}: must be a whole number, at least 1")
-    if np.ndim(width) and len(np.atleast_1d(width)) != depth:
-        raise InvalidInput(f"{np.size(width)} widths for depth {depth}: give one, or one a layer")
-    if not 0.0 < q_star < math.inf:
-        raise InvalidInput(f"q_star {q_star}: a variance must be positive and finite")
-    if vmap.skip != 0.0:
-        raise InvalidInput(f"skip {vmap.skip:g}: the chain in Q alone holds for skip 0 only")
-    widths = np.broadcast_to(width, depth)
-    rng = np.random.default_rng(seed)
-    path = np.full((draws, depth), float(q_star))
-    for layer in range(1, depth):
-        n = int(widths[layer - 1])
-        step = max(1, _BLOCK // n)
-        for rows in (slice(start, start + step) for start in range(0, draws, step)):
-            q = path[rows, layer - 1]
-            h = np.sqrt(q[:, None]) * rng.standard_normal((len(q), n))
-            path[rows, layer] = vmap.sigma_b2 + vmap.sigma_w2 * np.square(vmap.phi(h)).mean(axis=1)
-    return path
+    checked_sizes(vmap, q_star, width=width, depth=depth, draws=1 if draws is None else draws)
+    if draws is None and vmap.skip == 0.0 and width <= _WIDEST:
+        return _by_operator(vmap, q_star, width, depth)
+    return _by_draws(vmap, q_star, width, depth, _DRAWS if draws is None else draws, seed)
 
 
-def finite_width(
-    vmap: VarianceMap, q_star: float, *, width: int, depth: int, draws: int = 2000, seed: int = 0
+def _by_operator(vmap: VarianceMap, q_star: float, width: int, depth: int) -> FiniteWidth:
+    chance = escape_probability(vmap, q_star, width=width, depth=depth)
+    settled = width > _MOST and chance < FLOOR  # no mass far from q*: a low ceiling will do
+    operator = TransferOperator(vmap, q_star, width=width, ceiling=4.0 if settled else 64.0)
+    mean, variance = operator.mean(depth)[depth // 2 :], operator.variance(depth)[depth // 2 :]
+    spread = (variance + mean**2).mean() - mean.mean() ** 2
+    return FiniteWidth(float(mean.mean()), math.sqrt(max(spread, 0.0)), chance, None)
+
+
+def _by_draws(
+    vmap: VarianceMap, q_star: float, width: int, depth: int, draws: int, seed: int
 ) -> FiniteWidth:
-    """Mean, spread and escape probability of Q at this width and depth, by simulation."""
     path = simulate(vmap, q_star, width=width, depth=depth, draws=draws, seed=seed)
     late = path[:, depth // 2 :]
-    escaped = ((path < q_star / 2.0) | (path > 2.0 * q_star)).any(axis=1)
-    return FiniteWidth(float(late.mean()), float(late.std()), float(escaped.mean()), draws)
+    share = float(escaped(path, q_star).mean())
+    return FiniteWidth(float(late.mean()), float(late.std()), share, draws)
+
+
+def escaped(path: Array, q_star: float) -> Array:
+    """Whether each path [draws, depth] leaves [q*/2, 2 q*], shape [draws]."""
+    return np.asarray(((path < q_star / 2.0) | (path > 2.0 * q_star)).any(axis=1))
+
+
+def binomial_interval(hits: int, draws: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval for a probability seen ``hits`` times in ``draws``.
+
+    >>> [round(end, 4) for end in binomial_interval(0, 400)]
+    [0.0, 0.0092]
+    """
+    tail = (1.0 - level) / 2.0
+    low = beta.ppf(tail, hits, draws - hits + 1) if hits > 0 else 0.0
+    high = beta.ppf(1.0 - tail, hits + 1, draws - hits) if hits < draws else 1.0
+    return float(low), float(high)
 
 
 def linear_std(vmap: VarianceMap, q_star: float, width: int) -> float:
@@ -105,25 +134,3 @@ def linear_std(vmap: VarianceMap, q_star: float, width: int) -> float:
     if contraction < 1e-9:  # V' = 1 but for rounding
         return math.inf
     return math.sqrt(float(vmap.sigma_w2) ** 2 * variance / (width * contraction))
-
-
-def gradient_factor(vmap: VarianceMap, q: ArrayLike, width: int | Array) -> Array:
-    """Mean factor on squared gradients through one layer, to first order in 1 / width.
-
-    chi_1(q) takes the backward weights as independent of the forward pass. They are not: along
-    the direction phi(h) the weights also made the next layer's h = u + b, and the gradient lives
-    on the units where h, hence u, is large. That one direction carries
-
-        sigma_w2 / width * E[phi'^2 phi^2] / E[phi^2] * r (E[z^2 phi'^2] / E[phi'^2] - 1),
-
-    with r = 1 - sigma_b2 / q the share of u in the variance of h. It is positive: the sparser the
-    layer, the more a narrow network amplifies gradients (ours, not in the papers).
-    """
-    phi = vmap.phi
-    gain = gaussian.gain(phi, q)
-    active_moment = gaussian.expectation(phi, q, lambda z, u, g: (z * g) ** 2)
-    unclipped = np.asarray(q) * gaussian.expectation(phi, q, lambda z, u, g: (u * g) ** 2)
-    aligned = unclipped / gaussian.second_moment(phi, q)
-    from_weights = 1.0 - vmap.sigma_b2 / np.asarray(q)
-    excess = from_weights * (active_moment / gain - 1.0)
-    return np.asarray(vmap.sigma_w2 * (gain + aligned * excess / width))
