@@ -22,8 +22,9 @@ from numpy.typing import ArrayLike
 
 from sparsefield.errors import InvalidInput
 
-from . import gaussian
+from . import bivariate_smooth, gaussian
 from .activation import Activation
+from .piecewise import PiecewiseLinear
 from .quadrature import NODES, WEIGHTS, Array
 
 _PANELS = 24  # each half as long as the next: features down to 2^-24 of the interval are resolved
@@ -59,6 +60,8 @@ def covariance(phi: Activation, q1: ArrayLike, q2: ArrayLike, rho: ArrayLike) ->
     >>> bool(np.isclose(covariance(piecewise.relu(), 1.0, 1.0, 0.0), 1 / (2 * np.pi)))
     True
     """
+    if not isinstance(phi, PiecewiseLinear):
+        return _nested(phi, bivariate_smooth.product(phi), q1, q2, rho)
     return _by_sign(_covariance_above, _covariance_below, phi, q1, q2, rho)
 
 
@@ -69,6 +72,8 @@ def derivative_covariance(phi: Activation, q1: ArrayLike, q2: ArrayLike, rho: Ar
     >>> bool(np.isclose(derivative_covariance(piecewise.relu(), 1.0, 4.0, 0.5), 1 / 3))
     True
     """
+    if not isinstance(phi, PiecewiseLinear):
+        return _nested(phi, bivariate_smooth.slope_product(phi), q1, q2, rho)
     return _by_sign(_slope_above, _slope_below, phi, q1, q2, rho)
 
 
@@ -79,6 +84,8 @@ def deficit(phi: Activation, q: ArrayLike, delta: ArrayLike) -> Array:
     """
     delta = np.asarray(delta, dtype=float)
     _check_range("delta", delta, 0.0, 2.0)
+    if not isinstance(phi, PiecewiseLinear):
+        return _in_blocks(_smooth(bivariate_smooth.half_square(phi)), phi, q, q, delta)
     far = gaussian.second_moment(phi, q) - covariance(phi, q, q, np.minimum(1.0 - delta, 0.0))
     near = _in_blocks(_deficit, phi, q, q, np.minimum(delta, 1.0))
     return np.where(delta > 1.0, far, near)
@@ -111,6 +118,19 @@ def _by_sign(
     for moment, here in ((above, r >= 0.0), (below, r < 0.0)):
         result[here] = _in_blocks(moment, phi, one[here], two[here], r[here])
     return result
+
+
+def _nested(
+    phi: Activation, f: bivariate_smooth.Joint, q1: ArrayLike, q2: ArrayLike, rho: ArrayLike
+) -> Array:
+    """E[f(x, y)] of an activation that is not piecewise linear."""
+    rho = np.asarray(rho, dtype=float)
+    _check_range("rho", rho, -1.0, 1.0)
+    return _in_blocks(_smooth(f), phi, q1, q2, 1.0 - rho)
+
+
+def _smooth(f: bivariate_smooth.Joint) -> Moment:
+    return lambda phi, q1, q2, delta: bivariate_smooth.expectations(phi, f, q1, q2, delta)
 
 
 def _in_blocks(

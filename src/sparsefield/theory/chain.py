@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sparsefield.errors import InvalidInput
 
@@ -71,7 +71,7 @@ def simulate(
 
 def checked_sizes(
     vmap: VarianceMap, q_star: float, *, width: int | Sequence[int], depth: int, draws: int
-) -> Array:
+) -> NDArray[np.intp]:
     """The widths of all layers, shape [depth], or the rule that a value breaks."""
     for name, value in (("width", np.min(width)), ("depth", depth), ("draws", draws)):
         if value < 1 or value != int(value):
@@ -82,11 +82,11 @@ def checked_sizes(
         raise InvalidInput(f"q_star {q_star}: a variance must be positive and finite")
     if vmap.skip != 0.0 and np.min(width) != np.max(width):
         raise InvalidInput(f"skip {vmap.skip:g} with widths {width}: a skip needs equal widths")
-    return np.broadcast_to(np.asarray(width, dtype=int), depth)
+    return np.broadcast_to(np.asarray(width, dtype=np.intp), depth)
 
 
 def _walk(
-    vmap: VarianceMap, q_star: float, widths: Array, draws: int, rng: np.random.Generator
+    vmap: VarianceMap, q_star: float, widths: NDArray[np.intp], draws: int, rng: np.random.Generator
 ) -> Array:
     """The Markov chain of Q: fresh units in every layer."""
     path = np.empty((draws, len(widths)))
@@ -94,13 +94,13 @@ def _walk(
     for layer, width in enumerate(widths[:-1], start=1):
         h = rng.standard_normal((draws, int(width)), dtype=np.float32)
         h *= np.sqrt(q)[:, None].astype(np.float32)
-        q = np.minimum(vmap.sigma_b2 + vmap.sigma_w2 * _mean_square(vmap, h), _RANGE)
+        q = np.minimum(_next_q(vmap, h), _RANGE)
         path[:, layer] = q
     return path
 
 
 def _stream_walk(
-    vmap: VarianceMap, q_star: float, widths: Array, draws: int, rng: np.random.Generator
+    vmap: VarianceMap, q_star: float, widths: NDArray[np.intp], draws: int, rng: np.random.Generator
 ) -> Array:
     """With a skip every unit carries its own h along."""
     keep, renew = math.sqrt(vmap.skip), math.sqrt(1.0 - vmap.skip)
@@ -108,17 +108,18 @@ def _stream_walk(
     path[:, 0] = q_star
     h = math.sqrt(q_star) * rng.standard_normal((draws, int(widths[0])), dtype=np.float32)
     for layer in range(1, len(widths)):
-        q = vmap.sigma_b2 + vmap.sigma_w2 * _mean_square(vmap, h)
+        q = _next_q(vmap, h)
         path[:, layer] = vmap.skip * (h.astype(float) ** 2).mean(axis=1) + (1.0 - vmap.skip) * q
         fresh = rng.standard_normal(h.shape, dtype=np.float32)
         h = keep * h + renew * np.sqrt(q)[:, None].astype(np.float32) * fresh
     return path
 
 
-def _mean_square(vmap: VarianceMap, h: Array) -> Array:
-    """mean_i phi(h_i)^2 of every network, in double precision."""
+def _next_q(vmap: VarianceMap, h: NDArray[np.float32]) -> Array:
+    """sigma_b2 + sigma_w2 mean_i phi(h_i)^2 of every network, in double precision."""
     values = vmap.phi(h)
-    return np.asarray(np.einsum("du,du->d", values, values) / h.shape[1])
+    mean = np.einsum("du,du->d", values, values).astype(float) / h.shape[1]
+    return np.asarray(float(vmap.sigma_b2) + float(vmap.sigma_w2) * mean)
 
 
 def simulate_gram(
@@ -162,20 +163,22 @@ def simulate_gram(
     gram = _checked_gram(gram)
     checked_sizes(vmap, 1.0, width=width, depth=depth, draws=draws)
     count = len(gram)
-    reads = np.arange(count)[None] if taps is None else np.asarray(taps, dtype=int)
+    reads = (
+        np.arange(count, dtype=np.intp)[None] if taps is None else np.asarray(taps, dtype=np.intp)
+    )
     rng = np.random.default_rng(seed)
     path = np.empty((draws, depth, count, count))
     path[:, 0] = gram
     h = _fields(np.broadcast_to(gram, (draws, count, count)), width, rng)
     for layer in range(1, depth):
-        fresh = vmap.sigma_b2 + vmap.sigma_w2 * _products(vmap.phi(h), reads)
+        fresh = float(vmap.sigma_b2) + float(vmap.sigma_w2) * _products(vmap.phi(h), reads)
         stream = h.swapaxes(1, 2) @ h / width if vmap.skip else 0.0
         path[:, layer] = vmap.skip * stream + (1.0 - vmap.skip) * fresh
         h = math.sqrt(vmap.skip) * h + math.sqrt(1.0 - vmap.skip) * _fields(fresh, width, rng)
     return path
 
 
-def image_taps(height: int, width: int, *, kernel: int, padding: str) -> Array:
+def image_taps(height: int, width: int, *, kernel: int, padding: str) -> NDArray[np.intp]:
     """The ``taps`` of a stride-1 convolution over an image, shape [kernel^2, height width].
 
     ``padding`` is ``circular`` or ``zeros``; positions count along rows.
@@ -195,7 +198,7 @@ def image_taps(height: int, width: int, *, kernel: int, padding: str) -> Array:
     return np.where(outside & (padding == "zeros"), -1, reads)
 
 
-def _products(values: Array, reads: Array) -> Array:
+def _products(values: Array, reads: NDArray[np.intp]) -> Array:
     """Mean over units and taps of phi(h) at the two places, [draws, B, B]."""
     padded = np.concatenate([values, np.zeros((*values.shape[:2], 1))], axis=2)
     total = sum(padded[:, :, tap].swapaxes(1, 2) @ padded[:, :, tap] for tap in reads)

@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsefield.errors import InvalidInput
 
 from . import gaussian
 from .maps import VarianceMap
 from .quadrature import Array
+
+Spectrum = NDArray[np.complex128]
 
 FLOOR = 1e-9  # far above what the rounding of the Fourier transform makes of zero
 _STEPS = 24.0  # lattice steps in one standard deviation of a layer's noise
@@ -46,7 +49,7 @@ class _Lattice:
 
     @cached_property
     def q(self) -> Array:
-        return self.base + self.step * np.arange(self.size)
+        return np.asarray(self.base + self.step * np.arange(self.size), dtype=float)
 
 
 class TransferOperator:
@@ -147,10 +150,10 @@ class TransferOperator:
     def _inside(self, low: float, high: float) -> Array:
         """The part of each lattice cell that lies in [low, high]."""
         if not self._lattice.smooth:
-            return ((self.q >= low) & (self.q <= high)).astype(float)
+            return np.where((self.q >= low) & (self.q <= high), 1.0, 0.0)
         first, last = ((end - self._lattice.base) / self._lattice.step for end in (low, high))
         k = np.arange(self.q.size)
-        return np.clip(k + 0.5 - first, 0.0, 1.0) * np.clip(last + 0.5 - k, 0.0, 1.0)
+        return np.asarray(np.clip(k + 0.5 - first, 0.0, 1.0) * np.clip(last + 0.5 - k, 0.0, 1.0))
 
     def _moment(self, power: int, depth: int) -> Array:
         """E[Q^power] by layer, seen from q*: one application of the operator a layer."""
@@ -171,7 +174,7 @@ class TransferOperator:
 
     @cached_property
     def _at_star(self) -> Array:
-        return self._star_weights.dense()[0]
+        return np.asarray(self._star_weights.dense()[0])
 
     @cached_property
     def _step(self) -> Array:
@@ -267,7 +270,7 @@ def _laws(
     return law
 
 
-def _inverse(spectrum: Array, length: int, width: int, log_scale: Array) -> Array:
+def _inverse(spectrum: Spectrum, length: int, width: int, log_scale: Array) -> Array:
     """The law whose tilted unit has this transform, without what rounding makes of zero."""
     with np.errstate(divide="ignore", under="ignore", invalid="ignore"):
         power = np.where(spectrum == 0.0, 0.0, np.exp(width * np.log(spectrum)))
@@ -283,7 +286,7 @@ def _length(width: int, lattice: _Lattice) -> int:
 
 def _by_lattice(
     vmap: VarianceMap, grid: Array, width: int, lattice: _Lattice, theta: Array
-) -> tuple[Array, Array, int]:
+) -> tuple[Array, Spectrum, int]:
     """Mass and transform of one unit's law, tilted by exp(theta k), put on the lattice."""
     unit = _unit_law(vmap, grid, width, lattice)
     tilted = unit * np.exp(theta[:, None] * np.arange(unit.shape[1]))
@@ -293,7 +296,7 @@ def _by_lattice(
 
 def _by_nodes(
     vmap: VarianceMap, grid: Array, width: int, lattice: _Lattice, theta: Array
-) -> tuple[Array, Array, int]:
+) -> tuple[Array, Spectrum, int]:
     """The same where one unit is lost in a lattice step: the transform of the quadrature nodes.
 
     Only low frequencies are left of so wide a sum; the others are zero.
@@ -344,9 +347,9 @@ def _deposit(law: Array, at: Array, weight: Array, points: int) -> None:
         np.add.at(law, (rows, start + j), weight * shares[j])
 
 
-def _lagrange(at: Array, size: int, points: int) -> tuple[Array, list[Array]]:
+def _lagrange(at: Array, size: int, points: int) -> tuple[NDArray[np.intp], list[Array]]:
     """First index and weights of the Lagrange interpolation at real index ``at``."""
-    start = np.clip(np.floor(at).astype(int) - (points // 2 - 1), 0, size - points)
+    start = np.clip(np.floor(at).astype(np.intp) - (points // 2 - 1), 0, size - points)
     t = at - start
     shares = []
     for j in range(points):
@@ -369,7 +372,7 @@ class _Interpolation:
         """The values at the places, within the range of those they are made from."""
         near = [values[self.start + j] for j in range(_STENCIL)]
         total = sum(share * value for share, value in zip(self.shares, near, strict=True))
-        return np.clip(total, np.min(near, axis=0), np.max(near, axis=0))
+        return np.asarray(np.clip(total, np.min(near, axis=0), np.max(near, axis=0)))
 
     def dense(self) -> Array:
         """The same as a matrix [places, grid]."""
