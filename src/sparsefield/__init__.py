@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from .nn import activation as activation
     from .nn import init_ as init_
     from .theory import CriticalPoint as CriticalPoint
+    from .theory import PiecewiseSmooth as PiecewiseSmooth
+    from .theory import certify as certify
     from .theory import finite_width as finite_width
+    from .theory import phase_diagram as phase_diagram
     from .theory import solve as solve
     from .train import TrainConfig as TrainConfig
     from .train import read_run as read_run
@@ -35,13 +38,16 @@ _ROOM_OF = {
     "CriticalPoint": "theory",
     "DNN": "nn",
     "Monitor": "monitor",
+    "PiecewiseSmooth": "theory",
     "ShiftedReLU": "nn",
     "SoftThreshold": "nn",
     "TrainConfig": "train",
     "activation": "nn",
+    "certify": "theory",
     "finite_width": "theory",
     "init_": "nn",
     "load": "data",
+    "phase_diagram": "theory",
     "read_run": "train",
     "solve": "theory",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +23,14 @@ def solve(
     family: Literal["crelu", "cst", "relu", "st"],
     sparsity: float,
     q: float = 1.0,
-    clip: float | None = None,
+    clip: float | Literal["auto"] | None = None,
     m: float | None = None,
     slope: float | None = None,
-    chi1: float = 1.0,
+    chi1: float | Literal["typical"] = 1.0,
     width: int | None = None,
     depth: int | None = None,
+    escape: float = 0.01,
+    certificate: bool = False,
     json: Json = False,
 ) -> None:
     """Solve for the initialisation at a target sparsity and variance.
@@ -41,35 +44,51 @@ def solve(
     q
         variance q* of the pre-activations
     clip
-        clip height in units of sqrt(q*)
+        clip height in units of sqrt(q*); auto: the largest that is safe at this width and depth
     m
         clip height in absolute units, in place of clip
     slope
         slope V'(q*) to solve the clip for, in place of clip
     chi1
-        factor on squared gradients per layer; 1 is the edge of chaos
+        factor on squared gradients per layer; 1 is the edge of chaos; typical: the one that keeps
+        the typical gradient level at this width
     width
         with depth: what a network of finite width does
     depth
         with width: number of hidden layers
+    escape
+        chance of leaving [q*/2, 2 q*] that clip auto allows
+    certificate
+        add the verdict on the fixed point, with its reasons
     json
         print one JSON object and nothing else
     """
     from sparsefield import theory
 
-    if (width is None) != (depth is None):
-        alone = f"width {width}" if depth is None else f"depth {depth}"
-        raise InvalidInput(f"{alone} given alone: finite width needs both --width and --depth")
-    point = theory.solve(family, sparsity=sparsity, q=q, clip=clip, m=m, slope=slope, chi1=chi1)
+    if depth is None and width is not None and chi1 != "typical":
+        raise InvalidInput(f"width {width} given alone: finite width needs --width and --depth")
+    if width is None and depth is not None:
+        raise InvalidInput(f"depth {depth} given alone: finite width needs --width and --depth")
+    point = theory.solve(
+        family,
+        sparsity=sparsity,
+        q=q,
+        clip=clip,
+        m=m,
+        slope=slope,
+        chi1=chi1,
+        width=width,
+        depth=depth,
+        escape=escape,
+    )
     answer, table = point.to_dict(), str(point)
     if width is not None and depth is not None:
-        finite = theory.finite_width(point.variance_map(), q, width=width, depth=depth)
-        answer["finite_width"] = _contract(finite)
-        table += (
-            f"\nfinite_width Q at depth > L/2  {finite.q_mean:.6g} +- {finite.q_std:.3g}"
-            f"\nescape       Q outside [q*/2, 2q*]  {finite.escape_probability:.4g}"
-            f" (width {width}, depth {depth}, {finite.draws} draws)"
-        )
+        answer["finite_width"], rows = _finite_width(point, width, depth)
+        table += rows
+    if certificate:
+        verdict = theory.certify(point)
+        answer["certificate"] = verdict.to_dict()
+        table += f"\n\n{verdict}"
     print(jsonlib.dumps(answer, allow_nan=False) if json else table)
 
 
@@ -153,9 +172,29 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-def _contract(finite: Any) -> dict[str, float]:
+def _finite_width(point: Any, width: int, depth: int) -> tuple[dict[str, float], str]:
+    """The contract's keys, and rows for the table."""
+    from sparsefield import theory
+
+    vmap = point.variance_map()
+    finite = theory.finite_width(vmap, point.q, width=width, depth=depth)
     keys = ("q_mean", "q_std", "escape_probability")
-    return {key: getattr(finite, key) for key in keys}
+    how = "transfer operator" if finite.draws is None else f"{finite.draws} draws"
+    rows = (
+        f"\nfinite_width Q at depth > L/2  {finite.q_mean:.6g} +- {finite.q_std:.3g}"
+        f"\nescape       Q outside [q*/2, 2q*]  {finite.escape_probability:.4g}"
+        f" (width {width}, depth {depth}, {how})"
+    )
+    if abs(point.slope) < 1.0 - 1e-9:
+        rates = theory.gradient_rates(vmap, point.q, width)
+        mean, typical = (
+            rate * (depth - 1) / math.log(10.0) for rate in (rates.mean, rates.typical)
+        )
+        rows += (
+            f"\ngradients    |g_1|^2 / |g_L|^2  typically 10^{rates.typical * decades:.2f}, "
+            f"in the mean 10^{rates.mean * decades:.2f} (first order in 1 / width)"
+        )
+    return {key: getattr(finite, key) for key in keys}, rows
 
 
 def _default_out(config: Any) -> Path:

@@ -79,7 +79,8 @@ def _larger_q() -> Figure:
 
 
 def _points(held: str) -> list[CriticalPoint]:
-    return [solve("crelu", sparsity=_SPARSITY, q=q, **{held: 1.0}) for q in _STARS]
+    heights: dict[str, Any] = {held: 1.0}
+    return [solve("crelu", sparsity=_SPARSITY, q=q, **heights) for q in _STARS]
 
 
 def _finish(panels: NDArray[Any]) -> None:

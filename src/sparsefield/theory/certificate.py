@@ -12,10 +12,11 @@ import numpy as np
 from sparsefield.errors import InvalidInput
 
 from . import gaussian
-from .critical import CriticalPoint, solve
+from .critical import solve
 from .finite_width import linear_std
 from .fixed_points import FixedPoint, portrait
 from .maps import VarianceMap
+from .point import CriticalPoint
 from .quadrature import Array
 from .roots import NotConverged
 from .unsolvable import MultipleFixedPoints, NegativeBiasVariance, Unstable

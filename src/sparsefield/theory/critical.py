@@ -3,127 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sparsefield.errors import InvalidInput
 
 from . import gaussian
+from .design import ESCAPE, safe_clip, typical_chi1
 from .families import Family, family_named
 from .fixed_points import FixedPoint, portrait
 from .maps import VarianceMap
 from .piecewise import PiecewiseLinear
+from .point import CriticalPoint
 from .roots import bracketed_root
-from .unsolvable import NegativeBiasVariance as NegativeBiasVariance
-from .unsolvable import Unstable as Unstable
+from .unsolvable import NegativeBiasVariance, Unstable
 
 _ROUNDING = 1e-13  # of q: sigma_b2 within this of zero is zero
 _NEVER_HIT = 1e100
 _CLIPS = np.geomspace(1e-13, 60.0, 160)  # clip heights in units of sqrt(q), from dust to never hit
-
-
-@dataclass(frozen=True)
-class CriticalPoint:
-    """An edge-of-chaos initialisation at a chosen variance and sparsity; :func:`solve` makes it.
-
-    Attributes
-    ----------
-    family
-        ``crelu``, ``cst``, ``relu`` or ``st``.
-    sparsity
-        s, share of exact zeros after the activation at q*.
-    q
-        q*, variance of the pre-activations at the fixed point.
-    tau, m
-        threshold and clip height in the units of the pre-activation; ``m`` is None where
-        the family has no clip.
-    clip
-        m / sqrt(q*).
-    sigma_w2, sigma_b2
-        weights are N(0, sigma_w2 / fan_in), biases N(0, sigma_b2).
-    chi1
-        factor on squared gradients per layer.
-    slope, curvature
-        V'(q*) and V''(q*) (units of 1/q).
-    fixed_points
-        every fixed point of V, ascending.
-    unique
-        whether q* is the only one.
-    basin
-        the variances (low, high) between which V leads to q*.
-    """
-
-    family: str
-    sparsity: float
-    q: float
-    tau: float
-    m: float | None
-    clip: float | None
-    sigma_w2: float
-    sigma_b2: float
-    chi1: float
-    slope: float
-    curvature: float
-    fixed_points: tuple[FixedPoint, ...]
-    unique: bool
-    basin: tuple[float, float]
-
-    @cached_property
-    def phi(self) -> PiecewiseLinear:
-        """The activation as data."""
-        return family_named(self.family).activation(self.tau, self.m)
-
-    @property
-    def second_moment(self) -> float:
-        """E[phi^2] at q*, the mean square that the next layer reads."""
-        return float(gaussian.second_moment(self.phi, self.q))
-
-    def variance_map(self, skip: float = 0.0) -> VarianceMap:
-        """V of a network initialised at this point, with the fixed-point-keeping ``skip``."""
-        return VarianceMap(self.phi, self.sigma_w2, self.sigma_b2, skip)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; an endless basin has ``None`` as its end."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        fields["fixed_points"] = [
-            {"q": p.q, "slope": p.slope, "stable": p.stable} for p in self.fixed_points
-        ]
-        fields["basin"] = [end if math.isfinite(end) else None for end in self.basin]
-        return fields
-
-    def __str__(self) -> str:
-        rows = [(name, symbol, _show(getattr(self, name))) for name, symbol in _ROWS]
-        others = ", ".join(_describe(p, self.q) for p in self.fixed_points)
-        rows.append(("fixed_points", "V(q) = q", others))
-        rows.append(("basin", "of q*", f"({self.basin[0]:.6g}, {self.basin[1]:.6g})"))
-        return "\n".join(f"{name:<13}{symbol:<14}{value}" for name, symbol, value in rows)
-
-
-_ROWS = (
-    ("family", ""),
-    ("sparsity", "s"),
-    ("q", "q*"),
-    ("tau", "tau"),
-    ("m", "m"),
-    ("clip", "m / sqrt(q*)"),
-    ("sigma_w2", "sigma_w^2"),
-    ("sigma_b2", "sigma_b^2"),
-    ("chi1", "chi_1"),
-    ("slope", "V'(q*)"),
-    ("curvature", "V''(q*)"),
-)
-
-
-def _show(value: str | float | None) -> str:
-    return "none" if value is None else value if isinstance(value, str) else f"{value:.10g}"
-
-
-def _describe(point: FixedPoint, q_star: float) -> str:
-    kind = "stable" if point.stable else "marginal" if abs(point.slope) < 1 + 1e-6 else "repels"
-    return f"{point.q:.6g} ({kind}{', q*' if point.q == q_star else ''})"
 
 
 def solve(
@@ -131,10 +29,13 @@ def solve(
     *,
     sparsity: float,
     q: float = 1.0,
-    clip: float | None = None,
+    clip: float | Literal["auto"] | None = None,
     m: float | None = None,
     slope: float | None = None,
-    chi1: float = 1.0,
+    chi1: float | Literal["typical"] = 1.0,
+    width: int | None = None,
+    depth: int | None = None,
+    escape: float = ESCAPE,
 ) -> CriticalPoint:
     """The initialisation whose variance map fixes ``q`` at this sparsity, with this chi_1.
 
@@ -148,13 +49,20 @@ def solve(
     q
         q* > 0, variance of the pre-activations.
     clip
-        m / sqrt(q*) > 0.
+        m / sqrt(q*) > 0; ``auto``: the largest one that is safe at this ``width`` and ``depth``
+        (:func:`sparsefield.theory.design.safe_clip`).
     m
         clip height > 0 in the units of the pre-activation.
     slope
         V'(q*), from which the clip is found; below ``chi1``.
     chi1
-        factor on squared gradients per layer; 1 is the edge of chaos.
+        factor on squared gradients per layer; 1 is the edge of chaos; ``typical``: the one that
+        keeps the typical gradient of a network of this ``width`` level
+        (:func:`sparsefield.theory.design.typical_chi1`).
+    width, depth
+        units and number of the hidden layers, for ``auto`` and ``typical``; unused otherwise.
+    escape
+        chance of leaving [q*/2, 2 q*] that ``auto`` allows.
 
     Raises
     ------
@@ -175,8 +83,15 @@ def solve(
     (11.269, 0.671, 0.667, True)
     """
     kind = family_named(family)
-    sparsity, q, chi1 = _number("sparsity", sparsity), _number("q", q), _number("chi1", chi1)
-    clip, m, slope = _optional("clip", clip), _optional("m", m), _optional("slope", slope)
+    sparsity, q = _number("sparsity", sparsity), _number("q", q)
+    m, slope = _optional("m", m), _optional("slope", slope)
+    if clip == "auto":
+        size = _size_for_auto(m=m, slope=slope, width=width, depth=depth)
+        clip = safe_clip(family, sparsity=sparsity, **size, chi1=chi1, escape=escape)
+    clip = _optional("clip", clip)
+    if chi1 == "typical":
+        chi1 = _typical(kind, sparsity, q, clip=clip, m=m, slope=slope, width=width)
+    chi1 = _number("chi1", chi1)
     _check_ranges(sparsity=sparsity, q=q, chi1=chi1)
     _check_clip(kind, clip=clip, m=m, slope=slope)
     threshold = float(kind.threshold(sparsity))
@@ -295,6 +210,40 @@ def _clip_for_slope(kind: Family, threshold: float, slope: float, chi1: float) -
         float(_CLIPS[above]),
         what="clip for the slope",
     )
+
+
+def _size_for_auto(
+    *, m: float | None, slope: float | None, width: int | None, depth: int | None
+) -> dict[str, int]:
+    """Width and depth, which the safe clip needs."""
+    for name, value in (("m", m), ("slope", slope)):
+        if value is not None:
+            raise InvalidInput(f"clip auto and {name} {value:g} given: leave one out")
+    if width is None or depth is None:
+        missing = "width" if width is None else "depth"
+        raise InvalidInput(f"clip auto without {missing}: the safe clip depends on it; give it")
+    return {"width": width, "depth": depth}
+
+
+def _typical(
+    kind: Family,
+    sparsity: float,
+    q: float,
+    *,
+    clip: float | None,
+    m: float | None,
+    slope: float | None,
+    width: int | None,
+) -> float:
+    """The chi_1 of level typical gradients, at a clip that does not depend on chi_1."""
+    if width is None:
+        raise InvalidInput("chi1 typical without width: it depends on the width; give it")
+    if slope is not None:
+        raise InvalidInput(f"chi1 typical and slope {slope:g}: give clip or m in place of slope")
+    _check_ranges(sparsity=sparsity, q=q, chi1=1.0)
+    _check_clip(kind, clip=clip, m=m)
+    height = clip if m is None else m / math.sqrt(q)
+    return typical_chi1(kind.name, sparsity=sparsity, width=width, clip=height)
 
 
 def _number(name: str, value: Any) -> float:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from . import gaussian
 from .chain import checked_sizes, simulate
@@ -54,7 +54,7 @@ def finite_width(
     draws: int | None = None,
     seed: int = 0,
 ) -> FiniteWidth:
-    """Spread and escape probability of Q at one width and depth; arrays in, one record out.
+    """Spread and escape probability of Q at one width and depth.
 
     Parameters
     ----------
@@ -118,8 +118,8 @@ def binomial_interval(hits: int, draws: int, level: float = 0.95) -> tuple[float
     [0.0, 0.0092]
     """
     tail = (1.0 - level) / 2.0
-    low = beta.ppf(tail, hits, draws - hits + 1) if hits > 0 else 0.0
-    high = beta.ppf(1.0 - tail, hits + 1, draws - hits) if hits < draws else 1.0
+    low = betaincinv(hits, draws - hits + 1, tail) if hits > 0 else 0.0
+    high = betaincinv(hits + 1, draws - hits, 1.0 - tail) if hits < draws else 1.0
     return float(low), float(high)
 
 

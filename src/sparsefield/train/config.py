@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -63,11 +63,11 @@ class TrainConfig(_OneLineErrors):
         0.9, gt=0, lt=1, description="share of exact zeros after each activation at initialisation"
     )
     q: float = Field(4.0, gt=0, description="fixed variance q* of the pre-activations")
-    clip: float | None = Field(
+    clip: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
         None,
-        gt=0,
         description=f"clip height in units of sqrt(q*); {DEFAULT_CLIP} for the clipped families "
-        "when none of clip, m and slope is given",
+        "when none of clip, m and slope is given; auto: the largest with which fewer than 1 % of "
+        "plain networks of this width and depth leave [q*/2, 2 q*]",
     )
     m: float | None = Field(
         None, gt=0, description="clip height in absolute units, in place of clip"
@@ -75,8 +75,10 @@ class TrainConfig(_OneLineErrors):
     slope: float | None = Field(
         None, description="slope V'(q*) of the variance map to solve the clip for, in place of clip"
     )
-    chi1: float = Field(
-        1.0, gt=0, description="factor on squared gradients per layer; 1: the edge of chaos"
+    chi1: Annotated[float, Field(gt=0)] | Literal["typical"] = Field(
+        1.0,
+        description="factor on squared gradients per layer; 1: the edge of chaos; typical: the one "
+        "that keeps the typical gradient of a plain network of this width level",
     )
     init: Literal["eoc", "torch"] = Field(
         "eoc", description="solved edge-of-chaos initialisation, or PyTorch's default"
@@ -167,9 +169,13 @@ class TrainConfig(_OneLineErrors):
 
     def resolved(self) -> TrainConfig:
         """The same run with every default that depends on another field written out."""
-        changes: dict[str, float] = {}
-        if self.family in CLIPPED and not _heights(self):
-            changes["clip"] = DEFAULT_CLIP
+        changes: dict[str, Any] = {}
+        if not _heights(self):
+            changes |= _default_heights(self.family)
+        if self.clip == "auto" or self.chi1 == "typical":
+            point = self.model_copy(update=changes).point()
+            changes |= {"clip": point.clip} if self.clip == "auto" else {}
+            changes["chi1"] = point.chi1
         if self.lr is None:
             changes["lr"] = DEFAULT_LR[self.optimizer]
         return self.model_copy(update=changes)
@@ -183,7 +189,9 @@ class TrainConfig(_OneLineErrors):
             sparsity=self.sparsity,
             q=self.q,
             chi1=self.chi1,
-            **_heights(self.resolved()),
+            width=self.width,
+            depth=self.depth,
+            **(_heights(self) or _default_heights(self.family)),
         )
 
 
@@ -192,7 +200,11 @@ def default_epochs(steps_per_epoch: int) -> int:
     return max(DEFAULT_EPOCHS, -(-DEFAULT_STEPS // steps_per_epoch))
 
 
-def _heights(config: TrainConfig) -> dict[str, float]:
+def _default_heights(family: str) -> dict[str, Any]:
+    return {"clip": DEFAULT_CLIP} if family in CLIPPED else {}
+
+
+def _heights(config: TrainConfig) -> dict[str, Any]:
     """Those of clip, m and slope that are given."""
     given = {"clip": config.clip, "m": config.m, "slope": config.slope}
     return {name: value for name, value in given.items() if value is not None}
@@ -200,7 +212,7 @@ def _heights(config: TrainConfig) -> dict[str, float]:
 
 def _check_clip(config: TrainConfig) -> None:
     given = _heights(config)
-    values = " and ".join(f"{name}={value:g}" for name, value in given.items())
+    values = " and ".join(f"{name}={value}" for name, value in given.items())
     if len(given) > 1:
         raise ValueError(f"{values}: each of them fixes the clip height; give only one of them")
     if given and config.family not in CLIPPED:
