@@ -187,9 +187,7 @@ def _finite_width(point: Any, width: int, depth: int) -> tuple[dict[str, float],
     )
     if abs(point.slope) < 1.0 - 1e-9:
         rates = theory.gradient_rates(vmap, point.q, width)
-        mean, typical = (
-            rate * (depth - 1) / math.log(10.0) for rate in (rates.mean, rates.typical)
-        )
+        decades = (depth - 1) / math.log(10.0)
         rows += (
             f"\ngradients    |g_1|^2 / |g_L|^2  typically 10^{rates.typical * decades:.2f}, "
             f"in the mean 10^{rates.mean * decades:.2f} (first order in 1 / width)"
