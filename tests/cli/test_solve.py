@@ -35,6 +35,26 @@ def test_finite_width_comes_with_width_and_depth(capsys):
     assert finite["escape_probability"] == want.escape_probability > 0.1
 
 
+def test_clip_auto_and_chi1_typical_come_as_numbers(capsys):
+    size = ["--width", "60", "--depth", "15"]
+    assert main([*SOLVE, "--clip", "auto", *size, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert 0.005 < answer["finite_width"]["escape_probability"] < 0.01
+    assert main([*SOLVE, "--clip", "auto", *size, "--escape", "0.1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clip"] > answer["clip"]
+    assert main([*SOLVE, "--clip", "0.8", "--chi1", "typical", "--width", "100", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["chi1"] > 1.1
+
+
+def test_table_tells_of_gradients_and_the_certificate_of_the_rest(capsys):
+    assert main([*SOLVE, "--clip", "2", "--width", "9000", "--depth", "3", "--certificate"]) == 0
+    table = capsys.readouterr().out
+    for words in ("|g_1|^2 / |g_L|^2", "typically 10^", "verdict", "fragile"):
+        assert words in table
+    assert main([*SOLVE, "--clip", "2", "--certificate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["certificate"]["verdict"] == "fragile"
+
+
 def test_unclipped_family_prints_null(capsys):
     assert main(["solve", "--family", "relu", "--sparsity", "0.9", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -55,6 +75,9 @@ BAD = {
     "two of them": (["--clip", "1", "--m", "2"], "clip 1 and m 2 given"),
     "impossible slope": (["--slope", "2"], "lies between"),
     "repelling": (["--clip", "3", "--chi1", "1.2"], "repels"),
+    "auto without a size": (["--clip", "auto"], "clip auto without width"),
+    "auto and m": (["--clip", "auto", "--m", "1", "--width", "9", "--depth", "9"], "leave one out"),
+    "typical without a width": (["--clip", "1", "--chi1", "typical"], "typical without width"),
     "width alone": (["--clip", "1", "--width", "30"], "both --width and --depth"),
     "not a number": (["--clip", "wide"], "'wide'"),
     "unknown flag": (["--clip", "1", "--cilp", "1"], "--cilp"),

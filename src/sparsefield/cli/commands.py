@@ -66,9 +66,13 @@ def solve(
     from sparsefield import theory
 
     if depth is None and width is not None and chi1 != "typical":
-        raise InvalidInput(f"width {width} given alone: finite width needs --width and --depth")
+        raise InvalidInput(
+            f"width {width} given alone: finite width needs both --width and --depth"
+        )
     if width is None and depth is not None:
-        raise InvalidInput(f"depth {depth} given alone: finite width needs --width and --depth")
+        raise InvalidInput(
+            f"depth {depth} given alone: finite width needs both --width and --depth"
+        )
     point = theory.solve(
         family,
         sparsity=sparsity,
@@ -185,14 +189,24 @@ def _finite_width(point: Any, width: int, depth: int) -> tuple[dict[str, float],
         f"\nescape       Q outside [q*/2, 2q*]  {finite.escape_probability:.4g}"
         f" (width {width}, depth {depth}, {how})"
     )
-    if abs(point.slope) < 1.0 - 1e-9:
-        rates = theory.gradient_rates(vmap, point.q, width)
-        decades = (depth - 1) / math.log(10.0)
-        rows += (
-            f"\ngradients    |g_1|^2 / |g_L|^2  typically 10^{rates.typical * decades:.2f}, "
-            f"in the mean 10^{rates.mean * decades:.2f} (first order in 1 / width)"
-        )
-    return {key: getattr(finite, key) for key in keys}, rows
+    return {key: getattr(finite, key) for key in keys}, rows + _gradients(point, width, depth)
+
+
+def _gradients(point: Any, width: int, depth: int) -> str:
+    """A row on the growth of squared gradients, where its first order in 1 / width holds."""
+    from sparsefield.theory.design import NOISE
+    from sparsefield.theory.gradients import gradient_rates
+
+    if abs(point.slope) > 1.0 - 1e-9:
+        return ""
+    rates = gradient_rates(point.variance_map(), point.q, width)
+    if rates.variance > NOISE:
+        return ""
+    decades = (depth - 1) / math.log(10.0)
+    return (
+        f"\ngradients    |g_1|^2 / |g_L|^2  typically 10^{rates.typical * decades:.2f}, "
+        f"in the mean 10^{rates.mean * decades:.2f} (first order in 1 / width)"
+    )
 
 
 def _default_out(config: Any) -> Path:

@@ -17,6 +17,7 @@ from .roots import bracketed_root
 from .unsolvable import NegativeBiasVariance, Unstable
 
 ESCAPE = 0.01  # the chance of leaving [q*/2, 2 q*] that the rule allows
+NOISE = 1.0  # variance of a layer's log gradient factor: beyond it the first order says nothing
 _SMALLEST, _LARGEST = 0.05, 8.0  # clips, in units of sqrt(q*): below all is linear, above never hit
 _GROWTH = 1.2  # step of the search
 _TOLERANCE = 1e-3  # relative, of the clip
@@ -122,7 +123,8 @@ def typical_chi1(family: str, *, sparsity: float, width: int, clip: float | None
     Raises
     ------
     InvalidInput
-        if no chi_1 with a stable fixed point does it.
+        if no chi_1 with a stable fixed point does it, or the network is too narrow for the
+        first order in 1 / width.
 
     >>> round(typical_chi1("crelu", sparsity=0.9, width=300, clip=1.0), 3)
     1.055
@@ -134,6 +136,13 @@ def typical_chi1(family: str, *, sparsity: float, width: int, clip: float | None
     def rate(chi1: float) -> float:
         return gradient_rates(_edge(kind, sparsity, clip, chi1, width), 1.0, width).typical
 
+    at_edge = gradient_rates(_edge(kind, sparsity, clip, 1.0, width), 1.0, width)
+    if at_edge.variance > NOISE:
+        raise InvalidInput(
+            f"width {width} at sparsity {sparsity:g} and clip {clip} is too narrow: a layer's log "
+            f"factor on squared gradients has variance {at_edge.variance:.3g}, the first order in "
+            f"1 / width holds below {NOISE:g}; widen the network"
+        )
     try:
         found = rate(high) > 0.0 > rate(0.5)
     except NegativeBiasVariance:

@@ -212,7 +212,7 @@ def _heights(config: TrainConfig) -> dict[str, Any]:
 
 def _check_clip(config: TrainConfig) -> None:
     given = _heights(config)
-    values = " and ".join(f"{name}={value}" for name, value in given.items())
+    values = " and ".join(f"{name}={_shown(value)}" for name, value in given.items())
     if len(given) > 1:
         raise ValueError(f"{values}: each of them fixes the clip height; give only one of them")
     if given and config.family not in CLIPPED:
@@ -220,6 +220,10 @@ def _check_clip(config: TrainConfig) -> None:
             f"{values} with family={config.family}: this family is not clipped; "
             f"leave {next(iter(given))} out, or choose family crelu or cst"
         )
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _check_cnn_only(config: TrainConfig) -> None:
