@@ -39,7 +39,13 @@ def some_covariance(n=2, size=SIZE, seed=5):
     return (factor @ factor.T / 70).reshape(n, *size, n, *size)
 
 
+def worst_t(samples, expected):
+    """The largest Student t of the mean of ``samples`` [networks, ...] against ``expected``."""
+    t = (samples.mean(axis=0) - expected) / (samples.std(axis=0, ddof=1) / len(samples) ** 0.5)
+    return np.abs(t).max()
+
+
 def disagrees(samples, expected):
     """Whether the mean of ``samples`` [networks, ...] is further from ``expected`` than chance."""
-    t = (samples.mean(axis=0) - expected) / (samples.std(axis=0, ddof=1) / len(samples) ** 0.5)
-    return np.abs(t).max() > stats.t.ppf(1.0 - ALARM / 2.0 / t.size, len(samples) - 1)
+    limit = stats.t.ppf(1.0 - ALARM / 2.0 / samples[0].size, len(samples) - 1)
+    return worst_t(samples, expected) > limit

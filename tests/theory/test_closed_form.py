@@ -43,7 +43,7 @@ def exact(family, sparsity, clip):
 @example(family="crelu", s=0.3, clip=0.2499999)
 @example(family="crelu", s=1e-6, clip=4.0)  # the clip below zero
 @example(family="cst", s=1 - 1e-12, clip=1e-9)
-def test_every_quantity_to_1e_12_of_arbitrary_precision(family, s, clip):
+def test_every_quantity_to_1e_12_of_arbitrary_precision(ledger, family, s, clip):
     clip = clip if FAMILIES[family].clipped else None
     got = edge_grid(family, s, clip)
     with mp.workdps(reference.DIGITS):
@@ -55,6 +55,8 @@ def test_every_quantity_to_1e_12_of_arbitrary_precision(family, s, clip):
             )
             if scale > 1e-290:
                 assert abs(float(getattr(got, name)) - want) <= 1e-12 * scale, name
+                error = reference.relative(getattr(got, name), want, scale)
+                ledger.record("closed_form", error)
 
 
 def test_a_wrong_formula_would_be_seen():

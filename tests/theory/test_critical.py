@@ -36,7 +36,7 @@ def exact_point(family, sparsity, q, clip, chi1=1.0):
 
 
 @given(family=st.sampled_from(sorted(FAMILIES)), s=sparsities, q=variances, clip=clips)
-def test_solution_matches_mpmath(family, s, q, clip):
+def test_solution_matches_mpmath(ledger, family, s, q, clip):
     clip = clip if FAMILIES[family].clipped else None
     try:
         got = solve(family, sparsity=s, q=q, clip=clip)
@@ -53,6 +53,10 @@ def test_solution_matches_mpmath(family, s, q, clip):
         assert abs(got.slope - slope) <= RTOL * max(abs(slope), crosses)
         assert abs(got.curvature - curvature) <= RTOL * max(abs(curvature), 1.5 * abs(slope) / q)
         assert abs(got.sigma_b2 - sigma_b2) <= RTOL * sigma_b2 + 2e-13 * q
+        pairs = (got.tau, tau, 0), (got.sigma_w2, sigma_w2, 0), (got.slope, slope, crosses)
+        ledger.record("solve", max(reference.relative(*pair) for pair in pairs), n=3)
+        ledger.record("solve", reference.relative(got.curvature, curvature, 1.5 * abs(slope) / q))
+        ledger.record("solve", reference.relative(got.sigma_b2, sigma_b2, scale=q))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +79,7 @@ def test_prototype_table(clip, sigma_w2, sigma_b2, slope, curvature, others):
 
 
 @given(name=st.sampled_from(sorted(POINTS)), c=st.floats(-5, 5).map(lambda e: 10.0**e))
-def test_scale_identity(name, c):
+def test_scale_identity(ledger, name, c):
     one, scaled = point(name), point(name, q=c * c)
     assert scaled.sigma_w2 == pytest.approx(one.sigma_w2, rel=1e-12)
     assert scaled.slope == pytest.approx(one.slope, rel=1e-12)
@@ -84,6 +88,15 @@ def test_scale_identity(name, c):
     assert scaled.curvature == pytest.approx(one.curvature / (c * c), rel=1e-12)
     ends = [p.q * c * c for p in one.fixed_points]
     assert [p.q for p in scaled.fixed_points] == pytest.approx(ends, rel=1e-10)
+    ratios = [
+        scaled.sigma_w2 / one.sigma_w2,
+        scaled.slope / one.slope,
+        scaled.tau / (c * one.tau),
+        scaled.sigma_b2 / (c * c * one.sigma_b2),
+        scaled.curvature / (one.curvature / (c * c)),
+        *(p.q / end for p, end in zip(scaled.fixed_points, ends, strict=True)),
+    ]
+    ledger.record("scale_identity", max(abs(ratio - 1.0) for ratio in ratios), n=len(ratios))
 
 
 @given(s=st.floats(0.55, 0.999), clip=st.floats(0.05, 4.0), q=st.floats(0.1, 10.0))

@@ -19,10 +19,11 @@ clipped = st.builds(
 
 
 @given(clipped)
-def test_no_fixed_point_is_missed_or_invented(point):
+def test_no_fixed_point_is_missed_or_invented(ledger, point):
     vmap = point.variance_map()
     for found in point.fixed_points:
         assert float(vmap(found.q)) == pytest.approx(found.q, rel=1e-9)
+        ledger.record("fixed_points", float(vmap(found.q)) / found.q - 1.0)
     top = 1.01 * float(point.sigma_b2 + point.sigma_w2 * point.m**2)
     q = np.geomspace(0.99 * point.sigma_b2, top, 4001)
     q = q[np.abs(q - 1.0) > 2e-3]  # beside q* the sign is rounding

@@ -3,7 +3,7 @@
 import mpmath as mp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import ACTIVATIONS
@@ -31,12 +31,26 @@ def close(got, want, scale=0.0):
 
 @named
 @given(q=variances)
-def test_moments_match_mpmath(phi, q):
+def test_moments_match_mpmath(ledger, phi, q):
     second, gain, slope = reference.moments_by_quadrature(phi, q)
+    ledger.record("second_moment", reference.relative(gaussian.second_moment(phi, q), second))
+    ledger.record("gain", reference.relative(gaussian.gain(phi, q), gain))
     assert close(gaussian.second_moment(phi, q), second)
     assert close(gaussian.gain(phi, q), gain)
     # the slope may cross zero; it is compared on the scale of its two parts
-    assert close(gaussian.second_moment_slope(phi, q), slope, scale=cancelling(phi, q))
+    scale = cancelling(phi, q)
+    assert close(gaussian.second_moment_slope(phi, q), slope, scale=scale)
+    ledger.record("slope", reference.relative(gaussian.second_moment_slope(phi, q), slope, scale))
+
+
+@named
+@settings(max_examples=30)
+@given(q=variances)
+def test_fourth_moment_and_sparsity_match_mpmath(ledger, phi, q):
+    fourth = reference.power_moment(phi, q, 4)
+    ledger.record("fourth_moment", reference.relative(gaussian.fourth_moment(phi, q), fourth))
+    zeros = reference.share_of_zeros(phi, q)
+    ledger.record("sparsity", reference.relative(gaussian.sparsity(phi, q), zeros))
 
 
 def cancelling(phi, q):
@@ -51,7 +65,7 @@ def cancelling(phi, q):
     shift=st.floats(-1.5, 3),
     two_sided=st.booleans(),
 )
-def test_clipped_families_match_the_papers_formulas(tau, clip, q, shift, two_sided):
+def test_clipped_families_match_the_papers_formulas(ledger, tau, clip, q, shift, two_sided):
     tau, m, here = tau * q**0.5, clip * q**0.5, q * 10.0**shift
     phi = pw.cst(tau, m) if two_sided else pw.crelu(tau, m)
     exact = reference.family("cst" if two_sided else "crelu", tau, m)
@@ -62,6 +76,8 @@ def test_clipped_families_match_the_papers_formulas(tau, clip, q, shift, two_sid
     # V'' changes sign where E[x phi phi' z^2] = 3 E[x phi phi']: scale by the second term
     scale = 1.5 * exact.slope(x) / x
     assert close(gaussian.second_moment_curvature(phi, here), exact.curvature(x), scale=scale)
+    got = gaussian.second_moment_curvature(phi, here)
+    ledger.record("curvature", reference.relative(got, exact.curvature(x), scale))
 
 
 @named

@@ -17,6 +17,8 @@ from sparsefield.theory.edge import edge_of_chaos
 from sparsefield.theory.fixed_points import portrait
 from sparsefield.theory.smooth import PiecewiseSmooth
 
+from . import reference
+
 MOMENTS = {
     "second moment": gaussian.second_moment,
     "gain": gaussian.gain,
@@ -58,7 +60,7 @@ def by_mpmath(exact, q):
 
 @smooth
 @pytest.mark.parametrize("q", [0.04, 1.0, 9.0])
-def test_moments_match_mpmath(name, q):
+def test_moments_match_mpmath(ledger, name, q):
     f, exact = SMOOTH[name]
     phi = PiecewiseSmooth(f)
     with mp.workdps(25):
@@ -66,6 +68,8 @@ def test_moments_match_mpmath(name, q):
     assert float(gaussian.second_moment(phi, q)) == pytest.approx(float(second), rel=1e-12)
     assert float(gaussian.gain(phi, q)) == pytest.approx(float(gain), rel=1e-11)
     assert float(gaussian.second_moment_slope(phi, q)) == pytest.approx(float(slope), rel=1e-10)
+    for moment, want in (("second moment", second), ("gain", gain), ("slope", slope)):
+        ledger.record("smooth_moments", reference.relative(MOMENTS[moment](phi, q), want))
 
 
 @given(q=st.floats(-6, 6).map(lambda e: 10.0**e))
@@ -225,7 +229,7 @@ def step(at):
 
 
 @pytest.mark.parametrize("at", [-0.7, 0.4, 1.5])
-def test_a_jump_counts_in_every_derivative_of_v_and_makes_chi1_infinite(at):
+def test_a_jump_counts_in_every_derivative_of_v_and_makes_chi1_infinite(ledger, at):
     phi, q, h = step(at), 1.3, 1e-3
     assert float(gaussian.gain(phi, q)) == math.inf
     (jump,) = phi.jumps
@@ -237,6 +241,12 @@ def test_a_jump_counts_in_every_derivative_of_v_and_makes_chi1_infinite(at):
 
     slope, bend = second(q + h) - second(q - h), second(q + h) - 2 * second(q) + second(q - h)
     assert float(gaussian.second_moment_slope(phi, q)) == pytest.approx(slope / (2 * h), rel=1e-5)
+    with mp.workdps(25):
+        root = mp.sqrt(mp.mpf(q))
+        cuts = [at / root, 3, 6, 14]
+        moved = mp.quad(lambda z: (z * z - 1) * (mp.tanh(root * z) + 1) ** 2 * mp.npdf(z), cuts)
+        error = reference.relative(gaussian.second_moment_slope(phi, q), moved / (2 * q))
+    ledger.record("jump", error)
     got = float(gaussian.second_moment_curvature(phi, q))
     assert got == pytest.approx(bend / h**2, rel=1e-4, abs=1e-6)
     with pytest.raises(InvalidInput, match="phi jumps at x = .*no edge of chaos"):

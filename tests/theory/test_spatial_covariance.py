@@ -39,6 +39,7 @@ from .fields import (
     disagrees,
     rng,
     some_covariance,
+    worst_t,
 )
 
 # Geometry: PyTorch's layers are the reference
@@ -100,22 +101,26 @@ def loop_covariance(vmap, conv, sigma):
 @pytest.mark.parametrize(
     "conv", [CIRCULAR, ZEROS, DELTA, Convolution(3, "zeros", 2), Convolution(3, stride=2)], ids=str
 )
-def test_covariance_layer_is_the_double_loop(conv):
+def test_covariance_layer_is_the_double_loop(ledger, conv):
     sigma = some_covariance(size=(3, 2))
     got = covariance_layer(crelu(), conv, sigma)
-    np.testing.assert_allclose(got, loop_covariance(crelu(), conv, sigma), rtol=1e-11)
+    want = loop_covariance(crelu(), conv, sigma)
+    np.testing.assert_allclose(got, want, rtol=1e-11)
+    ledger.record("spatial_covariance", np.abs(got / want - 1.0).max(), n=got.size)
 
 
 @pytest.mark.parametrize("conv", [CIRCULAR, ZEROS, DELTA, Convolution(3, "zeros", 2)], ids=str)
 @pytest.mark.parametrize("skip", [0.0, 0.9])
-def test_diagonal_of_the_covariance_is_the_variance(conv, skip):
+def test_diagonal_of_the_covariance_is_the_variance(ledger, conv, skip):
     sigma = some_covariance(size=(4, 3))
     after = covariance_layer(crelu(skip), conv, sigma)
     out = conv.output_size((4, 3))
     diagonal = [np.diagonal(s.reshape(s.shape[0] * math.prod(s.shape[1:3]), -1)) for s in
                 (sigma, after)]  # fmt: skip
     got = variance_layer(crelu(skip), conv, diagonal[0].reshape(2, 4, 3))
-    np.testing.assert_allclose(got, diagonal[1].reshape(2, *out), rtol=1e-12)
+    want = diagonal[1].reshape(2, *out)
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+    ledger.record("spatial_variance", np.abs(got / want - 1.0).max(), n=got.size)
 
 
 def test_relu_covariance_is_the_arc_cosine_kernel():
@@ -243,22 +248,25 @@ def images(n=2, channels=3):
     return 0.7 * rng().standard_normal((n, channels, *SIZE)) + smooth
 
 
-def test_zero_padded_networks_have_the_predicted_covariance():
+def test_zero_padded_networks_have_the_predicted_covariance(ledger):
     x = images()
     sample = measured(network_states(ZEROS, x))
     assert not disagrees(sample, predicted([ZEROS] * 5, x))
+    ledger.record("spatial_networks", worst_t(sample, predicted([ZEROS] * 5, x)), n=len(sample))
     assert disagrees(sample, predicted([CIRCULAR] * 5, x))
     # a fan_in that counts the taps inside only would keep q* at the edge: circular variances
     assert disagrees(np.einsum("nabcabc->nabc", sample), np.ones((2, *SIZE)))
 
 
-def test_strides_and_skip_as_in_real_networks():
+def test_strides_and_skip_as_in_real_networks(ledger):
     x = images(n=1)
     networks = list(network_states(ZEROS, x, skip=0.5, strides=(2,)))
     layers = [ZEROS, ZEROS, Convolution(3, "zeros", 2), ZEROS, ZEROS]
     for depth in (2, 3, 5):
         sample = measured(networks, depth - 1)
-        assert not disagrees(sample, predicted(layers[:depth], x, skip=0.5))
+        want = predicted(layers[:depth], x, skip=0.5)
+        assert not disagrees(sample, want)
+        ledger.record("spatial_networks", worst_t(sample, want), n=len(sample))
     assert disagrees(measured(networks, 1), predicted(layers[:2], x))  # the twin: no skip
     wrapped = [ZEROS, ZEROS, Convolution(3, "circular", 2)]
     assert disagrees(measured(networks, 2), predicted(wrapped, x, skip=0.5))
@@ -271,13 +279,14 @@ def test_delta_orthogonal_networks_feel_no_edge():
     assert disagrees(sample, predicted([ZEROS] * 5, x))
 
 
-def test_pooled_moments_of_real_networks():
+def test_pooled_moments_of_real_networks(ledger):
     x = images(n=1)
     phi = activation(solve("crelu", sparsity=0.9, clip=1.0))
     pooled = [F.adaptive_avg_pool2d(phi(h), (2, 2)) for _, h, *_ in network_states(CIRCULAR, x)]
     sample = np.stack([image_covariance(h.numpy()) for h in pooled])
     c = activation_covariance(crelu().phi, predicted([CIRCULAR] * 2, x))
     assert not disagrees(sample, average_pool(c, 2))
+    ledger.record("spatial_networks", worst_t(sample, average_pool(c, 2)), n=len(sample))
     unpooled = np.full_like(sample[0], np.einsum("nijnij->nij", c).mean())
     assert disagrees(sample, unpooled)  # the twin: as if the pixels of a window were equal
 

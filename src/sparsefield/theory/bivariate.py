@@ -15,6 +15,7 @@ keeps all its digits however small 1 - rho is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -32,6 +33,7 @@ _ENDS = np.concatenate([[0.0], 0.5 ** np.arange(_PANELS - 1, -1, -1.0)])
 _GL_NODES, _GL_WEIGHTS = (x for x in np.polynomial.legendre.leggauss(16))
 _GRADED = (_ENDS[:-1, None] + np.diff(_ENDS)[:, None] * (_GL_NODES + 1.0) / 2.0).ravel()
 _GRADED_WEIGHTS = (np.diff(_ENDS)[:, None] * _GL_WEIGHTS / 2.0).ravel()
+_NARROW = 1e-3  # standard deviations between two knots below which their terms cancel
 _BLOCK = 2048  # correlations at a time: memory does not grow with their number
 _REACH = 9.5  # standard deviations beyond which a normal has nothing left in double precision
 
@@ -60,7 +62,7 @@ def covariance(phi: Activation, q1: ArrayLike, q2: ArrayLike, rho: ArrayLike) ->
     >>> bool(np.isclose(covariance(piecewise.relu(), 1.0, 1.0, 0.0), 1 / (2 * np.pi)))
     True
     """
-    if not isinstance(phi, PiecewiseLinear):
+    if not _by_knots(phi, q1, q2):
         return _nested(phi, bivariate_smooth.product(phi), q1, q2, rho)
     return _by_sign(_covariance_above, _covariance_below, phi, q1, q2, rho)
 
@@ -72,7 +74,7 @@ def derivative_covariance(phi: Activation, q1: ArrayLike, q2: ArrayLike, rho: Ar
     >>> bool(np.isclose(derivative_covariance(piecewise.relu(), 1.0, 4.0, 0.5), 1 / 3))
     True
     """
-    if not isinstance(phi, PiecewiseLinear):
+    if not _by_knots(phi, q1, q2):
         return _nested(phi, bivariate_smooth.slope_product(phi), q1, q2, rho)
     return _by_sign(_slope_above, _slope_below, phi, q1, q2, rho)
 
@@ -84,7 +86,7 @@ def deficit(phi: Activation, q: ArrayLike, delta: ArrayLike) -> Array:
     """
     delta = np.asarray(delta, dtype=float)
     _check_range("delta", delta, 0.0, 2.0)
-    if not isinstance(phi, PiecewiseLinear):
+    if not _by_knots(phi, q):
         return _in_blocks(_smooth(bivariate_smooth.half_square(phi)), phi, q, q, delta)
     far = gaussian.second_moment(phi, q) - covariance(phi, q, q, np.minimum(1.0 - delta, 0.0))
     near = _in_blocks(_deficit, phi, q, q, np.minimum(delta, 1.0))
@@ -106,6 +108,16 @@ def roughness(phi: Activation, q: ArrayLike) -> Array:
 
 
 Moment = Callable[[Activation, Array, Array, Array], Array]
+
+
+def _by_knots(phi: Activation, *variances: ArrayLike) -> bool:
+    """Whether the sum over pairs of knots serves: piecewise linear, and no clip so narrow that
+    the terms of its two knots would cancel.
+    """
+    if not isinstance(phi, PiecewiseLinear) or phi.batch:
+        return isinstance(phi, PiecewiseLinear)
+    widest = math.sqrt(max(float(np.max(q, initial=0.0)) for q in variances))
+    return bool(np.diff(phi.knots).min(initial=math.inf) >= _NARROW * widest)
 
 
 def _by_sign(
@@ -215,7 +227,8 @@ class _Kernel:
         sines, cosines = (np.maximum(h, 1e-300) for h in (half[::-1] if mirrored else half))
         total = np.zeros(np.broadcast_shapes(self.theta.shape, (*np.shape(q1), 1)))
         for weight, a, b in _pairs(phi, q1, q2):
-            exponent = (a + b) ** 2 / (8.0 * cosines) + (a - b) ** 2 / (8.0 * sines)
+            with np.errstate(over="ignore"):  # of knots that no pre-activation reaches
+                exponent = (a + b) ** 2 / (8.0 * cosines) + (a - b) ** 2 / (8.0 * sines)
             total += weight * np.exp(-exponent)
         self.weighted = total * (self.end - self.start) * _GRADED_WEIGHTS / (2.0 * np.pi)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.special import betaincinv
 from . import gaussian
 from .chain import checked_sizes, simulate
 from .maps import VarianceMap
-from .operator import FLOOR, TransferOperator, escape_probability
+from .operator import FLOOR, TooLarge, TransferOperator, escape_probability
 from .quadrature import Array
 
 _DRAWS = 500  # where only draws can tell
@@ -67,7 +68,8 @@ def finite_width(
         units of a layer, and number of layers.
     draws
         None: by the transfer operator, to about 1e-3 of each value (by 500 draws for a map with
-        a skip, where it does not hold, and beyond width 10,000). A number: by that many draws of
+        a skip, where it does not hold, beyond width 10,000 and where its table would be too large).
+        A number: by that many draws of
         the chain.
     seed
         fixes the draws.
@@ -84,7 +86,8 @@ def finite_width(
     """
     checked_sizes(vmap, q_star, width=width, depth=depth, draws=1 if draws is None else draws)
     if draws is None and vmap.skip == 0.0 and width <= _WIDEST:
-        return _by_operator(vmap, q_star, width, depth)
+        with suppress(TooLarge):
+            return _by_operator(vmap, q_star, width, depth)
     return _by_draws(vmap, q_star, width, depth, _DRAWS if draws is None else draws, seed)
 
 

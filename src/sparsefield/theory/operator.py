@@ -33,6 +33,7 @@ _WIDE = 1000  # beyond this width both are coarser: the noise is smooth, the tab
 _FEW = 8.0  # active units below which the sum is no smooth density: a finer lattice
 _STENCIL = 6  # points of the interpolation between grid points
 _ROUNDING = 1e-15  # times sqrt(width): what the Fourier transform makes of zero
+_STEEPEST = 600.0  # exponent of the steepest tilt
 _TILTS = (0.0, -8.0, 8.0, 16.0, 24.0)  # in standard deviations: how far a tail is reached
 _LARGEST = 2**25  # numbers in the table of laws: beyond it the draws are the better tool
 
@@ -50,6 +51,10 @@ class _Lattice:
     @cached_property
     def q(self) -> Array:
         return np.asarray(self.base + self.step * np.arange(self.size), dtype=float)
+
+
+class TooLarge(InvalidInput):
+    """The operator's table would not fit into memory."""
 
 
 class TransferOperator:
@@ -71,7 +76,7 @@ class TransferOperator:
     Raises
     ------
     InvalidInput
-        a skip, a width below 1, or a width for which the table would not fit into memory.
+        a skip or a width below 1; :class:`TooLarge` if the table would not fit into memory.
 
     Ours; the chain is exact, the discretisation is tested against draws.
 
@@ -101,7 +106,7 @@ class TransferOperator:
         self._lattice = _lattice(vmap, q_star, self.width, ceiling)
         self.grid = _grid(vmap, q_star, self.width, self._lattice)
         if self.grid.size * self._lattice.size > _LARGEST:
-            raise InvalidInput(
+            raise TooLarge(
                 f"width {width}: the operator would need a table of {self.grid.size} laws of "
                 f"{self._lattice.size} values; simulate draws instead"
             )
@@ -145,7 +150,8 @@ class TransferOperator:
         for _ in range(depth - 1):
             now = at_once + staying @ np.exp(self._weights.apply(np.log(now)))
             chances.append(float(np.exp(self._star_weights.apply(np.log(now))[0])))
-        return np.clip(chances[:depth], 0.0, 1.0)
+        seen = np.clip(chances[:depth], 0.0, 1.0)
+        return np.where(seen > 1e3 * depth * self._nothing, seen, 0.0)
 
     def _inside(self, low: float, high: float) -> Array:
         """The part of each lattice cell that lies in [low, high]."""
@@ -289,9 +295,11 @@ def _by_lattice(
 ) -> tuple[Array, Spectrum, int]:
     """Mass and transform of one unit's law, tilted by exp(theta k), put on the lattice."""
     unit = _unit_law(vmap, grid, width, lattice)
-    tilted = unit * np.exp(theta[:, None] * np.arange(unit.shape[1]))
+    reach = theta[:, None] * np.arange(unit.shape[1])
+    tilted = unit * np.exp(np.minimum(reach, _STEEPEST))
     mass, length = tilted.sum(axis=1), _length(width, lattice)
-    return mass, np.fft.rfft(tilted / mass[:, None], length, axis=1), length
+    mass[reach.max(axis=1) > _STEEPEST] = np.inf  # a tilt that leaves the range of doubles
+    return mass, np.fft.rfft(tilted / tilted.sum(axis=1, keepdims=True), length, axis=1), length
 
 
 def _by_nodes(
