@@ -1,0 +1,245 @@
+// One layer over the sites of a block: sums of weight rows, then bias, skip, activation and lists.
+#pragma once
+
+#include <algorithm>
+
+#include "product.h"
+#include "sites.h"
+
+namespace sparsefield {
+namespace SF_ISA {
+
+constexpr int TILE = 256;  // inputs whose weights stay near while the sites pass: 64 kB of a panel
+constexpr int FEW = 4;     // sites for which weights are not worth fetching ahead
+
+constexpr int INPUT_PANEL = 64;  // of a chain's input
+
+struct Image {
+  int height, width;
+  int pixels() const { return height * width; }
+};
+
+inline int out_size(int n, int kernel, int stride, int pad) { return (n + 2 * pad - kernel) / stride + 1; }
+
+inline Image after(const Window& w, Image in) {
+  return {out_size(in.height, w.kernel_h, w.stride_h, w.pad_h),
+          out_size(in.width, w.kernel_w, w.stride_w, w.pad_w)};
+}
+
+// Dense rows of a matrix.
+struct Rows {
+  float* data;
+  std::size_t stride;
+};
+
+// What a layer reads: lists, or dense rows.
+struct Input {
+  const Lists* lists;
+  Rows rows;
+};
+
+// Where its results go: lists or dense rows; and the stream that the skip carries on, or null.
+struct Target {
+  Lists* lists;
+  Rows rows, stream;
+  bool raw;         // h itself, not phi(h)
+  int region;       // of the lists
+  int64_t* active;  // counts what is written
+};
+
+template <Format F>
+const typename Stored<F>::Type* panel_of(const Layer& layer, int p) {
+  return reinterpret_cast<const typename Stored<F>::Type*>(layer.weights.data()) +
+         static_cast<std::size_t>(p) * layer.panel * layer.rows();
+}
+
+template <Phi P, int V>
+void activate(Vec* h, const Layer& layer) {
+  const Vec tau = all(layer.tau), m = all(layer.m);
+  for (int v = 0; v < V; ++v) h[v] = apply<P>(h[v], tau, m);
+}
+
+template <int V>
+void activate(Vec* h, const Layer& layer) {
+  if (layer.phi == Phi::one_sided) activate<Phi::one_sided, V>(h, layer);
+  if (layer.phi == Phi::two_sided) activate<Phi::two_sided, V>(h, layer);
+}
+
+// The active lanes of vector v, of a panel that holds `held` values.
+inline uint32_t active_held(Vec y, int v, int held) {
+  const uint32_t lanes = active_lanes(y);
+  return held < (v + 1) * W ? lanes & ((1u << std::max(0, held - v * W)) - 1u) : lanes;
+}
+
+// The first `held` values of V vectors, to memory that ends there; the number of the active.
+template <int V>
+int store_held(float* to, const Vec* y, int held) {
+  int n = 0;
+  for (int v = 0; v < V; ++v) {
+    n += __builtin_popcount(active_held(y[v], v, held));
+    if (held >= (v + 1) * W)
+      store(to + v * W, y[v]);
+    else
+      for (int i = v * W; i < held; ++i) to[i] = y[v][i - v * W];
+  }
+  return n;
+}
+
+// Append the active among the first `held` values of panel p to the list of a site; their number.
+template <int V>
+int append(Lists& lists, std::size_t site, int region, int p, const Vec* y, int held) {
+  const int begin = lists.begin(site, region, p);
+  uint32_t* index = lists.index + site * lists.stride + begin;
+  float* value = lists.value + site * lists.stride + begin;
+  int n = 0;
+  for (int v = 0; v < V; ++v) {
+    const uint32_t lanes = active_held(y[v], v, held);
+    pack(lanes, y[v], static_cast<uint32_t>(p * lists.panel + v * W), index + n, value + n);
+    n += __builtin_popcount(lanes);
+  }
+  lists.end[site * lists.panels + p] = begin + n;
+  return n;
+}
+
+// The first `held` values of a panel to lists or rows; the number of the active.
+template <int V>
+int deliver(const Vec* y, const Target& to, std::size_t site, int p, int panel, int held) {
+  if (to.lists) return append<V>(*to.lists, site, to.region, p, y, held);
+  return store_held<V>(to.rows.data + site * to.rows.stride + p * panel, y, held);
+}
+
+// From the sums of a panel to its activations.
+template <int V>
+void finish(Vec* h, const Layer& layer, int p, std::size_t site, const Target& to) {
+  const float *bias = layer.bias.data() + p * layer.panel, *scale = layer.scale.data() + p * layer.panel;
+  for (int v = 0; v < V; ++v) {
+    if (layer.format == Format::int8) h[v] *= load(scale + v * W);
+    h[v] += load(bias + v * W);
+  }
+  if (to.stream.data) {
+    float* stream = to.stream.data + site * to.stream.stride + p * layer.panel;
+    for (int v = 0; v < V; ++v) {
+      if (layer.alpha != 0.0f) h[v] += all(layer.alpha) * load(stream + v * W);
+      store(stream + v * W, h[v]);
+    }
+  }
+  if (!to.raw) activate<V>(h, layer);
+  *to.active += deliver<V>(h, to, site, p, layer.panel, layer.held(p));
+}
+
+// Panel p of a chain's input that was made elsewhere: h of `layer`, which it has not been applied to yet.
+template <int V>
+void receive(const Layer& layer, Rows h, int p, std::size_t site, const Target& to) {
+  Vec y[V] = {};
+  std::memcpy(y, h.data + site * h.stride + p * layer.panel, static_cast<std::size_t>(layer.held(p)) * sizeof(float));
+  if (to.stream.data)
+    for (int v = 0; v < V; ++v) store(to.stream.data + site * to.stream.stride + p * layer.panel + v * W, y[v]);
+  activate<V>(y, layer);
+  *to.active += deliver<V>(y, to, site, p, layer.panel, layer.held(p));
+}
+
+// Brings the s-th of `sites` slices of [begin, end) into the second-level cache.
+inline void fetch(const void* begin, const void* end, int s, int sites) {
+  const char *from = static_cast<const char*>(begin), *to = static_cast<const char*>(end);
+  const std::ptrdiff_t slice = ((to - from) / sites + 63) / 64 * 64;
+  from += s * slice;
+  for (const char* line = from; line < from + slice && line < to; line += 64) __builtin_prefetch(line, 0, 2);
+}
+
+// Fully connected, from lists: panel p at every site. Inputs in tiles, so that a tile's weights are
+// read from far away once; the sums wait in `kept` [sites, WIDEST] meanwhile.
+template <Format F, int V>
+void from_lists(const Layer& layer, const Lists& in, float* kept, int p, int sites, const Target& to) {
+  const auto* panel = panel_of<F>(layer, p);
+  const int tile = sites < FEW || layer.inputs <= TILE * 3 / 2 ? in.panels : TILE / in.panel;
+  for (int from = 0; from < in.panels; from += tile) {
+    const int until = std::min(in.panels, from + tile);
+    // the weights that come next: the following tile, or the first of the panel after this one
+    const auto* next = panel + static_cast<std::size_t>(until) * in.panel * V * W;
+    const auto* next_end = next + static_cast<std::size_t>(tile) * in.panel * V * W;
+    for (int s = 0; s < sites; ++s) {
+      if (sites >= FEW) fetch(next, next_end, s, sites);
+      Vec h[V] = {};
+      if (from > 0)
+        for (int v = 0; v < V; ++v) h[v] = load(kept + s * WIDEST + v * W);
+      for (int r = 0; r < in.regions; ++r) {
+        const int a = std::max(from, in.first_panel(r)), b = std::min(until, in.first_panel(r + 1));
+        if (a >= b) continue;
+        const auto [first, count] = in.range(s, r, a, b);
+        add_active<F, V>(h, panel, in.index + first, in.value + first, count);
+      }
+      if (until == in.panels)
+        finish<V>(h, layer, p, s, to);
+      else
+        for (int v = 0; v < V; ++v) store(kept + s * WIDEST + v * W, h[v]);
+    }
+  }
+}
+
+// Fully connected, from dense rows.
+template <Format F, int V>
+void from_rows(const Layer& layer, Rows x, float* kept, int p, int sites, const Target& to) {
+  std::fill(kept, kept + static_cast<std::size_t>(sites) * WIDEST, 0.0f);
+  for (int from = 0; from < layer.inputs; from += TILE)
+    add_all<F, V>(kept, panel_of<F>(layer, p), x.data, x.stride, from, std::min(layer.inputs, from + TILE), sites);
+  for (int s = 0; s < sites; ++s) {
+    Vec h[V];
+    for (int v = 0; v < V; ++v) h[v] = load(kept + s * WIDEST + v * W);
+    finish<V>(h, layer, p, s, to);
+  }
+}
+
+template <Format F, int V>
+void linear_panel(const Layer& layer, const Input& in, float* kept, int p, int sites, const Target& to) {
+  if (in.lists) return from_lists<F, V>(layer, *in.lists, kept, p, sites, to);
+  from_rows<F, V>(layer, in.rows, kept, p, sites, to);
+}
+
+// Where tap i of the output at o reads along one axis of n, or -1 beyond the edge.
+inline int tap_position(int o, int i, int stride, int pad, int n, bool circular) {
+  const int at = o * stride + i - pad;
+  if (circular) return at < 0 ? at + n : at >= n ? at - n : at;
+  return at < n ? at : -1;
+}
+
+// Convolution, from lists: panel p at the pixels of rows [top, bottom) of the output.
+template <Format F, int V>
+void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, int p, int top, int bottom,
+                const Target& to) {
+  const Window& w = layer.window;
+  const auto* panel = panel_of<F>(layer, p);
+  for (int y = top; y < bottom; ++y)
+    for (int x = 0; x < out.width; ++x) {
+      Vec h[V] = {};
+      for (int i = 0; i < w.kernel_h; ++i) {
+        const int v = tap_position(y, i, w.stride_h, w.pad_h, from.height, w.circular);
+        if (v < 0) continue;
+        for (int j = 0; j < w.kernel_w; ++j) {
+          const int u = tap_position(x, j, w.stride_w, w.pad_w, from.width, w.circular);
+          if (u < 0) continue;
+          const auto* tap = panel + static_cast<std::size_t>(i * w.kernel_w + j) * layer.inputs * (V * W);
+          const auto [first, count] = in.range(static_cast<std::size_t>(v) * from.width + u, 0, 0, in.panels);
+          add_active<F, V>(h, tap, in.index + first, in.value + first, count);
+        }
+      }
+      finish<V>(h, layer, p, static_cast<std::size_t>(y) * out.width + x, to);
+    }
+}
+
+// List the non-zero among values given as dense rows: panel p of one site.
+inline void list_given(Rows x, Values values, int p, std::size_t site, const Target& to) {
+  constexpr int V = INPUT_PANEL / W;
+  Vec y[V] = {};
+  std::memcpy(y, x.data + site * x.stride + p * INPUT_PANEL, static_cast<std::size_t>(values.held(p)) * sizeof(float));
+  *to.active += append<V>(*to.lists, site, to.region, p, y, values.held(p));
+}
+
+inline int64_t count_active(Rows x, int values, int first, int last) {
+  int64_t active = 0;
+  for (int s = first; s < last; ++s)
+    for (int i = 0; i < values; ++i) active += x.data[s * x.stride + i] != 0.0f;
+  return active;
+}
+
+}  // namespace SF_ISA
+}  // namespace sparsefield

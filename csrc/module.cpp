@@ -1,0 +1,120 @@
+// The Python face of the kernels: sparsefield.engine._native.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+#include <omp.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <stdexcept>
+#include <string>
+
+#include "chain.h"
+#include "pack.h"
+
+namespace nb = nanobind;
+using namespace sparsefield;
+
+namespace {
+
+struct InstructionSet {
+  std::string name;
+  bool present;
+  Run run;
+};
+
+// Best first.
+const std::vector<InstructionSet>& instruction_sets() {
+  static const std::vector<InstructionSet> known = [] {
+    std::vector<InstructionSet> sets;
+#if defined(SF_X86)
+    __builtin_cpu_init();
+    const bool fma = __builtin_cpu_supports("fma");
+    sets.push_back({"avx512",
+                    fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
+                    avx512::run});
+    sets.push_back({"avx2", fma && __builtin_cpu_supports("avx2"), avx2::run});
+#endif
+    sets.push_back({"baseline", true, baseline::run});
+    return sets;
+  }();
+  return known;
+}
+
+std::vector<std::string> present_sets() {
+  std::vector<std::string> names;
+  for (const auto& set : instruction_sets())
+    if (set.present) names.push_back(set.name);
+  return names;
+}
+
+Run runner(const std::string& name) {
+  for (const auto& set : instruction_sets())
+    if (set.present && (name.empty() || name == set.name)) return set.run;
+  throw std::invalid_argument("instruction set " + name + ": not on this machine");
+}
+
+// The pool of OpenMP threads does not live on in a forked child: a process whose parent has used one
+// runs on one thread.
+int usable_threads(int wanted) {
+  static std::atomic<pid_t> user{0};
+  pid_t nobody = 0, self = getpid();
+  if (wanted < 2 || user.compare_exchange_strong(nobody, self) || nobody == self) return wanted;
+  return 1;
+}
+
+// Addresses come as numbers, from Tensor.data_ptr(): the caller holds the tensors.
+template <class T>
+T* at(uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+class Native {
+ public:
+  Native(bool convolutional, const std::string& set) : run_(runner(set)) { chain_.convolutional = convolutional; }
+
+  Native(const Native&) = delete;
+
+  void add(uintptr_t weight, uintptr_t bias, int outputs, int inputs, const std::array<int, 6>& window, bool circular,
+           int format, int phi, float tau, float m, float alpha, int threads) {
+    const auto [kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w] = window;
+    Layer layer{inputs, outputs, panel_for(outputs, threads), {kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, circular},
+                static_cast<Format>(format), static_cast<Phi>(phi), tau, m, alpha, {}, {}, {}};
+    pack(layer, at<const float>(weight), at<const float>(bias));
+    bytes_ += static_cast<std::size_t>(layer.padded()) * layer.rows() * bytes_of(layer.format);
+    chain_.layers.push_back(std::move(layer));
+  }
+
+  void run(uintptr_t x, uintptr_t out, int64_t batch, int height, int width, int first, int last,
+           bool raw, int threads, bool together, uintptr_t dense, uintptr_t active) const {
+    Call call{at<const float>(x), at<float>(out), batch, height, width, first, last, raw, usable_threads(threads),
+              together,
+              at<const uint8_t>(dense), at<int64_t>(active)};
+    run_(chain_, call);
+  }
+
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  Chain chain_;
+  Run run_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace
+
+NB_MODULE(_native, module) {
+  module.def("instruction_sets", &present_sets, "Those of this machine that kernels exist for, best first.");
+  nb::class_<Native>(module, "Chain")
+      .def(nb::init<bool, const std::string&>(), nb::arg("convolutional"), nb::arg("instruction_set") = "")
+      .def("add", &Native::add, nb::arg("weight"), nb::arg("bias"), nb::arg("outputs"), nb::arg("inputs"),
+           nb::arg("window"), nb::arg("circular"), nb::arg("format"), nb::arg("phi"), nb::arg("tau"), nb::arg("m"),
+           nb::arg("alpha"), nb::arg("threads"))
+      .def("run", &Native::run, nb::arg("x"), nb::arg("out"), nb::arg("batch"), nb::arg("height"), nb::arg("width"),
+           nb::arg("first"), nb::arg("last"), nb::arg("raw"), nb::arg("threads"), nb::arg("together"), nb::arg("dense"), nb::arg("active"),
+           nb::call_guard<nb::gil_scoped_release>())
+      .def_prop_ro("bytes", &Native::bytes);
+}

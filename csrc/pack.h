@@ -1,0 +1,16 @@
+// Fills the packed weights of a layer.
+#pragma once
+
+#include "chain.h"
+
+namespace sparsefield {
+
+std::size_t bytes_of(Format format);
+
+// The width of panels with which `threads` threads share the outputs most evenly; 64 if all are alike.
+int panel_for(int outputs, int threads);
+
+// weight: [outputs, inputs, kernel_h, kernel_w]; bias: [outputs], or null for zeros.
+void pack(Layer& layer, const float* weight, const float* bias);
+
+}  // namespace sparsefield

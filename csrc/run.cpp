@@ -1,0 +1,232 @@
+// Runs a chain. Compiled once for each instruction set, with SF_ISA as its namespace.
+#include <omp.h>
+
+#include <exception>
+#include <optional>
+#include <type_traits>
+
+#include "layer.h"
+#include "team.h"
+
+namespace sparsefield {
+namespace SF_ISA {
+namespace {
+
+constexpr int BLOCK = 64;          // samples of one thread's block
+constexpr int SHARED_BLOCK = 128;  // samples of a block that threads share
+
+// What a team shares, sized for the largest layer; kept by its thread from call to call.
+struct Buffers {
+  Storage storage[2];   // layers alternate between the two
+  Array<float> stream;  // [sites, padded outputs]: h, for the skip
+};
+
+// One thread's part in running one block.
+struct Worker {
+  const Chain& chain;
+  const Call& call;
+  Team& team;
+  int member;
+  Buffers& shared;
+  Array<float>& kept;
+  std::vector<int64_t> active;  // [layers]
+};
+
+bool reads_rows(const Call& call, int layer) { return call.dense[layer]; }
+
+// The sizes of the images before each layer of the call and after the last; [0] is before the first.
+std::vector<Image> images(const Chain& chain, const Call& call) {
+  std::vector<Image> sizes{{call.height, call.width}};
+  for (int l = call.first; l < call.last; ++l)
+    sizes.push_back(after(chain.layers[static_cast<std::size_t>(l)].window, sizes.back()));
+  return sizes;
+}
+
+// The values before layer l, or after the last.
+Values values_at(const Chain& chain, int l) {
+  if (l == 0) return {chain.layers[0].inputs, INPUT_PANEL};
+  const Layer& before = chain.layers[static_cast<std::size_t>(l) - 1];
+  return {before.outputs, before.panel};
+}
+
+void reserve(Buffers& buffers, const Chain& chain, const Call& call, int samples, int regions) {
+  const std::vector<Image> sizes = images(chain, call);
+  for (int l = call.first; l <= call.last; ++l) {
+    const Values values = values_at(chain, l);
+    const std::size_t sites = static_cast<std::size_t>(samples) * sizes[static_cast<std::size_t>(l - call.first)].pixels();
+    if (l && chain.any_skip()) buffers.stream.resize(sites * values.padded());
+    if (l == call.last) break;
+    Storage& storage = buffers.storage[l % 2];
+    reads_rows(call, l) ? storage.reserve_rows(sites, values) : storage.reserve_lists(sites, values, regions);
+  }
+}
+
+// Calls f with the number of vectors that panel p is wide, as a constant.
+template <class Then>
+void with_vectors(const Layer& layer, int p, Then f) {
+  switch (layer.width(p) / LANES) {
+    case 1: return f(std::integral_constant<int, 1 * LANES / W>());
+    case 2: return f(std::integral_constant<int, 2 * LANES / W>());
+    case 3: return f(std::integral_constant<int, 3 * LANES / W>());
+    case 4: return f(std::integral_constant<int, 4 * LANES / W>());
+    default: return f(std::integral_constant<int, 5 * LANES / W>());
+  }
+}
+
+template <class Then>
+void with_format(const Layer& layer, Then f) {
+  switch (layer.format) {
+    case Format::float32: return f(std::integral_constant<Format, Format::float32>());
+    case Format::bfloat16: return f(std::integral_constant<Format, Format::bfloat16>());
+    case Format::int8: return f(std::integral_constant<Format, Format::int8>());
+  }
+}
+
+// The member's share of a layer: of the outputs if fully connected, of the image's rows if not.
+void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Image out, int samples,
+               const Target& to) {
+  const int team = me.team.size();
+  const bool linear = layer.window.is_linear() && from.pixels() == 1;
+  const int first = linear ? part(me.member, team, layer.panels()) : 0;
+  const int last = linear ? part(me.member + 1, team, layer.panels()) : layer.panels();
+  const int top = part(me.member, team, out.height), bottom = part(me.member + 1, team, out.height);
+  with_format(layer, [&](auto format) {
+    for (int p = first; p < last; ++p)
+      with_vectors(layer, p, [&](auto vectors) {
+        if (linear)
+          linear_panel<format(), vectors()>(layer, in, me.kept.data(), p, samples, to);
+        else
+          conv_panel<format(), vectors()>(layer, *in.lists, from, out, p, top, bottom, to);
+      });
+  });
+}
+
+// The member's share of the input, from dense rows to what the first layer reads: of the values of every
+// site in a fully connected chain, of the sites in a convolutional one.
+void run_input(Worker& me, Rows x, Values values, int sites, const Target& to) {
+  const int team = me.team.size(), first = me.call.first;
+  const bool linear = !me.chain.convolutional;
+  const int from = linear ? part(me.member, team, values.panels()) : 0;
+  const int until = linear ? part(me.member + 1, team, values.panels()) : values.panels();
+  const int begin = linear ? 0 : part(me.member, team, sites), end = linear ? sites : part(me.member + 1, team, sites);
+  for (int s = begin; s < end; ++s)
+    for (int p = from; p < until; ++p)
+      if (first == 0)
+        list_given(x, values, p, static_cast<std::size_t>(s), to);
+      else
+        with_vectors(me.chain.layers[static_cast<std::size_t>(first) - 1], p, [&](auto vectors) {
+          receive<vectors()>(me.chain.layers[static_cast<std::size_t>(first) - 1], x, p, static_cast<std::size_t>(s), to);
+        });
+}
+
+// Where the values before layer l go.
+struct Place {
+  Lists lists;
+  Rows rows;
+};
+
+Place place(Worker& me, int l, int regions) {
+  const Values values = values_at(me.chain, l);
+  Storage& storage = me.shared.storage[l % 2];
+  return {Lists(storage, values, regions), {storage.dense.data(), values.padded()}};
+}
+
+// A block of samples (of one image, in a convolutional chain) through the layers of the call.
+void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int samples) {
+  const Call& call = me.call;
+  const bool skip = me.chain.any_skip();
+  const int regions = me.chain.convolutional ? 1 : me.team.size(), region = regions > 1 ? me.member : 0;
+  const Values given = values_at(me.chain, call.first);
+  const int sites = samples * sizes[0].pixels();
+  const Rows x{const_cast<float*>(call.x) + sample * sizes[0].pixels() * given.count, static_cast<std::size_t>(given.count)};
+  Place in = place(me, call.first, regions);
+  bool rows = reads_rows(call, call.first);
+  int64_t* active = me.active.data();
+  if (rows && call.first == 0) {
+    in.rows = x;
+    active[0] += count_active(x, given.count, part(me.member, me.team.size(), sites), part(me.member + 1, me.team.size(), sites));
+  } else {
+    const Rows stream{skip ? me.shared.stream.data() : nullptr, given.padded()};
+    run_input(me, x, given, sites, {rows ? nullptr : &in.lists, in.rows, stream, false, region, active + call.first});
+  }
+  for (int l = call.first; l < call.last; ++l) {
+    const Layer& layer = me.chain.layers[static_cast<std::size_t>(l)];
+    const bool last = l + 1 == call.last;
+    const Values values = values_at(me.chain, l + 1);
+    const std::size_t at = static_cast<std::size_t>(l - call.first);
+    Place out = place(me, l + 1, regions);
+    if (last) out.rows = {call.out + sample * sizes[at + 1].pixels() * values.count, static_cast<std::size_t>(values.count)};
+    int64_t unread = 0;
+    const bool to_rows = last || reads_rows(call, l + 1);
+    const Target to{to_rows ? nullptr : &out.lists, out.rows, {skip ? me.shared.stream.data() : nullptr, values.padded()},
+                    last && call.raw, region, last ? &unread : active + l + 1};
+    me.team.wait();  // until the input of this layer is complete
+    run_layer(me, layer, {rows ? nullptr : &in.lists, in.rows}, sizes[at], sizes[at + 1], samples, to);
+    in = out;
+    rows = to_rows;
+  }
+  me.team.wait();  // before another block overwrites what this one reads
+}
+
+// Samples [first, last) in blocks, by one member of a team.
+void run_range(const Chain& chain, const Call& call, Team& team, int member, Buffers& buffers, int block,
+               int64_t first, int64_t last) {
+  thread_local Array<float> kept;
+  kept.resize(static_cast<std::size_t>(block) * WIDEST);
+  Worker me{chain, call, team, member, buffers, kept, std::vector<int64_t>(chain.layers.size())};
+  const std::vector<Image> sizes = images(chain, call);
+  for (int64_t s = first; s < last; s += block)
+    run_block(me, sizes, s, static_cast<int>(std::min<int64_t>(block, last - s)));
+  for (int l = call.first; l < call.last; ++l) {
+#pragma omp atomic
+    call.active[l] += me.active[static_cast<std::size_t>(l)];
+  }
+}
+
+Buffers& own_buffers() {
+  thread_local Buffers buffers;
+  return buffers;
+}
+
+// All threads on each block: for few samples, or for weights that should be read once.
+void run_together(const Chain& chain, const Call& call) {
+  const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(SHARED_BLOCK, call.batch));
+  Buffers& buffers = own_buffers();
+  reserve(buffers, chain, call, block, chain.convolutional ? 1 : call.threads);
+  std::optional<Team> team;
+#pragma omp parallel num_threads(call.threads)
+  {
+#pragma omp single
+    team.emplace(omp_get_num_threads());  // may be fewer than asked for
+    run_range(chain, call, *team, omp_get_thread_num(), buffers, block, 0, call.batch);
+  }
+}
+
+// Each thread on samples of its own, without waiting for another.
+void run_apart(const Chain& chain, const Call& call) {
+  std::exception_ptr failure;
+#pragma omp parallel num_threads(call.threads)
+  try {
+    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    const int64_t first = call.batch * thread / threads, last = call.batch * (thread + 1) / threads;
+    const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(BLOCK, last - first));
+    Team alone(1);
+    if (block) {
+      reserve(own_buffers(), chain, call, block, 1);
+      run_range(chain, call, alone, 0, own_buffers(), block, first, last);
+    }
+  } catch (...) {
+#pragma omp critical
+    failure = std::current_exception();
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace
+
+void run(const Chain& chain, const Call& call) {
+  call.together ? run_together(chain, call) : run_apart(chain, call);
+}
+
+}  // namespace SF_ISA
+}  // namespace sparsefield
