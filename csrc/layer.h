@@ -195,35 +195,65 @@ void linear_panel(const Layer& layer, const Input& in, float* kept, int p, int s
   from_rows<F, V>(layer, in.rows, kept, p, sites, to);
 }
 
-// Where tap i of the output at o reads along one axis of n, or -1 beyond the edge.
-inline int tap_position(int o, int i, int stride, int pad, int n, bool circular) {
-  const int at = o * stride + i - pad;
+// Where position `at`, which may lie in the padding, is read along an axis of n; -1 if nothing is there.
+inline int source(int at, int n, bool circular) {
   if (circular) return at < 0 ? at + n : at >= n ? at - n : at;
   return at < n ? at : -1;
 }
 
+// The input rows that one row of outputs reads, column by column, padding included: the active inputs of
+// any window are then one contiguous range. Their number within the strip is
+// (column * kernel_h + tap) * inputs + input, so a window's weights are its rows less those before it.
+struct Strip {
+  uint32_t* index;
+  float* value;
+  int* begin;  // [columns + 1]
+
+  // Appends a site's list; may write up to W entries more.
+  int append(int at, const Lists& in, std::size_t site, uint32_t first_row) const {
+    const auto [first, count] = in.range(site, 0, 0, in.panels);
+    for (int k = 0; k < count; k += W) {
+      const Bits rows = *reinterpret_cast<const BitsLoose*>(in.index + first + k) + first_row;
+      *reinterpret_cast<BitsLoose*>(index + at + k) = rows;
+      store(value + at + k, load(in.value + first + k));
+    }
+    return at + count;
+  }
+
+  // The strip of output row y.
+  void fill(const Layer& layer, const Lists& in, Image from, int y) const {
+    const Window& w = layer.window;
+    int at = 0;
+    for (int column = 0; column < from.width + 2 * w.pad_w; ++column) {
+      begin[column] = at;
+      const int u = source(column - w.pad_w, from.width, w.circular);
+      for (int i = 0; i < w.kernel_h && u >= 0; ++i) {
+        const int v = source(y * w.stride_h + i - w.pad_h, from.height, w.circular);
+        if (v >= 0)
+          at = append(at, in, static_cast<std::size_t>(v) * from.width + u,
+                      static_cast<uint32_t>((column * w.kernel_h + i) * layer.inputs));
+      }
+    }
+    begin[from.width + 2 * w.pad_w] = at;
+  }
+};
+
 // Convolution, from lists: panel p at the pixels of rows [top, bottom) of the output.
 template <Format F, int V>
-void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, int p, int top, int bottom,
-                const Target& to) {
+void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, const Strip& strip, int p, int top,
+                int bottom, const Target& to) {
   const Window& w = layer.window;
-  const auto* panel = panel_of<F>(layer, p);
-  for (int y = top; y < bottom; ++y)
+  for (int y = top; y < bottom; ++y) {
+    strip.fill(layer, in, from, y);
     for (int x = 0; x < out.width; ++x) {
+      const int column = x * w.stride_w, first = strip.begin[column];
       Vec h[V] = {};
-      for (int i = 0; i < w.kernel_h; ++i) {
-        const int v = tap_position(y, i, w.stride_h, w.pad_h, from.height, w.circular);
-        if (v < 0) continue;
-        for (int j = 0; j < w.kernel_w; ++j) {
-          const int u = tap_position(x, j, w.stride_w, w.pad_w, from.width, w.circular);
-          if (u < 0) continue;
-          const auto* tap = panel + static_cast<std::size_t>(i * w.kernel_w + j) * layer.inputs * (V * W);
-          const auto [first, count] = in.range(static_cast<std::size_t>(v) * from.width + u, 0, 0, in.panels);
-          add_active<F, V>(h, tap, in.index + first, in.value + first, count);
-        }
-      }
+      add_active<F, V>(h, panel_of<F>(layer, p), strip.index + first, strip.value + first,
+                       strip.begin[column + w.kernel_w] - first,
+                       static_cast<uint32_t>(column * w.kernel_h * layer.inputs));
       finish<V>(h, layer, p, static_cast<std::size_t>(y) * out.width + x, to);
     }
+  }
 }
 
 // List the non-zero among values given as dense rows: panel p of one site.

@@ -29,6 +29,7 @@ float scale_of(const float* weights, std::size_t n) {
 template <class T, class Convert>
 void fill(Layer& layer, const float* weight, Convert convert) {
   const std::size_t rows = layer.rows(), taps = static_cast<std::size_t>(layer.window.taps());
+  const std::size_t kernel_h = static_cast<std::size_t>(layer.window.kernel_h), kernel_w = taps / kernel_h;
   T* to = reinterpret_cast<T*>(layer.weights.data());
   for (int p = 0; p < layer.panels(); ++p, to += rows * layer.panel) {
     const int width = layer.width(p), held = layer.held(p);
@@ -36,8 +37,10 @@ void fill(Layer& layer, const float* weight, Convert convert) {
     for (int o = 0; o < held; ++o)
       for (std::size_t i = 0; i < static_cast<std::size_t>(layer.inputs); ++i)
         for (std::size_t t = 0; t < taps; ++t) {
+          // column by column, as a strip holds the inputs
+          const std::size_t tap = t % kernel_w * kernel_h + t / kernel_w;
           const int out = p * layer.panel + o;
-          to[(t * layer.inputs + i) * width + o] = convert(weight[(out * layer.inputs + i) * taps + t], out);
+          to[(tap * layer.inputs + i) * width + o] = convert(weight[(out * layer.inputs + i) * taps + t], out);
         }
   }
 }

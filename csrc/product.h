@@ -6,24 +6,24 @@
 namespace sparsefield {
 namespace SF_ISA {
 
-// sum[v] += value[j] * row index[j] of the panel, for n active inputs. Two rows at a time where there are
+// sum[v] += value[j] * row (index[j] - shift) of the panel, for n active inputs. Two rows at a time where there are
 // registers for it: the sums of one alone would wait for one another.
 template <Format F, int V>
 inline void add_active(Vec* sum, const typename Stored<F>::Type* panel, const uint32_t* index,
-                       const float* value, int n) {
+                       const float* value, int n, uint32_t shift = 0) {
   constexpr int S = V * W;
   constexpr bool PAIRS = V <= 5;
   Vec other[V] = {};
   int j = 0;
   for (; PAIRS && j + 1 < n; j += 2) {
-    const auto* a = panel + static_cast<std::size_t>(index[j]) * S;
-    const auto* b = panel + static_cast<std::size_t>(index[j + 1]) * S;
+    const auto* a = panel + static_cast<std::size_t>(index[j] - shift) * S;
+    const auto* b = panel + static_cast<std::size_t>(index[j + 1] - shift) * S;
     const Vec x = all(value[j]), y = all(value[j + 1]);
     for (int v = 0; v < V; ++v) sum[v] += x * Stored<F>::load(a + v * W);
     for (int v = 0; v < V; ++v) other[v] += y * Stored<F>::load(b + v * W);
   }
   for (; j < n; ++j) {
-    const auto* a = panel + static_cast<std::size_t>(index[j]) * S;
+    const auto* a = panel + static_cast<std::size_t>(index[j] - shift) * S;
     const Vec x = all(value[j]);
     for (int v = 0; v < V; ++v) sum[v] += x * Stored<F>::load(a + v * W);
   }

@@ -21,6 +21,14 @@ struct Buffers {
   Array<float> stream;  // [sites, padded outputs]: h, for the skip
 };
 
+// What each thread has for itself.
+struct Own {
+  Array<float> kept;  // [sites, WIDEST]: sums between tiles
+  Array<uint32_t> index;  // the strip of a convolution
+  Array<float> value;
+  Array<int> begin;
+};
+
 // One thread's part in running one block.
 struct Worker {
   const Chain& chain;
@@ -28,7 +36,7 @@ struct Worker {
   Team& team;
   int member;
   Buffers& shared;
-  Array<float>& kept;
+  Own& own;
   std::vector<int64_t> active;  // [layers]
 };
 
@@ -61,6 +69,17 @@ void reserve(Buffers& buffers, const Chain& chain, const Call& call, int samples
   }
 }
 
+void reserve_strip(Own& own, const Chain& chain, const Call& call, const std::vector<Image>& sizes) {
+  for (int l = call.first; chain.convolutional && l < call.last; ++l) {
+    const Layer& layer = chain.layers[static_cast<std::size_t>(l)];
+    const std::size_t columns = static_cast<std::size_t>(sizes[static_cast<std::size_t>(l - call.first)].width + 2 * layer.window.pad_w);
+    const std::size_t entries = columns * layer.window.kernel_h * layer.inputs + W;
+    own.index.resize(entries);
+    own.value.resize(entries);
+    own.begin.resize(columns + 1);
+  }
+}
+
 // Calls f with the number of vectors that panel p is wide, as a constant.
 template <class Then>
 void with_vectors(const Layer& layer, int p, Then f) {
@@ -89,14 +108,15 @@ void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Imag
   const bool linear = layer.window.is_linear() && from.pixels() == 1;
   const int first = linear ? part(me.member, team, layer.panels()) : 0;
   const int last = linear ? part(me.member + 1, team, layer.panels()) : layer.panels();
+  const Strip strip{me.own.index.data(), me.own.value.data(), me.own.begin.data()};
   const int top = part(me.member, team, out.height), bottom = part(me.member + 1, team, out.height);
   with_format(layer, [&](auto format) {
     for (int p = first; p < last; ++p)
       with_vectors(layer, p, [&](auto vectors) {
         if (linear)
-          linear_panel<format(), vectors()>(layer, in, me.kept.data(), p, samples, to);
+          linear_panel<format(), vectors()>(layer, in, me.own.kept.data(), p, samples, to);
         else
-          conv_panel<format(), vectors()>(layer, *in.lists, from, out, p, top, bottom, to);
+          conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, top, bottom, to);
       });
   });
 }
@@ -171,10 +191,11 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
 // Samples [first, last) in blocks, by one member of a team.
 void run_range(const Chain& chain, const Call& call, Team& team, int member, Buffers& buffers, int block,
                int64_t first, int64_t last) {
-  thread_local Array<float> kept;
-  kept.resize(static_cast<std::size_t>(block) * WIDEST);
-  Worker me{chain, call, team, member, buffers, kept, std::vector<int64_t>(chain.layers.size())};
+  thread_local Own own;
+  own.kept.resize(static_cast<std::size_t>(block) * WIDEST);
   const std::vector<Image> sizes = images(chain, call);
+  reserve_strip(own, chain, call, sizes);
+  Worker me{chain, call, team, member, buffers, own, std::vector<int64_t>(chain.layers.size())};
   for (int64_t s = first; s < last; s += block)
     run_block(me, sizes, s, static_cast<int>(std::min<int64_t>(block, last - s)));
   for (int l = call.first; l < call.last; ++l) {
