@@ -17,7 +17,7 @@ EVERY_ROOM = {
 ARROWS: dict[str, set[str]] = {
     "theory": set(),
     "nn": {"theory"},
-    "engine": {"nn"},
+    "engine": {"nn", "theory"},
     "monitor": {"nn", "theory"},
     "energy": {"engine", "nn"},
     "data": set(),
@@ -33,6 +33,7 @@ NEVER = {"theory": {"torch"}}
 HEAVY = {
     *("lightning_fabric", "datasets", "huggingface_hub", "ray", "gradio", "matplotlib"),
     *("jinja2", "pyarrow", "sklearn", "PIL", "pandas", "tensorboard", "zeus"),
+    *("onnx", "onnxscript", "onnxruntime"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Sparse execution, and the bench that says what it is worth beside its rivals."""
