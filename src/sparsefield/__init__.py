@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .data import load as load
+    from .engine import Engine as Engine
+    from .engine import accelerate as accelerate
     from .monitor import Monitor as Monitor
     from .nn import CNN as CNN
     from .nn import CST as CST
@@ -30,18 +32,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "errors", "experiments", "monitor", "nn", "theory", "train")
+_ROOMS = ("data", "engine", "errors", "experiments", "monitor", "nn", "theory", "train")
 _ROOM_OF = {
     "CNN": "nn",
     "CReLU": "nn",
     "CST": "nn",
     "CriticalPoint": "theory",
     "DNN": "nn",
+    "Engine": "engine",
     "Monitor": "monitor",
     "PiecewiseSmooth": "theory",
     "ShiftedReLU": "nn",
     "SoftThreshold": "nn",
     "TrainConfig": "train",
+    "accelerate": "engine",
     "activation": "nn",
     "certify": "theory",
     "finite_width": "theory",

@@ -1,0 +1,153 @@
+"""Measures, once and on this machine, where sparse stops being faster than dense."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .native import kernels
+from .phi import Phi
+from .plan import ROWS, SPARSE, TORCH, How, Plan
+from .runner import Runner
+
+_SECONDS = 0.02  # spent on each thing that is timed
+_DENSITIES = (0.1, 0.5)
+_MARGIN = 1.03  # PyTorch must be this much faster to be preferred: it breaks a chain
+
+
+def measure(runner: Runner, x: Tensor) -> Plan:
+    """The plan of a group for batches of the size of ``x``, [batch, ...], its input.
+
+    Sets ``runner.density`` to what is seen in ``x``.
+    """
+    if runner.group.convolutional:
+        x = x.permute(0, 2, 3, 1)
+    x = x.contiguous()
+    hidden = _hidden(runner, x)
+    how = _fastest_how(runner, x)
+    measured: dict[tuple[object, ...], tuple[float, int]] = {}
+    answers = []
+    for index, h in enumerate(hidden):
+        key = _geometry(runner, index, h)
+        if key not in measured:
+            measured[key] = _crossover(runner, index, h, how)
+        answers.append(measured[key])
+    plan = Plan(len(x), how, tuple(c for c, _ in answers), tuple(d for _, d in answers))
+    return _fastest_whole(runner, x, plan)
+
+
+def seconds(call: Callable[[], object], budget: float = _SECONDS) -> float:
+    """The median time of a call, in seconds, after one that is not counted."""
+    call()
+    times: list[float] = []
+    end = time.perf_counter() + budget
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def _hidden(runner: Runner, x: Tensor) -> list[Tensor]:
+    """What each product reads: x, and h of those before it; densities are noted."""
+    products, h, seen = runner.group.products, x, []
+    for index, product in enumerate(products):
+        y = products[index - 1].phi(h) if index else h
+        runner.density[index] = int(torch.count_nonzero(y)) / max(1, y.numel())
+        seen.append(h)
+        h = product.dense(h if index else None, y)
+    return seen
+
+
+def _geometry(runner: Runner, index: int, h: Tensor) -> tuple[object, ...]:
+    """Products of which one is as fast as another."""
+    product = runner.group.products[index]
+    kind = runner.group.products[index - 1].phi.kind if index else None
+    return (product.inputs, product.outputs, product.window, h.shape[1:], kind, product.skip > 0.0)
+
+
+def _fastest_how(runner: Runner, x: Tensor) -> How:
+    if runner.packed is None:
+        return "alone"
+    ways: list[How] = ["alone"]
+    if torch.get_num_threads() > 1:
+        ways += ["together", "apart"] if len(x) > 1 else ["together"]
+    chosen = np.full(len(runner.group.products), SPARSE, np.uint8)
+    taken = {how: seconds(lambda how=how: runner.run(x, chosen, how)) for how in ways}
+    return min(ways, key=taken.__getitem__)
+
+
+def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, int]:
+    """The density at which dense takes over, and the faster of the dense ways."""
+    dense = {
+        way: seconds(lambda way=way: _one(runner, index, h, way, how))
+        for way in _dense_ways(runner)
+    }
+    best = min(dense, key=lambda way: dense[way] * (_MARGIN if way == TORCH else 1.0))
+    if runner.packed is None and runner.group.convolutional:
+        return 0.0, best
+    phi = runner.group.products[index - 1].phi if index else Phi()
+    low, high = (
+        seconds(lambda given=_with_density(h, phi, d): _one(runner, index, given, SPARSE, how))
+        for d in _DENSITIES
+    )
+    slope = max((high - low) / (_DENSITIES[1] - _DENSITIES[0]), 1e-12)
+    density = _DENSITIES[0] + (dense[best] - low) / slope
+    # never: beyond a density of one
+    return float(np.clip(density, 0.0, 2.0)), best
+
+
+def _dense_ways(runner: Runner) -> list[int]:
+    if runner.weights != "float32":
+        return [ROWS]
+    return [TORCH] if runner.packed is None or runner.group.convolutional else [ROWS, TORCH]
+
+
+def _one(runner: Runner, index: int, h: Tensor, way: int, how: How) -> Tensor:
+    """One product by itself, from what it reads to its h."""
+    density = runner.density.copy()
+    if way == TORCH:
+        return runner.by_torch(h, index, index + 1, density)
+    if runner.packed is None:
+        return runner.by_gathering(h, index, index + 1, density)
+    chosen = np.full(len(density), way, np.uint8)
+    return runner.by_kernels(h, index, index + 1, chosen, how, density, raw=True)
+
+
+def _with_density(h: Tensor, phi: Phi, density: float) -> Tensor:
+    """Values of the shape of h of which this share is active under phi."""
+    active = torch.rand(h.shape, generator=torch.Generator().manual_seed(0)) < density
+    above, below = phi.tau + min(1.0, phi.m) / 2.0, phi.tau - 1.0
+    return torch.where(active, above, 0.0 if phi.kind != "one_sided" else below)
+
+
+def _fastest_whole(runner: Runner, x: Tensor, plan: Plan) -> Plan:
+    """The plan, or its kernels alone, or PyTorch alone: whichever is fastest on the sample itself.
+
+    Layers were timed one by one; going back and forth between PyTorch and the kernels costs too.
+    """
+    layers = len(plan.crossover)
+    plans = {plan}
+    if runner.packed is not None and not runner.group.convolutional:
+        plans.add(replace(plan, dense=(ROWS,) * layers))
+    if runner.weights == "float32":
+        plans.add(replace(plan, crossover=(0.0,) * layers, dense=(TORCH,) * layers))
+    taken = {
+        tried: seconds(lambda tried=tried: runner.run(x, tried.choose(runner.density), tried.how))
+        for tried in plans
+    }
+    return min(plans, key=taken.__getitem__)
+
+
+def backend() -> str:
+    """What sparse products run on, in words."""
+    module = kernels()
+    if module is None:
+        return "embedding_bag (built without a compiler)"
+    return f"native {module.instruction_sets()[0]}"

@@ -1,0 +1,311 @@
+"""accelerate(): a trained model as a callable that skips the zeros, with the same outputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sparsefield.errors import InvalidInput
+
+from .dispatch import backend, measure
+from .native import FORMATS, Weights, kernels
+from .plan import Plan
+from .products import Group
+from .reading import Between, Part, read
+from .runner import Runner
+
+Choice = Literal["measure", "sparse", "dense"]
+_version = attrgetter("_version")
+_SMALL, _SOME = 16, 8  # below this batch, this many weights are checked for changes in a call
+
+
+class StaleEngine(InvalidInput):
+    """The model's weights have changed since the engine was made."""
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """How one layer runs at one batch size.
+
+    Attributes
+    ----------
+    name
+        in the model.
+    batch
+        at which it was measured.
+    crossover
+        density of the input above which dense is faster; above 1: never.
+    density
+        as last seen.
+    runs
+        ``sparse``, ``rows`` (dense, by the kernels) or ``torch``.
+    """
+
+    name: str
+    batch: int
+    crossover: float
+    density: float
+    runs: Literal["sparse", "rows", "torch"]
+
+
+class Engine:
+    """A model that skips the zeros of its activations; made by :func:`accelerate`.
+
+    Calling it with ``[batch, ...]`` float32 on the CPU, of any batch size and any strides, gives
+    the model's outputs in evaluation mode, without a graph for gradients. It may be called from
+    several threads at once, and after a fork.
+
+    Attributes
+    ----------
+    backend
+        what runs the sparse products: the kernels and their instruction set, or embedding_bag.
+    weights
+        the format in which the kernels hold them.
+    runs_dense
+        the layers that the engine cannot take, each with the reason.
+    """
+
+    def __init__(
+        self, parts: Iterable[Part], weights: Weights = "float32", *, instruction_set: str = ""
+    ) -> None:
+        self.parts = tuple(parts)
+        self.weights: Weights = weights
+        self.backend = f"native {instruction_set}" if instruction_set else backend()
+        self.runners = tuple(
+            Runner(part, weights, torch.get_num_threads(), instruction_set)
+            for part in self.parts
+            if isinstance(part, Group)
+        )
+        self._steps = self._in_order()
+        self._held = [
+            tensor
+            for runner in self.runners
+            for product in runner.group.products
+            for tensor in (product.weight, product.bias)
+            if tensor is not None
+        ]
+        self._versions = list(map(_version, self._held))
+        self._turn = 0
+
+    def check(self, *, some: bool = False) -> None:
+        """Whether the model's weights are still those that were copied.
+
+        A call on a small batch looks at ``some``, in turn: to look at all would take as long as
+        the call. An optimiser's step changes all, and is seen at once.
+
+        Raises
+        ------
+        StaleEngine
+            they are not.
+        """
+        looked_at = slice(None)
+        if some:
+            self._turn = (self._turn + 1) % (1 + len(self._held) // _SOME)
+            looked_at = slice(self._turn * _SOME, (self._turn + 1) * _SOME)
+        if list(map(_version, self._held[looked_at])) != self._versions[looked_at]:
+            raise StaleEngine(
+                "the model's weights have changed since accelerate(); call it again on the model"
+            )
+
+    @property
+    def threads(self) -> int:
+        """PyTorch's number of threads, which the kernels follow."""
+        return torch.get_num_threads()
+
+    @property
+    def runs_dense(self) -> dict[str, str]:
+        """By layer name, why the engine cannot take it."""
+        return {
+            part.name: part.reason
+            for part in self.parts
+            if isinstance(part, Between) and part.reason is not None
+        }
+
+    @property
+    def layers(self) -> tuple[LayerChoice, ...]:
+        """How each layer runs, at each batch size that was measured."""
+        runs: dict[int, Literal["sparse", "rows", "torch"]] = {0: "sparse", 1: "rows", 2: "torch"}
+        return tuple(
+            LayerChoice(product.name, plan.batch, crossover, float(density), runs[int(chosen)])
+            for runner in self.runners
+            for plan in runner.plans
+            for product, crossover, density, chosen in zip(
+                runner.group.products,
+                plan.crossover,
+                runner.density,
+                plan.choose(runner.density),
+                strict=True,
+            )
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        _check_input(x)
+        self.check(some=len(x) < _SMALL)
+        with torch.no_grad():
+            return self._run(x)
+
+    def _run(self, x: Tensor) -> Tensor:
+        for name, inputs, step in self._steps:
+            if inputs is not None:
+                _check_width(x, inputs, name)
+            x = step(x)
+        return x
+
+    def _in_order(self) -> tuple[tuple[str, tuple[int, int] | None, Callable[[Tensor], Tensor]], ...]:
+        """Name, (dimensions, inputs) to check, and what to call, of every part."""
+        runners = iter(self.runners)
+        steps: list[tuple[str, tuple[int, int] | None, Callable[[Tensor], Tensor]]] = []
+        for part in self.parts:
+            if isinstance(part, Between):
+                steps.append((part.name, None, part.module))
+                continue
+            first = part.products[0]
+            dimensions = 4 if part.convolutional else 2
+            steps.append((first.name, (dimensions, first.inputs), next(runners)))
+        return tuple(steps)
+
+    def measure(self, sample: Tensor, batches: Iterable[int] | None = None) -> None:
+        """Measure the plans on this machine, for the given batch sizes (1 and the sample's).
+
+        ``sample``, [batch, ...], is repeated or cut to each size.
+        """
+        _check_input(sample)
+        if not len(sample):
+            raise InvalidInput("sample: holds no row; give a batch of real inputs")
+        wanted = sorted({1, len(sample)} if batches is None else set(batches))
+        plans: dict[int, list[Plan]] = {index: [] for index in range(len(self.runners))}
+        with torch.no_grad():
+            for batch in wanted:
+                x = sample[torch.arange(batch) % len(sample)]
+                for name, inputs, step in self._steps:
+                    if inputs is not None:
+                        _check_width(x, inputs, name)
+                    if isinstance(step, Runner):
+                        plan = measure(step, x)
+                        plans[self.runners.index(step)].append(plan)
+                        step.plans = (plan,)
+                    x = step(x)
+        for runner, found in zip(self.runners, plans.values(), strict=True):
+            runner.plans = tuple(found)
+
+    def override(self, choice: Choice | Mapping[str, Choice]) -> None:
+        """Force layers to run sparse or dense, all or by name; ``measure`` leaves them."""
+        names = {p.name for runner in self.runners for p in runner.group.products}
+        by_name = choice if isinstance(choice, Mapping) else dict.fromkeys(names, choice)
+        for name, value in by_name.items():
+            if name not in names:
+                raise InvalidInput(f"dispatch {name!r}: no layer of that name; see engine.layers")
+            if value not in ("measure", "sparse", "dense"):
+                raise InvalidInput(f"dispatch {value!r}: choose measure, sparse or dense")
+        for runner in self.runners:
+            runner.plans = tuple(_forced(plan, runner, by_name) for plan in runner.plans)
+
+    def __repr__(self) -> str:
+        lines = [f"Engine({self.backend}, {self.threads} threads, weights {self.weights})"]
+        for runner in self.runners:
+            for plan in runner.plans:
+                lines.append(f"  {_span(runner)}, batch {plan.batch}: {_tally(runner, plan)}")
+        lines += [f"  {name} runs dense: {reason}" for name, reason in self.runs_dense.items()]
+        return "\n".join(lines)
+
+
+def accelerate(
+    model: nn.Module,
+    sample: Tensor,
+    *,
+    weights: Weights = "float32",
+    dispatch: Choice | Mapping[str, Choice] = "measure",
+    batches: Iterable[int] | None = None,
+) -> Engine:
+    """A callable with the model's outputs that skips the zeros of its activations.
+
+    Takes :class:`~sparsefield.DNN`, :class:`~sparsefield.CNN` and ``nn.Sequential`` chains of
+    Linear, Conv2d, activations, pooling and flatten. Another layer runs as it is, and a warning
+    names it. Where sparse is not faster, by measurement on ``sample``, a layer runs dense.
+
+    Parameters
+    ----------
+    model
+        float32 on the CPU; its weights are copied into the engine's own layout.
+    sample
+        ``[batch, ...]``, real inputs: their zeros and this machine decide what runs sparse.
+    weights
+        ``float32``; or ``bfloat16`` or ``int8`` (one scale per output), which move fewer bytes
+        and change the outputs: see :func:`~sparsefield.engine.rounding`.
+    dispatch
+        ``measure``; or ``sparse`` or ``dense`` for all layers, or by layer name.
+    batches
+        batch sizes to measure; by default 1 and the sample's. A call follows the nearest.
+
+    Returns
+    -------
+    The engine; its ``repr`` and ``layers`` show what was chosen.
+
+    Raises
+    ------
+    InvalidInput
+        another dtype or device, an input that does not fit, or no layer that it knows.
+
+    >>> import torch
+    >>> from sparsefield import DNN, accelerate, solve
+    >>> model = DNN(64, 100, 5, 10, solve("crelu", sparsity=0.9, q=4.0, clip=1.1))
+    >>> x = torch.randn(32, 64)
+    >>> engine = accelerate(model, x)
+    >>> torch.allclose(engine(x), model(x), rtol=1e-4, atol=1e-4)
+    True
+    """
+    if weights not in FORMATS:
+        raise InvalidInput(f"weights {weights!r}: choose one of {', '.join(FORMATS)}")
+    if weights != "float32" and kernels() is None:
+        raise InvalidInput(f"weights {weights}: need the compiled kernels; build with a compiler")
+    engine = Engine(read(model), weights)
+    if not engine.runners:
+        raise InvalidInput(f"{type(model).__name__}: holds no Linear or Conv2d that it can take")
+    for name, reason in engine.runs_dense.items():
+        warnings.warn(f"accelerate: {name} runs dense: {reason}", stacklevel=2)
+    engine.measure(sample, batches)
+    engine.override(dispatch)
+    return engine
+
+
+def _check_input(x: Tensor) -> None:
+    if x.dtype != torch.float32:
+        raise InvalidInput(f"input of {x.dtype}: the engine takes float32; pass x.float()")
+    if x.device.type != "cpu":
+        raise InvalidInput(f"input on {x.device}: the engine runs on the CPU; pass x.cpu()")
+
+
+def _check_width(x: Tensor, inputs: tuple[int, int], name: str) -> None:
+    dimensions, width = inputs
+    if x.dim() != dimensions or x.shape[1] != width:
+        axes = "" if dimensions == 2 else ", height, width"
+        raise InvalidInput(
+            f"{name}: got {list(x.shape)}, it reads [batch, {width}{axes}]; reshape the input"
+        )
+
+
+def _forced(plan: Plan, runner: Runner, by_name: Mapping[str, Choice]) -> Plan:
+    never = {"sparse": 2.0, "dense": 0.0}
+    crossover = [
+        never.get(by_name.get(product.name, "measure"), measured)
+        for product, measured in zip(runner.group.products, plan.crossover, strict=True)
+    ]
+    return replace(plan, crossover=tuple(crossover))
+
+
+def _span(runner: Runner) -> str:
+    products = runner.group.products
+    return products[0].name if len(products) == 1 else f"{products[0].name} to {products[-1].name}"
+
+
+def _tally(runner: Runner, plan: Plan) -> str:
+    chosen = plan.choose(runner.density).tolist()
+    names = {0: "sparse", 1: "dense by the kernels", 2: "dense by torch"}
+    counts = [f"{chosen.count(way)} {name}" for way, name in names.items() if way in chosen]
+    return f"{', '.join(counts)}, threads {plan.how}"

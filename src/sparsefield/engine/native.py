@@ -1,0 +1,131 @@
+"""The compiled kernels, where the package was built with a compiler."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .phi import CODES
+from .products import Group
+
+Weights = Literal["float32", "bfloat16", "int8"]
+FORMATS: dict[Weights, int] = {"float32": 0, "bfloat16": 1, "int8": 2}  # as in csrc/chain.h
+
+
+@cache
+def kernels() -> Any | None:
+    """The extension module, or None without one."""
+    try:
+        return import_module("sparsefield.engine._native")
+    except ImportError:
+        return None
+
+
+def instruction_set() -> str | None:
+    """The best of this machine that the kernels were built for."""
+    module = kernels()
+    return None if module is None else str(module.instruction_sets()[0])
+
+
+class Packed:
+    """The weights of a group, packed for the kernels.
+
+    Parameters
+    ----------
+    group
+        its weights are copied.
+    weights
+        the format to store them in.
+    threads
+        that the outputs of a layer are to be shared by.
+    instruction_set
+        by default the best.
+    """
+
+    def __init__(
+        self, group: Group, weights: Weights, threads: int, instruction_set: str = ""
+    ) -> None:
+        module = kernels()
+        assert module is not None
+        self.convolutional = group.convolutional
+        self.outputs = [product.outputs for product in group.products]
+        self._chain = module.Chain(group.convolutional, instruction_set)
+        for product in group.products:
+            window = product.window
+            skip = product.skip if product.keeps_size else 0.0
+            scale = math.sqrt(1.0 - skip)
+            weight = (product.weight * scale).contiguous()
+            bias = None if product.bias is None else (product.bias * scale).contiguous()
+            self._chain.add(
+                weight=weight.data_ptr(),
+                bias=0 if bias is None else bias.data_ptr(),
+                outputs=product.outputs,
+                inputs=product.inputs,
+                window=[1, 1, 1, 1, 0, 0] if window is None else [*sum(window[:3], ())],
+                circular=window is not None and window.circular,
+                format=FORMATS[weights],
+                phi=CODES[product.phi.kind],
+                tau=product.phi.tau,
+                m=product.phi.m,
+                alpha=math.sqrt(skip),
+                threads=threads,
+            )
+
+    @property
+    def bytes(self) -> int:
+        """Of the packed weights."""
+        return int(self._chain.bytes)
+
+    def run(
+        self,
+        x: Tensor,
+        layers: tuple[int, int],
+        size: tuple[int, int],
+        *,
+        raw: bool,
+        threads: int,
+        together: bool,
+        rows: NDArray[np.uint8],
+        active: NDArray[np.int64],
+    ) -> Tensor:
+        """Run layers [first, last) on contiguous ``x``; images are [batch, height, width, channels].
+
+        Parameters
+        ----------
+        x
+            the input of layer ``first`` = 0, or h of the layer before.
+        size
+            height and width of the images after the last layer.
+        raw
+            return h of the last layer rather than phi(h).
+        rows
+            per layer, 1 where it multiplies by every input.
+        active
+            per layer, to which the number of active inputs met is added.
+        """
+        batch, outputs = x.shape[0], self.outputs[layers[1] - 1]
+        images = self.convolutional
+        out = torch.empty((batch, *size, outputs) if images else (batch, outputs))
+        height, width = (x.shape[1], x.shape[2]) if images else (1, 1)
+        self._chain.run(
+            x.data_ptr(),
+            out.data_ptr(),
+            batch,
+            height,
+            width,
+            layers[0],
+            layers[1],
+            raw,
+            threads,
+            together,
+            rows.ctypes.data,
+            active.ctypes.data,
+        )
+        return out

@@ -1,0 +1,54 @@
+"""The activations that the kernels know: min(max(x - tau, 0), m), its two-sided twin, identity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparsefield.nn import Activation, crelu, cst
+
+Kind = Literal["identity", "one_sided", "two_sided"]
+CODES: dict[Kind, int] = {"identity": 0, "one_sided": 1, "two_sided": 2}  # as in csrc/chain.h
+
+
+@dataclass(frozen=True)
+class Phi:
+    """An activation; calling it is the dense reference.
+
+    Attributes
+    ----------
+    kind
+        ``identity``, ``one_sided`` (ReLU, CReLU) or ``two_sided`` (soft threshold, CST).
+    tau, m
+        threshold and clip height, in the units of the pre-activation.
+    """
+
+    kind: Kind = "identity"
+    tau: float = 0.0
+    m: float = math.inf
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.kind == "identity":
+            return x
+        if self.kind == "two_sided":
+            return cst(x, self.tau, self.m)
+        if math.isinf(self.m):
+            return F.relu(x - self.tau if self.tau else x)
+        return crelu(x, self.tau, self.m)
+
+
+def phi_of(module: nn.Module) -> Phi | None:
+    """The activation that a module is, if the kernels know it."""
+    if isinstance(module, Activation):
+        return Phi("two_sided" if module.two_sided else "one_sided", module.tau, module.m)
+    if type(module) is nn.ReLU:
+        return Phi("one_sided")
+    if type(module) in (nn.Hardtanh, nn.ReLU6) and module.min_val == 0.0:
+        return Phi("one_sided", 0.0, float(module.max_val))
+    if type(module) is nn.Softshrink:
+        return Phi("two_sided", float(module.lambd))
+    return None

@@ -1,0 +1,87 @@
+"""What was measured for a group of layers, and the choice it makes from the densities seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPARSE, ROWS, TORCH = 0, 1, 2  # how one layer runs
+How = Literal["together", "apart", "alone"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The choices for one group of layers at one batch size.
+
+    Attributes
+    ----------
+    batch
+        at which it was measured.
+    how
+        the threads share each layer's outputs (``together``), or the samples (``apart``), or one
+        thread does all (``alone``).
+    crossover
+        per layer, the density of the input above which dense is faster: 0 always, 1 never
+        (up to a density of one).
+    dense
+        per layer, the faster of the dense ways: ``ROWS`` (the kernels) or ``TORCH``.
+    """
+
+    batch: int
+    how: How
+    crossover: tuple[float, ...]
+    dense: tuple[int, ...]
+
+    @cached_property
+    def _limits(self) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        return np.array(self.crossover), np.array(self.dense, np.uint8)
+
+    def choose(self, density: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Per layer, how it should run at these densities."""
+        crossover, dense = self._limits
+        return (density >= crossover) * dense  # SPARSE is 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON has it."""
+        return {
+            "batch": self.batch,
+            "how": self.how,
+            "crossover": list(self.crossover),
+            "dense": list(self.dense),
+        }
+
+
+def plan_from_dict(content: Mapping[str, Any]) -> Plan:
+    """The inverse of :meth:`Plan.to_dict`; KeyError, TypeError or ValueError if damaged."""
+    if content["how"] not in ("together", "apart", "alone"):
+        raise ValueError(f"how {content['how']!r}")
+    return Plan(
+        int(content["batch"]),
+        content["how"],
+        tuple(float(value) for value in content["crossover"]),
+        tuple(int(value) for value in content["dense"]),
+    )
+
+
+def nearest(plans: tuple[Plan, ...], batch: int) -> Plan:
+    """The plan measured at the batch size nearest to ``batch`` on a logarithmic scale."""
+    return min(plans, key=lambda plan: abs(math.log(plan.batch / max(1, batch))))
+
+
+def stretches(chosen: NDArray[np.uint8]) -> tuple[tuple[bool, int, int], ...]:
+    """Maximal runs [first, last) of layers, each by PyTorch (True) or by the kernels (False).
+
+    >>> stretches(np.array([2, 0, 1, 0, 2], np.uint8))
+    ((True, 0, 1), (False, 1, 4), (True, 4, 5))
+    """
+    torch = chosen == TORCH
+    edges = [0, *(np.flatnonzero(torch[1:] != torch[:-1]) + 1).tolist(), len(chosen)]
+    return tuple(
+        (bool(torch[first]), first, last) for first, last in zip(edges, edges[1:], strict=False)
+    )

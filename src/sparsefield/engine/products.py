@@ -1,0 +1,119 @@
+"""What the engine runs: products with weights, each followed by its skip and its activation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsefield.errors import InvalidInput
+
+from .phi import Phi
+
+
+class Window(NamedTuple):
+    """The geometry of a convolution, as (height, width) pairs; padding with zeros or circular."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    circular: bool
+
+    def after(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size of the image after it.
+
+        Raises
+        ------
+        InvalidInput
+            the image is smaller than the kernel, or than circular padding.
+        """
+        out = tuple(
+            (n + 2 * p - k) // s + 1
+            for n, k, s, p in zip(size, self.kernel, self.stride, self.padding, strict=True)
+        )
+        wraps = self.circular and any(p > n for n, p in zip(size, self.padding, strict=True))
+        if min(out) < 1 or wraps:
+            raise InvalidInput(f"image {size}: too small for a kernel {self.kernel}; give a larger")
+        return out[0], out[1]
+
+
+@dataclass(frozen=True)
+class Product:
+    """h = alpha h_before + sqrt(1 - alpha^2) (W y + b), and its activation phi(h).
+
+    Attributes
+    ----------
+    name
+        of the layer in the model.
+    weight
+        ``[out, in]`` or ``[out, in, kernel_h, kernel_w]``, float32, shared with the model.
+    bias
+        ``[out]`` or None.
+    window
+        the convolution's geometry; None for a fully connected layer.
+    phi
+        what is applied to h before the next layer reads it.
+    skip
+        alpha^2; a layer that changes the image's size has none.
+    """
+
+    name: str
+    weight: Tensor
+    bias: Tensor | None
+    window: Window | None
+    phi: Phi
+    skip: float = 0.0
+
+    @property
+    def inputs(self) -> int:
+        """Features or channels read."""
+        return int(self.weight.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """Features or channels made."""
+        return int(self.weight.shape[0])
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether h has as many pixels as what it reads, in images larger than 1 x 1."""
+        if self.window is None:
+            return True
+        kernel, stride, padding, _ = self.window
+        return stride == (1, 1) and all(2 * p == k - 1 for k, p in zip(kernel, padding, strict=True))
+
+    def times(self, y: Tensor) -> Tensor:
+        """W y + b by PyTorch; images are [batch, height, width, channels]."""
+        if self.window is None:
+            return F.linear(y, self.weight, self.bias)
+        x = y.permute(0, 3, 1, 2)
+        (kernel, stride, padding, circular) = self.window
+        if circular and any(padding):
+            x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode="circular")
+            padding = (0, 0)
+        return F.conv2d(x, self.weight, self.bias, stride, padding).permute(0, 2, 3, 1)
+
+    def dense(self, h_before: Tensor | None, y: Tensor) -> Tensor:
+        """h by PyTorch, from phi of the layer before and its h (None in the first layer)."""
+        return self.joined(h_before, self.times(y))
+
+    def joined(self, h_before: Tensor | None, update: Tensor) -> Tensor:
+        """h from the layer before's and W y + b."""
+        if not self.skip or h_before is None or not self.keeps_size:
+            return update
+        return (math.sqrt(1.0 - self.skip) * update).add(h_before, alpha=math.sqrt(self.skip))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Products that follow one another, all fully connected or all convolutions."""
+
+    products: tuple[Product, ...]
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether they are convolutions."""
+        return self.products[0].window is not None
