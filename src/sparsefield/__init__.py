@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "errors", "experiments", "monitor", "nn", "theory", "train")
+_ROOMS = ("data", "energy", "errors", "experiments", "monitor", "nn", "theory", "train")
 _ROOM_OF = {
     "CNN": "nn",
     "CReLU": "nn",
