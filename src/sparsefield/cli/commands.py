@@ -13,6 +13,7 @@ import tyro
 
 from sparsefield.errors import InvalidInput
 
+from .energy import energy
 from .flags import Flags, given
 from .pictures import figure, phase_map
 
@@ -173,6 +174,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report,
     "map": phase_map,
     "figure": figure,
+    "energy": energy,
 }
 
 
