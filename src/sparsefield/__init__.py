@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "engine", "errors", "experiments", "monitor", "nn", "theory", "train")
+_ROOMS = (
+    *("data", "energy", "engine", "errors", "experiments", "monitor", "nn", "theory"),
+    "train",
+)
 _ROOM_OF = {
     "CNN": "nn",
     "CReLU": "nn",

@@ -14,6 +14,7 @@ import tyro
 from sparsefield.errors import InvalidInput
 
 from .bench import bench
+from .energy import energy
 from .flags import Flags, given
 from .pictures import figure, phase_map
 
@@ -175,6 +176,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "map": phase_map,
     "figure": figure,
     "bench": bench,
+    "energy": energy,
 }
 
 

@@ -1,0 +1,118 @@
+"""``sparsefield energy``: the ledger of a trained network."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from sparsefield.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Format = Literal["float32", "bfloat16", "int8"]
+
+
+def energy(
+    directory: Annotated[Path, tyro.conf.Positional],
+    data: str | None = None,
+    samples: int = 256,
+    batch: int = 1,
+    format: Format = "float32",  # noqa: A002
+    arithmetic: Format = "float32",
+    table: Literal["horowitz-45nm", "jouppi-7nm"] = "horowitz-45nm",
+    measure: bool = False,
+    window: float = 2.0,
+    repeats: int = 5,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Print where the energy of a trained network goes: counted, modelled, measured.
+
+    Parameters
+    ----------
+    directory
+        a run directory, as train makes it
+    data
+        digits, mnist, cifar10, a name on the hub or a directory; by default that of the run
+    samples
+        test samples to count on, at most
+    batch
+        samples that go through the network at once
+    format
+        how weights are stored
+    arithmetic
+        number format of products and sums in the modelled column
+    table
+        published energies of the modelled column
+    measure
+        read the energy counters of this machine, for (2 repeats + 2) windows
+    window
+        seconds of a window of --measure
+    repeats
+        busy windows of --measure
+    out
+        the picture, ending in svg, png or pdf; by default energy.svg, none with --json
+    json
+        print one JSON object and nothing else
+    """
+    from sparsefield.energy import ledger
+    from sparsefield.experiments.energy_figure import energy_figure
+    from sparsefield.experiments.saving import picture_path, save_figure
+    from sparsefield.train import load_model
+
+    picture = out or (None if json else Path("energy.svg"))
+    if picture:
+        picture_path(picture)
+    _check(directory, samples, batch)
+    model = load_model(directory)
+    book = ledger(
+        model,
+        _test_samples(directory, model, data, samples),
+        batch=batch,
+        weights=format,
+        arithmetic=arithmetic,
+        table=table,
+        measured=measure,
+        window_seconds=window,
+        repeats=repeats,
+    )
+    if not json:
+        print(book)
+    if picture:
+        save_figure(energy_figure(book), picture)
+    where = None if picture is None else str(picture)
+    answer = jsonlib.dumps({**book.to_dict(), "picture": where}, allow_nan=False) if json else ""
+    print(answer or f"\npicture              {where}")
+
+
+def _check(directory: Path, samples: int, batch: int) -> None:
+    """What can be refused before anything is loaded."""
+    if not directory.is_dir():
+        raise InvalidInput(f"{directory}: there is no such directory; give one that train has made")
+    if not 1 <= batch <= samples:
+        raise InvalidInput(
+            f"batch {batch}: must lie between 1 and the {samples} samples; "
+            "give a smaller --batch or more --samples"
+        )
+
+
+def _test_samples(directory: Path, model: nn.Module, data: str | None, samples: int) -> Tensor:
+    """The first samples of the test set, normalised as those that the network was trained on."""
+    from sparsefield.data import load
+    from sparsefield.train import load_config
+    from sparsefield.train.network import shape_for
+
+    config = load_config(directory / "config.yaml")
+    dataset = load(data or config.data, normalise=config.normalise)
+    takes = next(model.parameters()).shape[1]
+    gives = shape_for(config, dataset).inputs
+    if takes != gives:
+        raise InvalidInput(
+            f"data {data or config.data!r}: gives {gives} inputs and the network of {directory} "
+            f"takes {takes}; leave --data out, or name data of that shape"
+        )
+    return dataset.test_x[:samples]

@@ -1,0 +1,153 @@
+"""The ledger of a network: counted, modelled and measured, in three columns kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsefield.energy.counted import Counted
+from sparsefield.energy.counting import count, evaluating
+from sparsefield.energy.measured import Measured, measure
+from sparsefield.energy.meters import Meter, find_meter
+from sparsefield.energy.modelled import Modelled, model_energy
+from sparsefield.energy.tables import energy_table
+from sparsefield.energy.text import ledger_text
+from sparsefield.energy.traffic import Traffic, dense_traffic, sparse_traffic, weight_format
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where the energy of a network goes.
+
+    Attributes
+    ----------
+    counted
+        exact: zeros, products, dead units.
+    dense_traffic, sparse_traffic
+        counted too: bytes of an inference for each layer.
+    modelled
+        counts times a published table; its picojoules are no measurement.
+    measured
+        one entry for each way to run the network, empty if it was not asked for.
+    """
+
+    counted: Counted
+    dense_traffic: tuple[Traffic, ...]
+    sparse_traffic: tuple[Traffic, ...]
+    modelled: Modelled
+    measured: tuple[Measured, ...]
+
+    def __str__(self) -> str:
+        traffic = (self.dense_traffic, self.sparse_traffic)
+        return ledger_text(self.counted, traffic, self.modelled, self.measured)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        counted = self.counted.to_dict()
+        bytes_by_layer = zip(self.dense_traffic, self.sparse_traffic, strict=True)
+        for layer, (dense, sparse) in zip(counted["layers"], bytes_by_layer, strict=True):
+            layer["bytes_per_inference"] = {"dense": vars(dense), "sparse": vars(sparse)}
+        return {
+            "counted": counted,
+            "modelled": self.modelled.to_dict(),
+            "measured": [each.to_dict() for each in self.measured],
+        }
+
+
+def ledger(
+    model: nn.Module,
+    data: Tensor,
+    *,
+    batch: int = 1,
+    weights: str = "float32",
+    arithmetic: str = "float32",
+    table: str = "horowitz-45nm",
+    activations: Iterable[type[nn.Module]] = (),
+    measured: bool = False,
+    runner: Callable[[Tensor], object] | None = None,
+    meter: Meter | None = None,
+    window_seconds: float = 2.0,
+    repeats: int = 5,
+) -> Ledger:
+    """Count, model and, where this machine has counters, measure the energy of inference.
+
+    Parameters
+    ----------
+    model
+        any module of Linear and convolution layers, on the device of ``data``.
+    data
+        inputs [samples, ...] for the counts.
+    batch
+        samples at once; all bytes and energies are those of one of them.
+    weights
+        how they are stored: float32, bfloat16 or int8 with a scale for each output.
+    arithmetic
+        number format of products and sums in the modelled column: float32, bfloat16 or int8.
+    table
+        name in :data:`sparsefield.energy.TABLES`.
+    activations
+        further types of activation modules, see :func:`sparsefield.energy.count`.
+    measured
+        read the counters, for (2 repeats + 2) windows each of ``model`` and ``runner``, on the
+        first batch.
+    runner
+        another way to run the network, such as an accelerated one; measured beside the model.
+    meter
+        counters, by default those that Zeus finds.
+    window_seconds, repeats
+        see :func:`sparsefield.energy.measure`.
+
+    Raises
+    ------
+    InvalidInput
+        a batch out of range, no data, an unknown format or table, or a model without layers.
+
+    >>> from sparsefield import DNN, solve
+    >>> point = solve("crelu", sparsity=0.9, q=4.0, clip=1.1)
+    >>> book = ledger(DNN(64, 300, 5, 10, point), torch.randn(32, 64))
+    >>> book.modelled.dense.total > 3 * book.modelled.sparse.total
+    True
+    >>> book.measured
+    ()
+    """
+    stored, prices = weight_format(weights), energy_table(table)
+    counted = count(model, data, batch=batch, activations=activations)
+    return Ledger(
+        counted=counted,
+        dense_traffic=tuple(dense_traffic(layer, stored) for layer in counted.layers),
+        sparse_traffic=tuple(sparse_traffic(layer, stored) for layer in counted.layers),
+        modelled=model_energy(counted, prices, weights=stored, arithmetic=arithmetic),
+        measured=_measure_all(model, runner, data[:batch], meter, window_seconds, repeats)
+        if measured
+        else (),
+    )
+
+
+def _measure_all(
+    model: nn.Module,
+    runner: Callable[[Tensor], object] | None,
+    inputs: Tensor,
+    meter: Meter | None,
+    window_seconds: float,
+    repeats: int,
+) -> tuple[Measured, ...]:
+    runs: dict[str, Callable[[Tensor], object]] = {"model": model}
+    if runner is not None:
+        runs["runner"] = runner
+    meter = meter or find_meter()
+    with torch.no_grad(), evaluating(model):
+        return tuple(
+            measure(
+                lambda run=run: run(inputs),  # type: ignore[misc]
+                inferences=len(inputs),
+                what=what,
+                meter=meter,
+                window_seconds=window_seconds,
+                repeats=repeats,
+            )
+            for what, run in runs.items()
+        )
