@@ -102,7 +102,7 @@ struct Call {
   bool raw;              // out is the last layer's h, not phi(h)
   int threads;
   bool together;         // the threads share each layer's outputs, not the samples
-  const uint8_t* dense;  // [layers]: multiply by every input, not by the active ones alone
+  const uint8_t* dense;  // [layers]: multiply by every input, not by the active alone; convolutions never
   int64_t* active;       // [layers]: active inputs met, to be added to
 };
 

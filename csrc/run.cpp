@@ -40,7 +40,9 @@ struct Worker {
   std::vector<int64_t> active;  // [layers]
 };
 
-bool reads_rows(const Call& call, int layer) { return call.dense[layer]; }
+bool reads_rows(const Chain& chain, const Call& call, int layer) {
+  return call.dense[layer] && !chain.convolutional;
+}
 
 // The sizes of the images before each layer of the call and after the last; [0] is before the first.
 std::vector<Image> images(const Chain& chain, const Call& call) {
@@ -65,7 +67,7 @@ void reserve(Buffers& buffers, const Chain& chain, const Call& call, int samples
     if (l && chain.any_skip()) buffers.stream.resize(sites * values.padded());
     if (l == call.last) break;
     Storage& storage = buffers.storage[l % 2];
-    reads_rows(call, l) ? storage.reserve_rows(sites, values) : storage.reserve_lists(sites, values, regions);
+    reads_rows(chain, call, l) ? storage.reserve_rows(sites, values) : storage.reserve_lists(sites, values, regions);
   }
 }
 
@@ -160,7 +162,7 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
   const int sites = samples * sizes[0].pixels();
   const Rows x{const_cast<float*>(call.x) + sample * sizes[0].pixels() * given.count, static_cast<std::size_t>(given.count)};
   Place in = place(me, call.first, regions);
-  bool rows = reads_rows(call, call.first);
+  bool rows = reads_rows(me.chain, call, call.first);
   int64_t* active = me.active.data();
   if (rows && call.first == 0) {
     in.rows = x;
@@ -177,7 +179,7 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
     Place out = place(me, l + 1, regions);
     if (last) out.rows = {call.out + sample * sizes[at + 1].pixels() * values.count, static_cast<std::size_t>(values.count)};
     int64_t unread = 0;
-    const bool to_rows = last || reads_rows(call, l + 1);
+    const bool to_rows = last || reads_rows(me.chain, call, l + 1);
     const Target to{to_rows ? nullptr : &out.lists, out.rows, {skip ? me.shared.stream.data() : nullptr, values.padded()},
                     last && call.raw, region, last ? &unread : active + l + 1};
     me.team.wait();  // until the input of this layer is complete

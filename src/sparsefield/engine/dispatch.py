@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -79,22 +80,19 @@ def _fastest_how(runner: Runner, x: Tensor) -> How:
     if torch.get_num_threads() > 1:
         ways += ["together", "apart"] if len(x) > 1 else ["together"]
     chosen = np.full(len(runner.group.products), SPARSE, np.uint8)
-    taken = {how: seconds(lambda how=how: runner.run(x, chosen, how)) for how in ways}
+    taken = {how: seconds(partial(runner.run, x, chosen, how)) for how in ways}
     return min(ways, key=taken.__getitem__)
 
 
 def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, int]:
     """The density at which dense takes over, and the faster of the dense ways."""
-    dense = {
-        way: seconds(lambda way=way: _one(runner, index, h, way, how))
-        for way in _dense_ways(runner)
-    }
+    dense = {way: seconds(partial(_one, runner, index, h, way, how)) for way in _dense_ways(runner)}
     best = min(dense, key=lambda way: dense[way] * (_MARGIN if way == TORCH else 1.0))
     if runner.packed is None and runner.group.convolutional:
-        return 0.0, best
+        return 0.0, best  # there is no other way
     phi = runner.group.products[index - 1].phi if index else Phi()
     low, high = (
-        seconds(lambda given=_with_density(h, phi, d): _one(runner, index, given, SPARSE, how))
+        seconds(partial(_one, runner, index, _with_density(h, phi, d), SPARSE, how))
         for d in _DENSITIES
     )
     slope = max((high - low) / (_DENSITIES[1] - _DENSITIES[0]), 1e-12)
@@ -104,8 +102,8 @@ def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, 
 
 
 def _dense_ways(runner: Runner) -> list[int]:
-    if runner.weights != "float32":
-        return [ROWS]
+    if runner.weights != "float32":  # PyTorch's are not rounded
+        return [] if runner.group.convolutional else [ROWS]
     return [TORCH] if runner.packed is None or runner.group.convolutional else [ROWS, TORCH]
 
 
@@ -139,7 +137,7 @@ def _fastest_whole(runner: Runner, x: Tensor, plan: Plan) -> Plan:
     if runner.weights == "float32":
         plans.add(replace(plan, crossover=(0.0,) * layers, dense=(TORCH,) * layers))
     taken = {
-        tried: seconds(lambda tried=tried: runner.run(x, tried.choose(runner.density), tried.how))
+        tried: seconds(partial(runner.run, x, tried.choose(runner.density), tried.how))
         for tried in plans
     }
     return min(plans, key=taken.__getitem__)

@@ -157,7 +157,9 @@ class Engine:
             x = step(x)
         return x
 
-    def _in_order(self) -> tuple[tuple[str, tuple[int, int] | None, Callable[[Tensor], Tensor]], ...]:
+    def _in_order(
+        self,
+    ) -> tuple[tuple[str, tuple[int, int] | None, Callable[[Tensor], Tensor]], ...]:
         """Name, (dimensions, inputs) to check, and what to call, of every part."""
         runners = iter(self.runners)
         steps: list[tuple[str, tuple[int, int] | None, Callable[[Tensor], Tensor]]] = []

@@ -95,7 +95,7 @@ class Packed:
         rows: NDArray[np.uint8],
         active: NDArray[np.int64],
     ) -> Tensor:
-        """Run layers [first, last) on contiguous ``x``; images are [batch, height, width, channels].
+        """Run layers [first, last) on contiguous ``x``, [batch, values] or [batch, ..., channels].
 
         Parameters
         ----------

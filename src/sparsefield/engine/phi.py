@@ -47,8 +47,8 @@ def phi_of(module: nn.Module) -> Phi | None:
         return Phi("two_sided" if module.two_sided else "one_sided", module.tau, module.m)
     if type(module) is nn.ReLU:
         return Phi("one_sided")
-    if type(module) in (nn.Hardtanh, nn.ReLU6) and module.min_val == 0.0:
+    if isinstance(module, nn.Hardtanh) and module.min_val == 0.0:  # ReLU6 is one
         return Phi("one_sided", 0.0, float(module.max_val))
-    if type(module) is nn.Softshrink:
+    if isinstance(module, nn.Softshrink):
         return Phi("two_sided", float(module.lambd))
     return None

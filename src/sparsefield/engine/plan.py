@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -82,6 +83,4 @@ def stretches(chosen: NDArray[np.uint8]) -> tuple[tuple[bool, int, int], ...]:
     """
     torch = chosen == TORCH
     edges = [0, *(np.flatnonzero(torch[1:] != torch[:-1]) + 1).tolist(), len(chosen)]
-    return tuple(
-        (bool(torch[first]), first, last) for first, last in zip(edges, edges[1:], strict=False)
-    )
+    return tuple((bool(torch[first]), first, last) for first, last in pairwise(edges))

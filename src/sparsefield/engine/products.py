@@ -83,14 +83,16 @@ class Product:
         if self.window is None:
             return True
         kernel, stride, padding, _ = self.window
-        return stride == (1, 1) and all(2 * p == k - 1 for k, p in zip(kernel, padding, strict=True))
+        return stride == (1, 1) and all(
+            2 * p == k - 1 for k, p in zip(kernel, padding, strict=True)
+        )
 
     def times(self, y: Tensor) -> Tensor:
         """W y + b by PyTorch; images are [batch, height, width, channels]."""
         if self.window is None:
             return F.linear(y, self.weight, self.bias)
         x = y.permute(0, 3, 1, 2)
-        (kernel, stride, padding, circular) = self.window
+        _, stride, padding, circular = self.window
         if circular and any(padding):
             x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode="circular")
             padding = (0, 0)

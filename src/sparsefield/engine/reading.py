@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -122,10 +123,10 @@ def _single(module: nn.Module, name: str) -> Product | Between:
 
 
 def _product(layer: nn.Module, name: str) -> Product | Between:
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
     reason = _obstacle(layer)
     if reason is not None:
         return Between(name, layer, reason)
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
     weight = layer.weight.detach()
     bias = None if layer.bias is None else layer.bias.detach()
     for tensor in (weight, bias):
@@ -139,15 +140,16 @@ def _product(layer: nn.Module, name: str) -> Product | Between:
 
 
 def _window(layer: nn.Conv2d) -> Window:
-    (kernel_h, kernel_w), (stride_h, stride_w) = layer.kernel_size, layer.stride
-    pad_h, pad_w = layer.padding
     circular = layer.padding_mode == "circular"
-    return Window(
-        (kernel_h, kernel_w), (stride_h, stride_w), (int(pad_h), int(pad_w)), circular
-    )
+    return Window(_pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding), circular)
 
 
-def _obstacle(layer: nn.Module) -> str | None:
+def _pair(value: Any) -> tuple[int, int]:
+    height, width = value
+    return int(height), int(width)
+
+
+def _obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
     """Why a layer runs as it is."""
     if is_parametrized(layer):
         return "its weight is computed from others before each call"

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sparsefield.errors import InvalidInput
+
 from .gather import gather
 from .native import Packed, Weights, kernels
 from .plan import ROWS, How, Plan, nearest, stretches
@@ -122,9 +124,7 @@ class Runner:
             density[first:last] = active[first:last] / (values * len(h))
         return out
 
-    def by_torch(
-        self, h: Tensor, first: int, last: int, density: NDArray[np.float64]
-    ) -> Tensor:
+    def by_torch(self, h: Tensor, first: int, last: int, density: NDArray[np.float64]) -> Tensor:
         """Products [first, last) by PyTorch."""
         looking = self._calls % _LOOK_EVERY == 1 and len(h) > 0
         for index in range(first, last):
@@ -162,7 +162,12 @@ class Runner:
             values = []
             for product in self.group.products[first:last]:
                 values.append(size[0] * size[1] * product.inputs)
-                size = product.window.after(size) if product.window else size
+                before, size = size, product.window.after(size) if product.window else size
+                if product.skip and not product.keeps_size and size == before:
+                    raise InvalidInput(
+                        f"{product.name}: a strided layer with a skip over an image of {size}; "
+                        "give a larger image"
+                    )
             self._geometries[key] = np.array(values), size
         return self._geometries[key]
 
@@ -170,4 +175,3 @@ class Runner:
 def _density(y: Tensor) -> float:
     some = y[:_LOOK_AT]
     return int(torch.count_nonzero(some)) / max(1, some.numel())
-

@@ -1,0 +1,177 @@
+"""An engine as one file: the weights, what they are for, and what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sparsefield.errors import InvalidInput
+
+from .engine import Engine
+from .native import FORMATS, kernels
+from .phi import Phi
+from .plan import plan_from_dict
+from .products import Group, Product, Window
+from .reading import Between, Part, flatten
+
+_FORM = 1  # of the file
+_POOLS: dict[str, type[nn.Module]] = {
+    kind.__name__: kind
+    for kind in (
+        *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten),
+    )
+}
+_ARGUMENTS = {
+    "MaxPool2d": ("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    "AvgPool2d": ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    "AdaptiveAvgPool2d": ("output_size",),
+    "AdaptiveMaxPool2d": ("output_size",),
+    "Flatten": ("start_dim", "end_dim"),
+}
+
+
+def save_engine(engine: Engine, path: str | Path) -> None:
+    """Write an engine to ``path`` (safetensors): float32 weights, and the plans as measured.
+
+    Raises
+    ------
+    InvalidInput
+        a part of it is a module of yours; save that model instead.
+    """
+    tensors: dict[str, Tensor] = {}
+    parts = [_described(part, tensors) for part in engine.parts]
+    content = {
+        "form": _FORM,
+        "weights": engine.weights,
+        "parts": parts,
+        "plans": [[plan.to_dict() for plan in runner.plans] for runner in engine.runners],
+        "density": [runner.density.tolist() for runner in engine.runners],
+        "digest": _digest(tensors),
+    }
+    target = Path(path)
+    aside = target.with_name(target.name + ".partial")
+    aside.write_bytes(save(tensors, {"sparsefield.engine": json.dumps(content)}))
+    aside.replace(target)
+
+
+def load_engine(path: str | Path) -> Engine:
+    """Read an engine that :func:`save_engine` wrote.
+
+    The plans are those of the machine that measured them; ``engine.measure(sample)`` makes new.
+
+    Raises
+    ------
+    InvalidInput
+        no such file, one that is damaged or something else, or weights that this build has no
+        kernels for.
+    """
+    try:
+        content, tensors = _read(Path(path))
+        if content["digest"] != _digest(tensors):
+            raise ValueError("the weights are not those that were written")
+        parts = [_part(described, tensors) for described in content["parts"]]
+        weights = content["weights"]
+        if weights not in FORMATS:
+            raise ValueError(f"weights {weights!r}")
+        if weights != "float32" and kernels() is None:
+            raise InvalidInput(f"{path}: holds {weights} weights, which need the compiled kernels")
+        engine = Engine(parts, weights)
+        for runner, plans, density in zip(
+            engine.runners, content["plans"], content["density"], strict=True
+        ):
+            runner.plans = tuple(plan_from_dict(plan) for plan in plans)
+            runner.density[:] = density
+    except InvalidInput:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError, AttributeError) as error:
+        raise InvalidInput(
+            f"{path}: is damaged or no engine ({type(error).__name__}: {error}); "
+            "accelerate the model again and save it"
+        ) from None
+    return engine
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        content = json.loads((file.metadata() or {})["sparsefield.engine"])
+        if content["form"] != _FORM:
+            raise ValueError(f"form {content['form']}, this version reads {_FORM}")
+        return content, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """A part as JSON; its weights go to ``tensors``."""
+    if isinstance(part, Group):
+        return {"products": [_product(product, tensors) for product in part.products]}
+    if part.module is flatten:
+        return {"name": part.name, "module": "flatten"}
+    kind = type(part.module).__name__
+    if part.reason is not None or _POOLS.get(kind) is not type(part.module):
+        raise InvalidInput(
+            f"{part.name}: {kind} runs as a module of yours, which an engine file cannot hold; "
+            "save the model, and accelerate it where it is loaded"
+        )
+    arguments = {name: getattr(part.module, name) for name in _ARGUMENTS[kind]}
+    return {"name": part.name, "module": kind, "arguments": arguments}
+
+
+def _product(product: Product, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    tensors[f"{product.name}.weight"] = product.weight.contiguous()
+    if product.bias is not None:
+        tensors[f"{product.name}.bias"] = product.bias.contiguous()
+    phi = product.phi
+    return {
+        "name": product.name,
+        "bias": product.bias is not None,
+        "window": product.window,
+        # JSON has no infinity
+        "phi": [phi.kind, phi.tau, None if phi.m == float("inf") else phi.m],
+        "skip": product.skip,
+    }
+
+
+def _part(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:
+    if "products" in content:
+        return Group(tuple(_loaded(product, tensors) for product in content["products"]))
+    if content["module"] == "flatten":
+        return Between(content["name"], flatten)
+    arguments = {name: _tupled(value) for name, value in content["arguments"].items()}
+    return Between(content["name"], _POOLS[content["module"]](**arguments))
+
+
+def _loaded(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Product:
+    name, (kind, tau, m) = content["name"], content["phi"]
+    if kind not in ("identity", "one_sided", "two_sided"):
+        raise ValueError(f"activation {kind!r}")
+    window = content["window"]
+    return Product(
+        name,
+        tensors[f"{name}.weight"],
+        tensors[f"{name}.bias"] if content["bias"] else None,
+        None if window is None else Window(*map(_tupled, window)),
+        Phi(kind, float(tau), float("inf") if m is None else float(m)),
+        float(content["skip"]),
+    )
+
+
+def _tupled(value: Any) -> Any:
+    """JSON's lists are tuples here."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Of the names, shapes and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
