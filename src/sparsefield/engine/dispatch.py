@@ -87,6 +87,8 @@ def _fastest_how(runner: Runner, x: Tensor) -> How:
 def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, int]:
     """The density at which dense takes over, and the faster of the dense ways."""
     dense = {way: seconds(partial(_one, runner, index, h, way, how)) for way in _dense_ways(runner)}
+    if not dense:
+        return 2.0, SPARSE
     best = min(dense, key=lambda way: dense[way] * (_MARGIN if way == TORCH else 1.0))
     if runner.packed is None and runner.group.convolutional:
         return 0.0, best  # there is no other way
