@@ -147,10 +147,10 @@ struct Place {
   Rows rows;
 };
 
-Place place(Worker& me, int l, int regions) {
+Place place(Worker& me, int l, std::size_t sites, int regions) {
   const Values values = values_at(me.chain, l);
   Storage& storage = me.shared.storage[l % 2];
-  return {Lists(storage, values, regions), {storage.dense.data(), values.padded()}};
+  return {Lists(storage, values, sites, regions), {storage.dense.data(), values.padded()}};
 }
 
 // A block of samples (of one image, in a convolutional chain) through the layers of the call.
@@ -161,7 +161,7 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
   const Values given = values_at(me.chain, call.first);
   const int sites = samples * sizes[0].pixels();
   const Rows x{const_cast<float*>(call.x) + sample * sizes[0].pixels() * given.count, static_cast<std::size_t>(given.count)};
-  Place in = place(me, call.first, regions);
+  Place in = place(me, call.first, static_cast<std::size_t>(sites), regions);
   bool rows = reads_rows(me.chain, call, call.first);
   int64_t* active = me.active.data();
   if (rows && call.first == 0) {
@@ -176,7 +176,7 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
     const bool last = l + 1 == call.last;
     const Values values = values_at(me.chain, l + 1);
     const std::size_t at = static_cast<std::size_t>(l - call.first);
-    Place out = place(me, l + 1, regions);
+    Place out = place(me, l + 1, static_cast<std::size_t>(samples) * sizes[at + 1].pixels(), regions);
     if (last) out.rows = {call.out + sample * sizes[at + 1].pixels() * values.count, static_cast<std::size_t>(values.count)};
     int64_t unread = 0;
     const bool to_rows = last || reads_rows(me.chain, call, l + 1);
@@ -215,9 +215,10 @@ Buffers& own_buffers() {
 void run_together(const Chain& chain, const Call& call) {
   const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(SHARED_BLOCK, call.batch));
   Buffers& buffers = own_buffers();
-  reserve(buffers, chain, call, block, chain.convolutional ? 1 : call.threads);
+  const int threads = std::min(call.threads, MOST_REGIONS);
+  reserve(buffers, chain, call, block, chain.convolutional ? 1 : threads);
   std::optional<Team> team;
-#pragma omp parallel num_threads(call.threads)
+#pragma omp parallel num_threads(threads)
   {
 #pragma omp single
     team.emplace(omp_get_num_threads());  // may be fewer than asked for
