@@ -104,12 +104,50 @@ def share_of_zeros(phi: PiecewiseLinear, q: float):
     return sum(_truncated(a, b, 1)[0] for s, c, a, b in _pieces(phi, q) if s == 0 == c)
 
 
+def joint_moment(phi: PiecewiseLinear, q1: float, q2: float, rho, *, slopes: bool = False):
+    """E[phi(x) phi(y)] or E[phi'(x) phi'(y)]: the inner mean closed, the outer by quadrature."""
+    s1, s2, rho = mp.sqrt(mp.mpf(q1)), mp.sqrt(mp.mpf(q2)), mp.mpf(rho)
+    spread = s2 * mp.sqrt((1 - rho) * (1 + rho))  # of y given x
+    knots, values = exact_knots(phi), [mp.mpf(float(v)) for v in phi.values]
+    grades = [mp.mpf(float(s)) for s in phi.slopes]
+
+    def plain(x):
+        i = sum(1 for k in knots if x >= k)
+        at = max(i - 1, 0)
+        return grades[i] if slopes else values[at] + grades[i] * (x - knots[at])
+
+    def mean(centre):
+        """Of phi(y) or phi'(y) for y about ``centre``: a line, and a ramp or a step per kink."""
+        if spread == 0:
+            return plain(centre)
+        total = grades[0] if slopes else values[0] + grades[0] * (centre - knots[0])
+        for k, before, after in zip(knots, grades, grades[1:], strict=False):
+            t = (centre - k) / spread
+            ramp = tail(-t) if slopes else spread * (t * tail(-t) + density(t))
+            total += (after - before) * ramp
+        return total
+
+    cuts = _joint_cuts([k / s1 for k in knots], [k / s2 / rho if rho else mp.inf for k in knots],
+                       spread / s2)  # fmt: skip
+    return mp.quad(lambda z: density(z) * plain(s1 * z) * mean(rho * s2 * z), cuts)
+
+
+def _joint_cuts(knots, images, spread):
+    """Where the outer integrand bends: at the knots, and about the images of the inner ones."""
+    reach = mp.mpf(16)
+    cuts = {mp.mpf(0), *(k + m * spread**2 for k in knots for m in (-4, -1, 0, 1, 4))}
+    cuts |= {k + m * spread for k in images for m in (-12, -5, -2, 0, 2, 5, 12)}
+    return [-reach, *sorted(z for z in cuts if abs(z) < reach), reach]
+
+
 def relative(got, want, scale=0):
     """The error over ``want``, or over ``scale`` if that is larger; none below 1e-290, where
     double precision ends.
     """
-    error = abs(mp.mpf(float(got)) - want)
-    return mp.mpf(0) if error <= mp.mpf("1e-290") else error / max(abs(want), abs(mp.mpf(scale)))
+    error, size = abs(mp.mpf(float(got)) - want), max(abs(want), abs(mp.mpf(scale)))
+    if error <= mp.mpf("1e-290"):
+        return mp.mpf(0)
+    return error / size if size else mp.inf
 
 
 def _pieces(phi: PiecewiseLinear, q: float):

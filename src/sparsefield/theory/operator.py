@@ -247,7 +247,8 @@ def _grid(vmap: VarianceMap, q_star: float, width: int, lattice: _Lattice) -> Ar
     scale = min(
         _noise(vmap, q, width) / (q * max(float(vmap.slope(q)), _SPACING)) for q in near.tolist()
     )
-    spacing = _SPACING * math.sqrt(_coarseness(width)) * min(scale, 0.5)
+    widest = 0.5 if lattice.smooth else 0.1  # with few active units log-chances have sharp knees
+    spacing = _SPACING * math.sqrt(_coarseness(width)) * min(scale, widest)
     count = math.ceil(math.log(high / low) / spacing)
     return np.geomspace(low, high, max(count, 2 * _STENCIL))
 
