@@ -31,7 +31,7 @@ class Row:
 
 MPMATH = "mpmath, 160 digits"
 MPMATH_30 = "nested integrals in mpmath"
-JOINT = "mpmath: nested integral, or the arc-cosine kernel"
+JOINT = "mpmath: nested integrals, or the arc-cosine kernel"
 
 ROWS: dict[str, Row] = {
     "second_moment": Row(
@@ -93,12 +93,12 @@ ROWS: dict[str, Row] = {
     "kappa": Row(
         r"$1 - R(1 - \delta) = \chi_1 \delta - \kappa \delta^{3/2} + \dots$",
         "ours",
-        "the closed form of ReLU",
+        "the deficit, extrapolated to $\\delta = 0$",
         "relative",
         1e-8,
     ),
     "correlation_fixed_point": Row(
-        r"$R(\rho) = \rho$", "[P24] correlation map", "the map in mpmath", "relative", 1e-9
+        r"$R(\rho) = \rho$", "[P24] correlation map", JOINT, "relative", 1e-9
     ),
     "correlation_power_law": Row(
         r"$(1 - \rho)^{-1/2}$ grows by $\kappa / 2$ a layer at the edge",
@@ -149,7 +149,7 @@ ROWS: dict[str, Row] = {
         "growth of squared gradients a layer", "ours", "the backward chain", "z-score", 5.0
     ),
     "spatial_variance": Row(
-        "$q(p)$ of an image, layer by layer", "ours", "the diagonal of the double loop over pixels",
+        "$q(p)$ of an image, layer by layer", "ours", "a plain loop over pixels",
         "relative", 1e-11,
     ),
     "spatial_covariance": Row(
