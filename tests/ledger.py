@@ -145,6 +145,13 @@ ROWS: dict[str, Row] = {
     "gradient_chain_networks": Row(
         "the backward chain", "ours", "gradients of random networks", "z-score", 5.0
     ),
+    "batch_gradient_networks": Row(
+        "the backward chain of correlated inputs",
+        "ours",
+        "gradients of random networks",
+        "z-score",
+        5.0,
+    ),
     "gradient_rates": Row(
         "growth of squared gradients a layer", "ours", "the backward chain", "z-score", 5.0
     ),
