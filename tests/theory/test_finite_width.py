@@ -80,3 +80,11 @@ def test_a_skip_needs_equal_widths():
     assert simulate(vmap, 1.0, width=[10, 10, 10], depth=3, draws=2).shape == (2, 3)
     with pytest.raises(InvalidInput, match="a skip needs equal widths"):
         simulate(vmap, 1.0, width=[10, 10, 11], depth=3, draws=2)
+
+
+def test_a_network_too_large_to_draw_unasked_is_refused():
+    with pytest.raises(InvalidInput, match="width 10000000, depth 100: 20 draws .* give draws="):
+        finite_width(crelu(1.0), 1.0, width=10_000_000, depth=100)
+    wide = finite_width(crelu(1.0), 1.0, width=100_000, depth=30)
+    assert wide.draws == 100
+    assert wide.q_std == pytest.approx(linear_std(crelu(1.0), 1.0, 100_000), rel=0.1)

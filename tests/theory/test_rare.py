@@ -107,3 +107,14 @@ def test_rare_escapes_by_importance_sampling(clip, tops, below, ledger):
     ledger.record("operator_rare", (found.mean() - chance) / error, DRAWS)
     deeper = escape_probability(vmap, 1.0, width=width, depth=2 * depth)
     assert abs(found.mean() - deeper) / error > LIMIT  # the twin: twice as deep
+
+
+def test_a_clip_that_hardly_lets_q_escape():
+    """Near the largest Q that there is, the tilted law is narrow; it must not ring."""
+    chances = [
+        escape_probability(solve("crelu", sparsity=s, clip=clip).variance_map(), 1.0, width=300,
+                           depth=30)
+        for s in (0.8131, 0.8485, 0.8838) for clip in (0.2, 0.3, 0.4)
+    ]  # fmt: skip
+    assert all(chance < 1e-60 for chance in chances)
+    assert chances[1] < chances[2] < chances[5] < chances[8]
