@@ -32,8 +32,8 @@ class BatchGradients:
     Attributes
     ----------
     log_growth
-        [draws, depth, B], log(|g_l|^2 / |g_L|^2) of each input; -inf where no gradient passes, NaN
-        where that is so in the last layer.
+        [draws, depth, B], ``log(|g_l|^2 / |g_L|^2)`` of each input; -inf where no gradient passes,
+        NaN where that is so in the last layer.
     cosine
         [draws, depth, B, B], the cosines between the gradients of the inputs; 0 where one is zero.
     """
