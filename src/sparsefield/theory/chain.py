@@ -59,7 +59,7 @@ def simulate(
     InvalidInput
         a width, depth or number of draws below 1, or widths that vary under a skip.
 
-    Source: PAPER's chain; its extension to the skip is ours too.
+    Ours, the extension to the skip included.
     """
     widths = checked_sizes(vmap, q_star, width=width, depth=depth, draws=draws)
     rng = np.random.default_rng(seed)
