@@ -83,6 +83,8 @@ struct Layer {
 };
 
 struct Chain {
+  Phi phi = Phi::identity;  // of the input
+  float tau = 0, m = 0;
   std::vector<Layer> layers;
   bool convolutional = false;
   bool any_skip() const {

@@ -54,15 +54,14 @@ const typename Stored<F>::Type* panel_of(const Layer& layer, int p) {
 }
 
 template <Phi P, int V>
-void activate(Vec* h, const Layer& layer) {
-  const Vec tau = all(layer.tau), m = all(layer.m);
-  for (int v = 0; v < V; ++v) h[v] = apply<P>(h[v], tau, m);
+void activate(Vec* h, float tau, float m) {
+  for (int v = 0; v < V; ++v) h[v] = apply<P>(h[v], all(tau), all(m));
 }
 
 template <int V>
-void activate(Vec* h, const Layer& layer) {
-  if (layer.phi == Phi::one_sided) activate<Phi::one_sided, V>(h, layer);
-  if (layer.phi == Phi::two_sided) activate<Phi::two_sided, V>(h, layer);
+void activate(Vec* h, Phi phi, float tau, float m) {
+  if (phi == Phi::one_sided) activate<Phi::one_sided, V>(h, tau, m);
+  if (phi == Phi::two_sided) activate<Phi::two_sided, V>(h, tau, m);
 }
 
 // The active lanes of vector v, of a panel that holds `held` values.
@@ -124,7 +123,7 @@ void finish(Vec* h, const Layer& layer, int p, std::size_t site, const Target& t
       store(stream + v * W, h[v]);
     }
   }
-  if (!to.raw) activate<V>(h, layer);
+  if (!to.raw) activate<V>(h, layer.phi, layer.tau, layer.m);
   *to.active += deliver<V>(h, to, site, p, layer.panel, layer.held(p));
 }
 
@@ -135,7 +134,7 @@ void receive(const Layer& layer, Rows h, int p, std::size_t site, const Target& 
   std::memcpy(y, h.data + site * h.stride + p * layer.panel, static_cast<std::size_t>(layer.held(p)) * sizeof(float));
   if (to.stream.data)
     for (int v = 0; v < V; ++v) store(to.stream.data + site * to.stream.stride + p * layer.panel + v * W, y[v]);
-  activate<V>(y, layer);
+  activate<V>(y, layer.phi, layer.tau, layer.m);
   *to.active += deliver<V>(y, to, site, p, layer.panel, layer.held(p));
 }
 
@@ -273,12 +272,13 @@ void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, cons
   }
 }
 
-// List the non-zero among values given as dense rows: panel p of one site.
-inline void list_given(Rows x, Values values, int p, std::size_t site, const Target& to) {
+// Panel p of a chain's own input.
+inline void receive_first(const Chain& chain, Rows x, Values values, int p, std::size_t site, const Target& to) {
   constexpr int V = INPUT_PANEL / W;
   Vec y[V] = {};
   std::memcpy(y, x.data + site * x.stride + p * INPUT_PANEL, static_cast<std::size_t>(values.held(p)) * sizeof(float));
-  *to.active += append<V>(*to.lists, site, to.region, p, y, values.held(p));
+  activate<V>(y, chain.phi, chain.tau, chain.m);
+  *to.active += deliver<V>(y, to, site, p, INPUT_PANEL, values.held(p));
 }
 
 inline int64_t count_active(Rows x, int values, int first, int last) {

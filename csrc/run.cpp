@@ -134,7 +134,7 @@ void run_input(Worker& me, Rows x, Values values, int sites, const Target& to) {
   for (int s = begin; s < end; ++s)
     for (int p = from; p < until; ++p)
       if (first == 0)
-        list_given(x, values, p, static_cast<std::size_t>(s), to);
+        receive_first(me.chain, x, values, p, static_cast<std::size_t>(s), to);
       else
         with_vectors(me.chain.layers[static_cast<std::size_t>(first) - 1], p, [&](auto vectors) {
           receive<vectors()>(me.chain.layers[static_cast<std::size_t>(first) - 1], x, p, static_cast<std::size_t>(s), to);
@@ -164,7 +164,7 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
   Place in = place(me, call.first, static_cast<std::size_t>(sites), regions);
   bool rows = reads_rows(me.chain, call, call.first);
   int64_t* active = me.active.data();
-  if (rows && call.first == 0) {
+  if (rows && call.first == 0 && me.chain.phi == Phi::identity) {  // read where they lie
     in.rows = x;
     active[0] += count_active(x, given.count, part(me.member, me.team.size(), sites), part(me.member + 1, me.team.size(), sites));
   } else {

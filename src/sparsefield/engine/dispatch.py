@@ -59,7 +59,7 @@ def _hidden(runner: Runner, x: Tensor) -> list[Tensor]:
     """What each product reads: x, and h of those before it; densities are noted."""
     products, h, seen = runner.group.products, x, []
     for index, product in enumerate(products):
-        y = products[index - 1].phi(h) if index else h
+        y = runner.group.read(index, h)
         runner.density[index] = int(torch.count_nonzero(y)) / max(1, y.numel())
         seen.append(h)
         h = product.dense(h if index else None, y)
@@ -69,7 +69,7 @@ def _hidden(runner: Runner, x: Tensor) -> list[Tensor]:
 def _geometry(runner: Runner, index: int, h: Tensor) -> tuple[object, ...]:
     """Products of which one is as fast as another."""
     product = runner.group.products[index]
-    kind = runner.group.products[index - 1].phi.kind if index else None
+    kind = runner.group.phi_read(index).kind
     return (product.inputs, product.outputs, product.window, h.shape[1:], kind, product.skip > 0.0)
 
 
@@ -92,7 +92,7 @@ def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, 
     best = min(dense, key=lambda way: dense[way] * (_MARGIN if way == TORCH else 1.0))
     if runner.packed is None and runner.group.convolutional:
         return 0.0, best  # there is no other way
-    phi = runner.group.products[index - 1].phi if index else Phi()
+    phi = runner.group.phi_read(index)
     low, high = (
         seconds(partial(_one, runner, index, _with_density(h, phi, d), SPARSE, how))
         for d in _DENSITIES

@@ -56,7 +56,10 @@ class Packed:
         assert module is not None
         self.convolutional = group.convolutional
         self.outputs = [product.outputs for product in group.products]
-        self._chain = module.Chain(group.convolutional, instruction_set)
+        before = group.before
+        self._chain = module.Chain(
+            group.convolutional, CODES[before.kind], before.tau, before.m, instruction_set
+        )
         for product in group.products:
             window = product.window
             skip = product.skip if product.keeps_size else 0.0

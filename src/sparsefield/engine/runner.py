@@ -128,7 +128,7 @@ class Runner:
         """Products [first, last) by PyTorch."""
         looking = self._calls % _LOOK_EVERY == 1 and len(h) > 0
         for index in range(first, last):
-            y = self.group.products[index - 1].phi(h) if index else h
+            y = self.group.read(index, h)
             if looking:
                 density[index] = _density(y)
             h = self.group.products[index].dense(h if index else None, y)
@@ -140,7 +140,7 @@ class Runner:
         """Fully connected products [first, last) by ``F.embedding_bag``."""
         for index in range(first, last):
             product = self.group.products[index]
-            y = self.group.products[index - 1].phi(h) if index else h
+            y = self.group.read(index, h)
             density[index] = _density(y)
             update = gather(y, self._table(index), product.bias)
             h = product.joined(h if index else None, update)
