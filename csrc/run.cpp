@@ -200,7 +200,7 @@ void run_range(const Chain& chain, const Call& call, Team& team, int member, Buf
   Worker me{chain, call, team, member, buffers, own, std::vector<int64_t>(chain.layers.size())};
   for (int64_t s = first; s < last; s += block)
     run_block(me, sizes, s, static_cast<int>(std::min<int64_t>(block, last - s)));
-  for (int l = call.first; l < call.last; ++l) {
+  for (int l = call.first; call.active && l < call.last; ++l) {
 #pragma omp atomic
     call.active[l] += me.active[static_cast<std::size_t>(l)];
   }

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -88,7 +90,7 @@ def load_engine(path: str | Path) -> Engine:
             engine.runners, content["plans"], content["density"], strict=True
         ):
             runner.plans = tuple(plan_from_dict(plan) for plan in plans)
-            runner.density[:] = density
+            runner.density = _densities(density, len(runner.group.products))
     except InvalidInput:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, AttributeError) as error:
@@ -97,6 +99,13 @@ def load_engine(path: str | Path) -> Engine:
             "accelerate the model again and save it"
         ) from None
     return engine
+
+
+def _densities(values: Any, count: int) -> NDArray[np.float64]:
+    found = np.asarray(values, np.float64)
+    if found.shape != (count,):
+        raise ValueError(f"{found.shape} densities for {count} layers")
+    return found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
