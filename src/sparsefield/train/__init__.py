@@ -9,23 +9,46 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparsefield.train.config import TrainConfig as TrainConfig
     from sparsefield.train.configfile import load_config as load_config
+    from sparsefield.train.faster import faster_together as faster_together
+    from sparsefield.train.faster import train_all as train_all
+    from sparsefield.train.grouping import groups as groups
     from sparsefield.train.loop import train as train
     from sparsefield.train.network import load_model as load_model
     from sparsefield.train.record import Result as Result
     from sparsefield.train.record import Run as Run
     from sparsefield.train.record import read_run as read_run
+    from sparsefield.train.together import begun_together as begun_together
+    from sparsefield.train.together import train_together as train_together
 
 _HOME = {
     "TrainConfig": "config",
     "load_config": "configfile",
+    "groups": "grouping",
+    "faster_together": "faster",
+    "train_all": "faster",
     "train": "loop",
     "load_model": "network",
     "Result": "record",
     "Run": "record",
     "read_run": "record",
+    "begun_together": "together",
+    "train_together": "together",
 }
 
-__all__ = ["Result", "Run", "TrainConfig", "load_config", "load_model", "read_run", "train"]
+__all__ = [
+    "Result",
+    "Run",
+    "TrainConfig",
+    "begun_together",
+    "faster_together",
+    "groups",
+    "load_config",
+    "load_model",
+    "read_run",
+    "train",
+    "train_all",
+    "train_together",
+]
 
 
 def __getattr__(name: str) -> Any:

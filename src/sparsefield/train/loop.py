@@ -56,7 +56,7 @@ def train(
     require("pyarrow", "train")
     config.point()  # an impossible point is an error before anything is written
     runtime, directory = start_runtime(config), Path(out)
-    with ExitStack() as held, _threads(config.threads):
+    with ExitStack() as held, threads(config.threads):
 
         def open_directory() -> Result | None:
             held.enter_context(exclusive(directory))
@@ -87,7 +87,8 @@ def _run(config: TrainConfig, runtime: Runtime, directory: Path, progress: bool)
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def threads(count: int | None) -> Iterator[None]:
+    """Compute on ``count`` CPU threads inside the block; None leaves them as they are."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

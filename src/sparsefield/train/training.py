@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -101,11 +101,16 @@ class Training:
             # the backward pass faults new pages in: 10 % of a step at depth 30.
             self.optimizer.zero_grad()
             self.runtime.backward(loss)
+        self.update(loss.detach())
+
+    def update(self, loss: Tensor) -> None:
+        """What follows the gradients of a step: clipping, optimiser, schedule, the tally."""
         if self.config.grad_clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+            parameters = self.optimizer.param_groups[0]["params"]
+            nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
         self.optimizer.step()
         self.scheduler.step()
-        self.tally += loss.detach()
+        self.tally += loss
         self.tallied += 1
         self.step += 1
 
@@ -159,7 +164,7 @@ class Training:
             seed=self.config.seed,
             versions=versions(),
             sparsity_init=self.sparsity_init,
-            hardware=hardware(self.runtime.world_size, self.runtime.device),
+            hardware=self.made_on(),
             data_digest=self.digest,
         )
         if self.runtime.is_global_zero:
@@ -168,6 +173,10 @@ class Training:
             write_result(self.directory, result)
         self.runtime.barrier()
         return result
+
+    def made_on(self) -> dict[str, Any]:
+        """The hardware, for the record."""
+        return hardware(self.runtime.world_size, self.runtime.device)
 
     def save(self) -> None:
         """Write the checkpoint, in the first process."""
