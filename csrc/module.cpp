@@ -3,11 +3,9 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
-#include <omp.h>
-#include <unistd.h>
+#include <pthread.h>
 
 #include <array>
-#include <atomic>
 #include <stdexcept>
 #include <string>
 
@@ -57,14 +55,11 @@ Run runner(const std::string& name) {
   throw std::invalid_argument("instruction set " + name + ": not on this machine");
 }
 
-// The pool of OpenMP threads does not live on in a forked child: a process whose parent has used one
-// runs on one thread.
-int usable_threads(int wanted) {
-  static std::atomic<pid_t> user{0};
-  pid_t nobody = 0, self = getpid();
-  if (wanted < 2 || user.compare_exchange_strong(nobody, self) || nobody == self) return wanted;
-  return 1;
-}
+// OpenMP's threads do not live on in a forked child, and a loop shared with them would wait for ever.
+// PyTorch shares the pool, so whether it was in use before the fork is not ours to know.
+bool forked = false;
+
+int usable_threads(int wanted) { return forked ? 1 : wanted; }
 
 // Addresses come as numbers, from Tensor.data_ptr(): the caller holds the tensors.
 template <class T>
@@ -91,8 +86,7 @@ class Native {
   void run(uintptr_t x, uintptr_t out, int64_t batch, int height, int width, int first, int last,
            bool raw, int threads, bool together, uintptr_t dense, uintptr_t active) const {
     Call call{at<const float>(x), at<float>(out), batch, height, width, first, last, raw, usable_threads(threads),
-              together,
-              at<const uint8_t>(dense), at<int64_t>(active)};
+              together, at<const uint8_t>(dense), at<int64_t>(active)};
     run_(chain_, call);
   }
 
@@ -107,6 +101,7 @@ class Native {
 }  // namespace
 
 NB_MODULE(_native, module) {
+  pthread_atfork(nullptr, nullptr, [] { forked = true; });
   module.def("instruction_sets", &present_sets, "Those of this machine that kernels exist for, best first.");
   nb::class_<Native>(module, "Chain")
       .def(nb::init<bool, const std::string&>(), nb::arg("convolutional"), nb::arg("instruction_set") = "")

@@ -16,7 +16,9 @@ uint16_t to_bfloat16(float x) {
 }
 
 int8_t to_int8(float x, float scale) {
-  return scale > 0.0f ? static_cast<int8_t>(std::lround(x / scale)) : int8_t{0};
+  if (scale == 0.0f) return 0;
+  // a subnormal scale is itself rounded, by up to a half
+  return static_cast<int8_t>(std::clamp(std::lround(x / scale), -127L, 127L));
 }
 
 // One scale for each output: its largest weight becomes 127.
@@ -39,7 +41,7 @@ void fill(Layer& layer, const float* weight, Convert convert) {
         for (std::size_t t = 0; t < taps; ++t) {
           // column by column, as a strip holds the inputs
           const std::size_t tap = t % kernel_w * kernel_h + t / kernel_w;
-          const int out = p * layer.panel + o;
+          const std::size_t out = static_cast<std::size_t>(p) * layer.panel + o;
           to[(tap * layer.inputs + i) * width + o] = convert(weight[(out * layer.inputs + i) * taps + t], out);
         }
   }
@@ -70,11 +72,11 @@ void pack(Layer& layer, const float* weight, const float* bias) {
   if (bias) std::copy(bias, bias + layer.outputs, layer.bias.data());
   layer.weights.resize(padded * layer.rows() * bytes_of(layer.format));
   if (layer.format == Format::float32)
-    return fill<float>(layer, weight, [](float x, int) { return x; });
+    return fill<float>(layer, weight, [](float x, std::size_t) { return x; });
   if (layer.format == Format::bfloat16)
-    return fill<uint16_t>(layer, weight, [](float x, int) { return to_bfloat16(x); });
+    return fill<uint16_t>(layer, weight, [](float x, std::size_t) { return to_bfloat16(x); });
   for (int o = 0; o < layer.outputs; ++o) layer.scale.data()[o] = scale_of(weight + o * layer.rows(), layer.rows());
-  fill<int8_t>(layer, weight, [&](float x, int o) { return to_int8(x, layer.scale.data()[o]); });
+  fill<int8_t>(layer, weight, [&](float x, std::size_t o) { return to_int8(x, layer.scale.data()[o]); });
 }
 
 }  // namespace sparsefield

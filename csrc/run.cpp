@@ -107,7 +107,7 @@ void with_format(const Layer& layer, Then f) {
 void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Image out, int samples,
                const Target& to) {
   const int team = me.team.size();
-  const bool linear = layer.window.is_linear() && from.pixels() == 1;
+  const bool linear = !me.chain.convolutional;
   const int first = linear ? part(me.member, team, layer.panels()) : 0;
   const int last = linear ? part(me.member + 1, team, layer.panels()) : layer.panels();
   const Strip strip{me.own.index.data(), me.own.value.data(), me.own.begin.data()};
