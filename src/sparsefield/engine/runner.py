@@ -51,12 +51,39 @@ class Runner:
         self._calls = 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """From the group's input to phi of its last h; images are [batch, channels, ...]."""
+        """From the group's input to phi of its last h; images are [batch, channels, ...].
+
+        Raises
+        ------
+        InvalidInput
+            an input of another shape than the group reads.
+        """
+        self.check(x)
         images = self.group.convolutional
         h = (x.permute(0, 2, 3, 1) if images else x).contiguous()
         plan = self._plan(len(x))
         y = self.run(h, plan.choose(self.density), plan.how)
         return y.permute(0, 3, 1, 2) if images else y
+
+    def check(self, x: Tensor) -> None:
+        """Whether the group can read an input of this shape; InvalidInput if not."""
+        first = self.group.products[0]
+        images = self.group.convolutional
+        if x.dim() != (4 if images else 2) or x.shape[1] != first.inputs:
+            axes = ", height, width" if images else ""
+            raise InvalidInput(
+                f"{first.name}: got {list(x.shape)}, it reads [batch, {first.inputs}{axes}]; "
+                "reshape the input"
+            )
+        if images:
+            batch, _, height, width = x.shape
+            shape = torch.Size((batch, height, width, first.inputs))
+            self._geometry(shape, 0, len(self.group.products))
+
+    @property
+    def always_dense(self) -> bool:
+        """Whether there is no sparse way: convolutions without compiled kernels."""
+        return self.packed is None and self.group.convolutional
 
     def _plan(self, batch: int) -> Plan:
         """The plan for a batch size; kept, since finding it takes longer than a short call."""

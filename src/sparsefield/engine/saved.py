@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,13 @@ _POOLS: dict[str, type[nn.Module]] = {
     )
 }
 _ARGUMENTS = {
-    "MaxPool2d": ("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
-    "AvgPool2d": ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    "MaxPool2d": (
+        *("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
+    ),
+    "AvgPool2d": (
+        *("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+        "divisor_override",
+    ),
     "AdaptiveAvgPool2d": ("output_size",),
     "AdaptiveMaxPool2d": ("output_size",),
     "Flatten": ("start_dim", "end_dim"),
@@ -44,19 +50,21 @@ def save_engine(engine: Engine, path: str | Path) -> None:
     Raises
     ------
     InvalidInput
-        a part of it is a module of yours; save that model instead.
+        a part of it is a module of yours (save that model instead), or there is no such directory.
     """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise InvalidInput(f"{target}: there is no directory {target.parent}; make it first")
     tensors: dict[str, Tensor] = {}
     parts = [_described(part, tensors) for part in engine.parts]
-    content = {
+    content: dict[str, Any] = {
         "form": _FORM,
         "weights": engine.weights,
         "parts": parts,
         "plans": [[plan.to_dict() for plan in runner.plans] for runner in engine.runners],
         "density": [runner.density.tolist() for runner in engine.runners],
-        "digest": _digest(tensors),
     }
-    target = Path(path)
+    content["digest"] = _digest(content, tensors)
     aside = target.with_name(target.name + ".partial")
     aside.write_bytes(save(tensors, {"sparsefield.engine": json.dumps(content)}))
     aside.replace(target)
@@ -75,8 +83,8 @@ def load_engine(path: str | Path) -> Engine:
     """
     try:
         content, tensors = _read(Path(path))
-        if content["digest"] != _digest(tensors):
-            raise ValueError("the weights are not those that were written")
+        if content.pop("digest") != _digest(content, tensors):
+            raise ValueError("it is not what was written")
         parts = [_part(described, tensors) for described in content["parts"]]
         weights = content["weights"]
         if weights not in FORMATS:
@@ -113,6 +121,8 @@ def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
         return {"products": [_product(product, tensors) for product in part.products]}
     if part.module is flatten:
         return {"name": part.name, "module": "flatten"}
+    if isinstance(part.module, Phi):
+        return {"name": part.name, "phi": _written(part.module)}
     kind = type(part.module).__name__
     if part.reason is not None or _POOLS.get(kind) is not type(part.module):
         raise InvalidInput(
@@ -124,23 +134,35 @@ def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _product(product: Product, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    tensors[f"{product.name}.weight"] = product.weight.contiguous()
+    # copies: layers may share weights, which a file cannot
+    tensors[f"{product.name}.weight"] = product.weight.clone(memory_format=torch.contiguous_format)
     if product.bias is not None:
-        tensors[f"{product.name}.bias"] = product.bias.contiguous()
-    phi = product.phi
+        tensors[f"{product.name}.bias"] = product.bias.clone(memory_format=torch.contiguous_format)
     return {
         "name": product.name,
         "bias": product.bias is not None,
         "window": product.window,
-        # JSON has no infinity
-        "phi": [phi.kind, phi.tau, None if phi.m == float("inf") else phi.m],
+        "phi": _written(product.phi),
         "skip": product.skip,
     }
+
+
+def _written(phi: Phi) -> tuple[str, float, float | None]:
+    return phi.kind, phi.tau, None if phi.m == math.inf else phi.m  # JSON has no infinity
+
+
+def _activation(content: Sequence[Any]) -> Phi:
+    kind, tau, m = content
+    if kind not in ("identity", "one_sided", "two_sided"):
+        raise ValueError(f"activation {kind!r}")
+    return Phi(kind, float(tau), math.inf if m is None else float(m))
 
 
 def _part(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:
     if "products" in content:
         return Group(tuple(_loaded(product, tensors) for product in content["products"]))
+    if "phi" in content:
+        return Between(content["name"], _activation(content["phi"]))
     if content["module"] == "flatten":
         return Between(content["name"], flatten)
     arguments = {name: _tupled(value) for name, value in content["arguments"].items()}
@@ -148,16 +170,13 @@ def _part(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:
 
 
 def _loaded(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Product:
-    name, (kind, tau, m) = content["name"], content["phi"]
-    if kind not in ("identity", "one_sided", "two_sided"):
-        raise ValueError(f"activation {kind!r}")
-    window = content["window"]
+    name, window = content["name"], content["window"]
     return Product(
         name,
         tensors[f"{name}.weight"],
         tensors[f"{name}.bias"] if content["bias"] else None,
         None if window is None else Window(*map(_tupled, window)),
-        Phi(kind, float(tau), float("inf") if m is None else float(m)),
+        _activation(content["phi"]),
         float(content["skip"]),
     )
 
@@ -167,9 +186,9 @@ def _tupled(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of the names, shapes and bytes of all weights."""
-    digest = hashlib.sha256()
+def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Of the description, and of the names, shapes and bytes of all weights."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
