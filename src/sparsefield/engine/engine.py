@@ -22,7 +22,8 @@ from .runner import Runner
 from .watching import Watch
 
 Choice = Literal["measure", "sparse", "dense"]
-_SMALL = 16  # below this batch, some weights are checked for changes in a call
+_SMALL = 16  # below this batch, a call looks at some of the weights for changes
+_STALE = "the model's weights have changed since accelerate(); call it again on the model"
 
 
 class StaleEngine(InvalidInput):
@@ -90,11 +91,12 @@ class Engine:
         )
         self._watch = Watch(p for runner in self.runners for p in runner.group.products)
 
-    def check(self, *, some: bool = False) -> None:
+    def check(self) -> None:
         """Whether the model's weights are still those that were copied.
 
-        A call on a small batch looks at ``some``, in turn: to look at all would take as long as
-        the call. An optimiser's step changes all, and is seen at once. What is written through
+        A call looks at some, in turn, and on a batch that is not small at all in-place changes: to
+        look at everything would take as long as a small call. An optimiser's step or
+        ``load_state_dict`` changes all, and is seen at once. What is written through
         ``weight.data[...]`` leaves no trace and is not seen.
 
         Raises
@@ -102,10 +104,8 @@ class Engine:
         StaleEngine
             they are not.
         """
-        if self._watch.sees_a_change(some=some):
-            raise StaleEngine(
-                "the model's weights have changed since accelerate(); call it again on the model"
-            )
+        if self._watch.changed():
+            raise StaleEngine(_STALE)
 
     @property
     def threads(self) -> int:
@@ -141,7 +141,8 @@ class Engine:
     def __call__(self, x: Tensor) -> Tensor:
         one_thread_if_forked()
         _check_input(x)
-        self.check(some=len(x) < _SMALL)
+        if self._watch.glimpsed(versions=len(x) >= _SMALL):
+            raise StaleEngine(_STALE)
         with torch.no_grad():
             return self._run(x)
 

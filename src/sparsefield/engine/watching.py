@@ -11,7 +11,7 @@ from torch import Tensor
 from .products import Product
 
 _version = attrgetter("_version")
-_SOME = 8  # weights that a quick look takes
+_SOME = 8  # weights that a glimpse takes in
 
 
 class Watch:
@@ -34,14 +34,20 @@ class Watch:
         self._addresses = list(map(_address, self._places))
         self._turn, self._turns = 0, max(1, math.ceil(len(held) / _SOME))
 
-    def sees_a_change(self, *, some: bool = False) -> bool:
-        """Look at all versions, or at ``some``, in turn; and at some addresses, in turn."""
+    def changed(self) -> bool:
+        """Look at all."""
+        return self._differs(slice(None), slice(None))
+
+    def glimpsed(self, *, versions: bool) -> bool:
+        """Look at some, and at all ``versions`` if asked to; in turn, so that calls see all."""
         self._turn = turn = (self._turn + 1) % self._turns
-        few = slice(turn * _SOME, (turn + 1) * _SOME)
-        looked_at = few if some else slice(None)
+        some = slice(turn * _SOME, (turn + 1) * _SOME)
+        return self._differs(slice(None) if versions else some, some)
+
+    def _differs(self, versions: slice, addresses: slice) -> bool:
         return (
-            list(map(_version, self._tensors[looked_at])) != self._versions[looked_at]
-            or list(map(_address, self._places[few])) != self._addresses[few]
+            list(map(_version, self._tensors[versions])) != self._versions[versions]
+            or list(map(_address, self._places[addresses])) != self._addresses[addresses]
         )
 
 
