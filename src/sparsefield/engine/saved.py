@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sparsefield.errors import InvalidInput
 
 from .engine import Engine
-from .native import FORMATS, kernels
+from .native import FORMATS, Weights, kernels
 from .phi import Phi
 from .plan import plan_from_dict
 from .products import Group, Product, Window
@@ -83,28 +83,35 @@ def load_engine(path: str | Path) -> Engine:
     """
     try:
         content, tensors = _read(Path(path))
-        if content.pop("digest") != _digest(content, tensors):
-            raise ValueError("it is not what was written")
         parts = [_part(described, tensors) for described in content["parts"]]
-        weights = content["weights"]
-        if weights not in FORMATS:
-            raise ValueError(f"weights {weights!r}")
-        if weights != "float32" and kernels() is None:
-            raise InvalidInput(f"{path}: holds {weights} weights, which need the compiled kernels")
-        engine = Engine(parts, weights)
-        for runner, plans, density in zip(
-            engine.runners, content["plans"], content["density"], strict=True
-        ):
-            runner.plans = tuple(plan_from_dict(plan) for plan in plans)
-            runner.density[:] = density
-    except InvalidInput:
-        raise
+        weights = _weights(content)
+        if kernels() is not None or weights == "float32":
+            return _measured(Engine(parts, weights), content)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, AttributeError) as error:
         raise InvalidInput(
             f"{path}: is damaged or no engine ({type(error).__name__}: {error}); "
             "accelerate the model again and save it"
         ) from None
+    raise InvalidInput(
+        f"{path}: holds {weights} weights, which need the compiled kernels; build with a compiler"
+    )
+
+
+def _measured(engine: Engine, content: Mapping[str, Any]) -> Engine:
+    """The engine with the plans and densities of the file."""
+    for runner, plans, density in zip(
+        engine.runners, content["plans"], content["density"], strict=True
+    ):
+        runner.plans = tuple(plan_from_dict(plan) for plan in plans)
+        runner.density[:] = density
     return engine
+
+
+def _weights(content: Mapping[str, Any]) -> Weights:
+    for known in FORMATS:
+        if content["weights"] == known:
+            return known
+    raise ValueError(f"weights {content['weights']!r}")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -112,7 +119,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         content = json.loads((file.metadata() or {})["sparsefield.engine"])
         if content["form"] != _FORM:
             raise ValueError(f"form {content['form']}, this version reads {_FORM}")
-        return content, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if content.pop("digest") != _digest(content, tensors):
+        raise ValueError("it is not what was written")
+    return content, tensors
 
 
 def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
