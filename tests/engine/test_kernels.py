@@ -66,7 +66,7 @@ def input_of(group: Group, first: int, batch: int, density: float):
 
 
 @pytest.mark.parametrize("name", SETS)
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_every_chain(name, data):
     group = data.draw(chains())
