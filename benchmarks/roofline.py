@@ -98,8 +98,9 @@ def draw(lines: list[dict[str, Any]]) -> Any:
         axes.margins(x=0.12)
         axes.set_xlabel("ms a call (log)")
         axes.set_title(
-            "circle: engine; blue bar: bytes alone, from perfectly overlapped to not at all; grey: its\n"
-            "arithmetic alone. square: best dense, with the speed-up; orange: dense arithmetic alone"
+            "circle: engine; blue bar: its bytes alone, from perfectly overlapped to not at all;\n"
+            "grey: its arithmetic alone. square: best dense, with the speed-up; orange: dense\n"
+            "arithmetic alone"
         )
         return figure
 
