@@ -14,6 +14,7 @@ namespace {
 
 constexpr int BLOCK = 64;          // samples of one thread's block
 constexpr int SHARED_BLOCK = 128;  // samples of a block that threads share
+constexpr int BLOCK_PIXELS = 1024; // pixels of a block of images, which pass over the weights together
 
 // What a team shares, sized for the largest layer; kept by its thread from call to call.
 struct Buffers {
@@ -117,8 +118,9 @@ void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Imag
       with_vectors(layer, p, [&](auto vectors) {
         if (linear)
           linear_panel<format(), vectors()>(layer, in, me.own.kept.data(), p, samples, to);
-        else
-          conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, top, bottom, to);
+        for (int s = 0; !linear && s < samples; ++s)
+          conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, static_cast<std::size_t>(s), top,
+                                          bottom, to);
       });
   });
 }
@@ -134,7 +136,7 @@ void run_input(Worker& me, Rows x, Values values, int sites, const Target& to) {
   for (int s = begin; s < end; ++s)
     for (int p = from; p < until; ++p)
       if (first == 0)
-        list_given(x, values, p, static_cast<std::size_t>(s), to);
+        receive_first(me.chain, x, values, p, static_cast<std::size_t>(s), to);
       else
         with_vectors(me.chain.layers[static_cast<std::size_t>(first) - 1], p, [&](auto vectors) {
           receive<vectors()>(me.chain.layers[static_cast<std::size_t>(first) - 1], x, p, static_cast<std::size_t>(s), to);
@@ -147,13 +149,13 @@ struct Place {
   Rows rows;
 };
 
-Place place(Worker& me, int l, int regions) {
+Place place(Worker& me, int l, std::size_t sites, int regions) {
   const Values values = values_at(me.chain, l);
   Storage& storage = me.shared.storage[l % 2];
-  return {Lists(storage, values, regions), {storage.dense.data(), values.padded()}};
+  return {Lists(storage, values, sites, regions), {storage.dense.data(), values.padded()}};
 }
 
-// A block of samples (of one image, in a convolutional chain) through the layers of the call.
+// A block of samples through the layers of the call.
 void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int samples) {
   const Call& call = me.call;
   const bool skip = me.chain.any_skip();
@@ -161,10 +163,10 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
   const Values given = values_at(me.chain, call.first);
   const int sites = samples * sizes[0].pixels();
   const Rows x{const_cast<float*>(call.x) + sample * sizes[0].pixels() * given.count, static_cast<std::size_t>(given.count)};
-  Place in = place(me, call.first, regions);
+  Place in = place(me, call.first, static_cast<std::size_t>(sites), regions);
   bool rows = reads_rows(me.chain, call, call.first);
   int64_t* active = me.active.data();
-  if (rows && call.first == 0) {
+  if (rows && call.first == 0 && me.chain.phi == Phi::identity) {  // read where they lie
     in.rows = x;
     active[0] += count_active(x, given.count, part(me.member, me.team.size(), sites), part(me.member + 1, me.team.size(), sites));
   } else {
@@ -176,7 +178,7 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
     const bool last = l + 1 == call.last;
     const Values values = values_at(me.chain, l + 1);
     const std::size_t at = static_cast<std::size_t>(l - call.first);
-    Place out = place(me, l + 1, regions);
+    Place out = place(me, l + 1, static_cast<std::size_t>(samples) * sizes[at + 1].pixels(), regions);
     if (last) out.rows = {call.out + sample * sizes[at + 1].pixels() * values.count, static_cast<std::size_t>(values.count)};
     int64_t unread = 0;
     const bool to_rows = last || reads_rows(me.chain, call, l + 1);
@@ -200,10 +202,16 @@ void run_range(const Chain& chain, const Call& call, Team& team, int member, Buf
   Worker me{chain, call, team, member, buffers, own, std::vector<int64_t>(chain.layers.size())};
   for (int64_t s = first; s < last; s += block)
     run_block(me, sizes, s, static_cast<int>(std::min<int64_t>(block, last - s)));
-  for (int l = call.first; l < call.last; ++l) {
+  for (int l = call.first; call.active && l < call.last; ++l) {
 #pragma omp atomic
     call.active[l] += me.active[static_cast<std::size_t>(l)];
   }
+}
+
+// Samples of a block, of at most so many.
+int block_size(const Chain& chain, const Call& call, int most, int64_t samples) {
+  if (chain.convolutional) most = std::max(1, BLOCK_PIXELS / std::max(1, call.height * call.width));
+  return static_cast<int>(std::min<int64_t>(most, samples));
 }
 
 Buffers& own_buffers() {
@@ -213,11 +221,12 @@ Buffers& own_buffers() {
 
 // All threads on each block: for few samples, or for weights that should be read once.
 void run_together(const Chain& chain, const Call& call) {
-  const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(SHARED_BLOCK, call.batch));
+  const int block = block_size(chain, call, SHARED_BLOCK, call.batch);
   Buffers& buffers = own_buffers();
-  reserve(buffers, chain, call, block, chain.convolutional ? 1 : call.threads);
+  const int threads = std::min(call.threads, MOST_REGIONS);
+  reserve(buffers, chain, call, block, chain.convolutional ? 1 : threads);
   std::optional<Team> team;
-#pragma omp parallel num_threads(call.threads)
+#pragma omp parallel num_threads(threads)
   {
 #pragma omp single
     team.emplace(omp_get_num_threads());  // may be fewer than asked for
@@ -232,7 +241,7 @@ void run_apart(const Chain& chain, const Call& call) {
   try {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const int64_t first = call.batch * thread / threads, last = call.batch * (thread + 1) / threads;
-    const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(BLOCK, last - first));
+    const int block = block_size(chain, call, BLOCK, last - first);
     Team alone(1);
     if (block) {
       reserve(own_buffers(), chain, call, block, 1);

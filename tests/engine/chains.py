@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparsefield.engine.native import Packed
-from sparsefield.engine.phi import Phi
+from sparsefield.engine.phi import IDENTITY, Phi
 from sparsefield.engine.products import Group, Product, Window
 
 RTOL = 1e-5  # of what the terms of a sum add up to in size
@@ -36,7 +36,9 @@ def thinned(x: Tensor, density: float, seed: int) -> Tensor:
     return torch.where(kept, x, 0.0)
 
 
-def linear(seed: int, sizes: list[int], phis: list[Phi], skip: float = 0.0) -> Group:
+def linear(
+    seed: int, sizes: list[int], phis: list[Phi], skip: float = 0.0, before: Phi = IDENTITY
+) -> Group:
     """A fully connected chain; a layer as wide as what it reads has the skip."""
     products = []
     for index, (fan_in, out, phi) in enumerate(zip(sizes[:-1], sizes[1:], phis, strict=True)):
@@ -44,11 +46,16 @@ def linear(seed: int, sizes: list[int], phis: list[Phi], skip: float = 0.0) -> G
         bias = None if (seed + index) % 3 == 0 else randn(seed + 2 * index + 1, out)
         kept = skip if index and fan_in == out else 0.0
         products.append(Product(f"layers.{index}", weight, bias, None, phi, kept))
-    return Group(tuple(products))
+    return Group(tuple(products), before)
 
 
 def convolutions(
-    seed: int, channels: list[int], windows: list[Window], phis: list[Phi], skip: float = 0.0
+    seed: int,
+    channels: list[int],
+    windows: list[Window],
+    phis: list[Phi],
+    skip: float = 0.0,
+    before: Phi = IDENTITY,
 ) -> Group:
     """A convolutional chain; a layer that keeps size and channels has the skip."""
     products = []
@@ -59,7 +66,7 @@ def convolutions(
         bias = None if (seed + index) % 3 == 0 else randn(seed + 2 * index + 1, out)
         kept = skip if index and fan_in == out else 0.0
         products.append(Product(f"layers.{index}", weight, bias, window, phi, kept))
-    return Group(tuple(products))
+    return Group(tuple(products), before)
 
 
 def phi64(phi: Phi, h: Tensor) -> Tensor:
@@ -94,7 +101,7 @@ def truth(
     h, scale, active = x.double(), 0.0, []
     for index in range(first, last):
         product = group.products[index]
-        y = phi64(group.products[index - 1].phi, h) if index else h
+        y = phi64(group.phi_read(index), h)
         active.append(int((y != 0).sum()))
         skip = product.skip if product.keeps_size else 0.0
         share = math.sqrt(1.0 - skip)
@@ -145,7 +152,7 @@ def run(
     for product in group.products[first:last]:
         size = product.window.after(size) if product.window else size
     given = x.permute(0, 2, 3, 1) if group.convolutional else x
-    active = np.zeros(depth, np.int64)
+    active, dense = np.zeros(depth, np.int64), np.array(rows or [False] * depth, np.uint8)
     out = packed.run(
         given.contiguous(),
         (first, last),
@@ -153,7 +160,7 @@ def run(
         raw=raw,
         threads=threads,
         together=together,
-        rows=np.array(rows or [False] * depth, np.uint8),
+        rows=dense.ctypes.data,
         active=active,
     )
     counts = tuple(int(n) for n in active[first:last])

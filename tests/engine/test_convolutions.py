@@ -48,7 +48,8 @@ def chains(draw):
     shapes = [draw(windows()) for _ in range(depth)]
     phis = [draw(PHIS) for _ in range(depth)]
     skip = draw(st.sampled_from([0.0, 0.5]))
-    return convolutions(draw(st.integers(0, 999)), channels, shapes, phis, skip)
+    before = draw(st.one_of(st.just(Phi()), PHIS))
+    return convolutions(draw(st.integers(0, 999)), channels, shapes, phis, skip, before)
 
 
 def fits(group, size, layers):

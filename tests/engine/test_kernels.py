@@ -44,7 +44,9 @@ def chains(draw):
     else:
         sizes = [draw(SIZES) for _ in range(depth + 1)]
     phis = [draw(PHIS) for _ in range(depth)]
-    return linear(draw(st.integers(0, 999)), sizes, phis, draw(st.sampled_from([0.0, 0.5, 0.9])))
+    before = draw(st.one_of(st.just(Phi()), PHIS))
+    skip = draw(st.sampled_from([0.0, 0.5, 0.9]))
+    return linear(draw(st.integers(0, 999)), sizes, phis, skip, before)
 
 
 @st.composite

@@ -46,6 +46,9 @@ class Phi:
         return crelu(x, self.tau, self.m)
 
 
+IDENTITY = Phi()
+
+
 def phi_of(module: nn.Module) -> Phi | None:
     """The activation that a module is, if the kernels know it."""
     if type(module) not in _KNOWN:  # a subclass may compute anything

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from sparsefield.errors import InvalidInput
 
 from .engine import Engine
 from .native import FORMATS, Weights, kernels
-from .phi import Phi
+from .phi import CODES, Phi
 from .plan import plan_from_dict
 from .products import Group, Product, Window
 from .reading import Between, Part, flatten
@@ -103,7 +104,7 @@ def _measured(engine: Engine, content: Mapping[str, Any]) -> Engine:
         engine.runners, content["plans"], content["density"], strict=True
     ):
         runner.plans = tuple(plan_from_dict(plan) for plan in plans)
-        runner.density[:] = density
+        runner.density = _densities(density, len(runner.group.products))
     return engine
 
 
@@ -112,6 +113,13 @@ def _weights(content: Mapping[str, Any]) -> Weights:
         if content["weights"] == known:
             return known
     raise ValueError(f"weights {content['weights']!r}")
+
+
+def _densities(values: Any, count: int) -> NDArray[np.float64]:
+    found = np.asarray(values, np.float64)
+    if found.shape != (count,):
+        raise ValueError(f"{found.shape} densities for {count} layers")
+    return found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -128,11 +136,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """A part as JSON; its weights go to ``tensors``."""
     if isinstance(part, Group):
-        return {"products": [_product(product, tensors) for product in part.products]}
+        products = [_product(product, tensors) for product in part.products]
+        return {"products": products, "before": _phi(part.before)}
     if part.module is flatten:
         return {"name": part.name, "module": "flatten"}
     if isinstance(part.module, Phi):
-        return {"name": part.name, "phi": _written(part.module)}
+        return {"name": part.name, "module": "phi", "phi": _phi(part.module)}
     kind = type(part.module).__name__
     if part.reason is not None or _POOLS.get(kind) is not type(part.module):
         raise InvalidInput(
@@ -152,43 +161,45 @@ def _product(product: Product, tensors: dict[str, Tensor]) -> dict[str, Any]:
         "name": product.name,
         "bias": product.bias is not None,
         "window": product.window,
-        "phi": _written(product.phi),
+        "phi": _phi(product.phi),
         "skip": product.skip,
     }
 
 
-def _written(phi: Phi) -> tuple[str, float, float | None]:
-    return phi.kind, phi.tau, None if phi.m == math.inf else phi.m  # JSON has no infinity
-
-
-def _activation(content: Sequence[Any]) -> Phi:
-    kind, tau, m = content
-    if kind not in ("identity", "one_sided", "two_sided"):
-        raise ValueError(f"activation {kind!r}")
-    return Phi(kind, float(tau), math.inf if m is None else float(m))
+def _phi(phi: Phi) -> list[Any]:
+    return [phi.kind, phi.tau, None if phi.m == float("inf") else phi.m]  # JSON has no infinity
 
 
 def _part(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:
     if "products" in content:
-        return Group(tuple(_loaded(product, tensors) for product in content["products"]))
-    if "phi" in content:
-        return Between(content["name"], _activation(content["phi"]))
+        products = tuple(_loaded(product, tensors) for product in content["products"])
+        return Group(products, _loaded_phi(content["before"]))
     if content["module"] == "flatten":
         return Between(content["name"], flatten)
+    if content["module"] == "phi":
+        return Between(content["name"], _loaded_phi(content["phi"]))
     arguments = {name: _tupled(value) for name, value in content["arguments"].items()}
     return Between(content["name"], _POOLS[content["module"]](**arguments))
 
 
 def _loaded(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Product:
-    name, window = content["name"], content["window"]
+    name = content["name"]
+    window = content["window"]
     return Product(
         name,
         tensors[f"{name}.weight"],
         tensors[f"{name}.bias"] if content["bias"] else None,
         None if window is None else Window(*map(_tupled, window)),
-        _activation(content["phi"]),
+        _loaded_phi(content["phi"]),
         float(content["skip"]),
     )
+
+
+def _loaded_phi(content: Any) -> Phi:
+    kind, tau, m = content
+    if kind not in CODES:
+        raise ValueError(f"activation {kind!r}")
+    return Phi(kind, float(tau), float("inf") if m is None else float(m))
 
 
 def _tupled(value: Any) -> Any:
