@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format docs bench sanitize clean
+.PHONY: help venv demo test ledger lint format docs bench sanitize clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -41,6 +41,9 @@ demo: $(READY) ## see a 90 %-sparse deep network train, and what happens without
 
 test: $(READY) ## run every test and every docstring example
 	$(BIN)/python -m pytest $(ARGS)
+
+ledger: $(READY) ## check every formula, and write what was found to docs/ledger.md
+	$(BIN)/python -m pytest -q --ledger docs/ledger.md
 
 lint: $(READY) ## check style, format and types
 	$(BIN)/ruff check

@@ -91,6 +91,8 @@ struct Layer {
 };
 
 struct Chain {
+  Phi phi = Phi::identity;  // of the input
+  float tau = 0, m = 0;
   std::vector<Layer> layers;
   bool convolutional = false;
   bool any_skip() const {
@@ -111,7 +113,7 @@ struct Call {
   int threads;
   bool together;         // the threads share each layer's outputs, not the samples
   const uint8_t* dense;  // [layers]: multiply by every input, not by the active alone; convolutions never
-  int64_t* active;       // [layers]: active inputs met, to be added to
+  int64_t* active;       // [layers]: active inputs met, to be added to; or null
 };
 
 using Run = void (*)(const Chain&, const Call&);

@@ -9,7 +9,7 @@
 namespace sparsefield {
 namespace SF_ISA {
 
-constexpr int TILE = 256;  // inputs whose weights stay near while the sites pass: 64 kB of a panel
+constexpr int TILE = 512;  // inputs whose weights stay near while the sites pass: 128 kB of a panel
 constexpr int FEW = 4;     // sites for which weights are not worth fetching ahead
 
 constexpr int INPUT_PANEL = 64;  // of a chain's input
@@ -54,15 +54,14 @@ const typename Stored<F>::Type* panel_of(const Layer& layer, int p) {
 }
 
 template <Phi P, int V>
-void activate(Vec* h, const Layer& layer) {
-  const Vec tau = all(layer.tau), m = all(layer.m);
-  for (int v = 0; v < V; ++v) h[v] = apply<P>(h[v], tau, m);
+void activate(Vec* h, float tau, float m) {
+  for (int v = 0; v < V; ++v) h[v] = apply<P>(h[v], all(tau), all(m));
 }
 
 template <int V>
-void activate(Vec* h, const Layer& layer) {
-  if (layer.phi == Phi::one_sided) activate<Phi::one_sided, V>(h, layer);
-  if (layer.phi == Phi::two_sided) activate<Phi::two_sided, V>(h, layer);
+void activate(Vec* h, Phi phi, float tau, float m) {
+  if (phi == Phi::one_sided) activate<Phi::one_sided, V>(h, tau, m);
+  if (phi == Phi::two_sided) activate<Phi::two_sided, V>(h, tau, m);
 }
 
 // The active lanes of vector v, of a panel that holds `held` values.
@@ -88,7 +87,8 @@ int store_held(float* to, const Vec* y, int held) {
 // Append the active among the first `held` values of panel p to the list of a site; their number.
 template <int V>
 int append(Lists& lists, std::size_t site, int region, int p, const Vec* y, int held) {
-  const int begin = lists.begin(site, region, p);
+  const Lists::Region& r = lists.region[region];
+  const int begin = lists.begin(site, r, p);
   uint32_t* index = lists.index + site * lists.stride + begin;
   float* value = lists.value + site * lists.stride + begin;
   int n = 0;
@@ -97,7 +97,7 @@ int append(Lists& lists, std::size_t site, int region, int p, const Vec* y, int 
     pack(lanes, y[v], static_cast<uint32_t>(p * lists.panel + v * W), index + n, value + n);
     n += __builtin_popcount(lanes);
   }
-  lists.end[site * lists.panels + p] = begin + n;
+  lists.end(site, r, p) = begin + n;
   return n;
 }
 
@@ -123,7 +123,7 @@ void finish(Vec* h, const Layer& layer, int p, std::size_t site, const Target& t
       store(stream + v * W, h[v]);
     }
   }
-  if (!to.raw) activate<V>(h, layer);
+  if (!to.raw) activate<V>(h, layer.phi, layer.tau, layer.m);
   *to.active += deliver<V>(h, to, site, p, layer.panel, layer.held(p));
 }
 
@@ -134,7 +134,7 @@ void receive(const Layer& layer, Rows h, int p, std::size_t site, const Target& 
   std::memcpy(y, h.data + site * h.stride + p * layer.panel, static_cast<std::size_t>(layer.held(p)) * sizeof(float));
   if (to.stream.data)
     for (int v = 0; v < V; ++v) store(to.stream.data + site * to.stream.stride + p * layer.panel + v * W, y[v]);
-  activate<V>(y, layer);
+  activate<V>(y, layer.phi, layer.tau, layer.m);
   *to.active += deliver<V>(y, to, site, p, layer.panel, layer.held(p));
 }
 
@@ -146,32 +146,46 @@ inline void fetch(const void* begin, const void* end, int s, int sites) {
   for (const char* line = from; line < from + slice && line < to; line += 64) __builtin_prefetch(line, 0, 2);
 }
 
-// Fully connected, from lists: panel p at every site. Inputs in tiles, so that a tile's weights are
-// read from far away once; the sums wait in `kept` [sites, WIDEST] meanwhile.
+// Fully connected, from lists, all inputs at once: panel p at every site.
 template <Format F, int V>
-void from_lists(const Layer& layer, const Lists& in, float* kept, int p, int sites, const Target& to) {
+void from_lists(const Layer& layer, const Lists& in, int p, int sites, const Target& to) {
   const auto* panel = panel_of<F>(layer, p);
-  const int tile = sites < FEW || layer.inputs <= TILE * 3 / 2 ? in.panels : TILE / in.panel;
-  for (int from = 0; from < in.panels; from += tile) {
-    const int until = std::min(in.panels, from + tile);
-    // the weights that come next: the following tile, or the first of the panel after this one
-    const auto* next = panel + static_cast<std::size_t>(until) * in.panel * V * W;
-    const auto* next_end = next + static_cast<std::size_t>(tile) * in.panel * V * W;
-    for (int s = 0; s < sites; ++s) {
-      if (sites >= FEW) fetch(next, next_end, s, sites);
-      Vec h[V] = {};
-      if (from > 0)
-        for (int v = 0; v < V; ++v) h[v] = load(kept + s * WIDEST + v * W);
-      for (int r = 0; r < in.regions; ++r) {
-        const int a = std::max(from, in.first_panel(r)), b = std::min(until, in.first_panel(r + 1));
-        if (a >= b) continue;
-        const auto [first, count] = in.range(s, r, a, b);
+  const auto* next = panel + static_cast<std::size_t>(layer.inputs) * V * W;
+  for (int s = 0; s < sites; ++s) {
+    if (sites >= FEW) fetch(next, next + static_cast<std::size_t>(layer.inputs) * V * W, s, sites);
+    Vec h[V] = {};
+    for (int i = 0; i < in.regions; ++i) {
+      const Lists::Region& r = in.region[i];
+      if (r.first_panel == r.last_panel) continue;
+      const auto [first, count] = in.range(s, r, r.first_panel, r.last_panel);
+      add_active<F, V>(h, panel, in.index + first, in.value + first, count);
+    }
+    finish<V>(h, layer, p, s, to);
+  }
+}
+
+// The same with inputs in tiles, so that a tile's weights come from far away once while all sites pass;
+// the sums wait in `kept` [sites, WIDEST] meanwhile.
+template <Format F, int V>
+void from_tiled_lists(const Layer& layer, const Lists& in, float* kept, int p, int sites, const Target& to) {
+  const auto* panel = panel_of<F>(layer, p);
+  const int tile = std::max(1, TILE / in.panel);
+  for (int i = 0; i < in.regions; ++i) {
+    const Lists::Region& r = in.region[i];
+    for (int from = r.first_panel; from < r.last_panel; from += tile) {
+      const int until = std::min(r.last_panel, from + tile);
+      // the weights that come next: the following tile, or the first of the panel after this one
+      const auto* next = panel + static_cast<std::size_t>(until) * in.panel * V * W;
+      const auto* next_end = next + static_cast<std::size_t>(tile) * in.panel * V * W;
+      for (int s = 0; s < sites; ++s) {
+        fetch(next, next_end, s, sites);
+        Vec h[V] = {};
+        for (int v = 0; from > 0 && v < V; ++v) h[v] = load(kept + s * WIDEST + v * W);
+        const auto [first, count] = in.range(s, r, from, until);
         add_active<F, V>(h, panel, in.index + first, in.value + first, count);
-      }
-      if (until == in.panels)
-        finish<V>(h, layer, p, s, to);
-      else
         for (int v = 0; v < V; ++v) store(kept + s * WIDEST + v * W, h[v]);
+        if (until == in.panels) finish<V>(h, layer, p, s, to);
+      }
     }
   }
 }
@@ -191,7 +205,9 @@ void from_rows(const Layer& layer, Rows x, float* kept, int p, int sites, const 
 
 template <Format F, int V>
 void linear_panel(const Layer& layer, const Input& in, float* kept, int p, int sites, const Target& to) {
-  if (in.lists) return from_lists<F, V>(layer, *in.lists, kept, p, sites, to);
+  if (in.lists && sites >= FEW && layer.inputs > TILE * 3 / 2)
+    return from_tiled_lists<F, V>(layer, *in.lists, kept, p, sites, to);
+  if (in.lists) return from_lists<F, V>(layer, *in.lists, p, sites, to);
   from_rows<F, V>(layer, in.rows, kept, p, sites, to);
 }
 
@@ -211,7 +227,7 @@ struct Strip {
 
   // Appends a site's list; may write up to W entries more.
   int append(int at, const Lists& in, std::size_t site, uint32_t first_row) const {
-    const auto [first, count] = in.range(site, 0, 0, in.panels);
+    const auto [first, count] = in.range(site, in.region[0], 0, in.panels);
     for (int k = 0; k < count; k += W) {
       const Bits rows = *reinterpret_cast<const BitsLoose*>(in.index + first + k) + first_row;
       *reinterpret_cast<BitsLoose*>(index + at + k) = rows;
@@ -256,12 +272,13 @@ void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, cons
   }
 }
 
-// List the non-zero among values given as dense rows: panel p of one site.
-inline void list_given(Rows x, Values values, int p, std::size_t site, const Target& to) {
+// Panel p of a chain's own input.
+inline void receive_first(const Chain& chain, Rows x, Values values, int p, std::size_t site, const Target& to) {
   constexpr int V = INPUT_PANEL / W;
   Vec y[V] = {};
   std::memcpy(y, x.data + site * x.stride + p * INPUT_PANEL, static_cast<std::size_t>(values.held(p)) * sizeof(float));
-  *to.active += append<V>(*to.lists, site, to.region, p, y, values.held(p));
+  activate<V>(y, chain.phi, chain.tau, chain.m);
+  *to.active += deliver<V>(y, to, site, p, INPUT_PANEL, values.held(p));
 }
 
 inline int64_t count_active(Rows x, int values, int first, int last) {

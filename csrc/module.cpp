@@ -25,7 +25,12 @@ T* at(uintptr_t address) {
 
 class Native {
  public:
-  Native(bool convolutional, const std::string& set) : run_(runner(set)) { chain_.convolutional = convolutional; }
+  Native(bool convolutional, int phi, float tau, float m, const std::string& set) : run_(runner(set)) {
+    chain_.convolutional = convolutional;
+    chain_.phi = static_cast<Phi>(phi);
+    chain_.tau = tau;
+    chain_.m = m;
+  }
 
   Native(const Native&) = delete;
 
@@ -60,7 +65,8 @@ class Native {
 NB_MODULE(_native, module) {
   module.def("instruction_sets", &present_sets, "Those of this machine that kernels exist for, best first.");
   nb::class_<Native>(module, "Chain")
-      .def(nb::init<bool, const std::string&>(), nb::arg("convolutional"), nb::arg("instruction_set") = "")
+      .def(nb::init<bool, int, float, float, const std::string&>(), nb::arg("convolutional"), nb::arg("phi") = 0,
+           nb::arg("tau") = 0.0f, nb::arg("m") = 0.0f, nb::arg("instruction_set") = "")
       .def("add", &Native::add, nb::arg("weight"), nb::arg("bias"), nb::arg("outputs"), nb::arg("inputs"),
            nb::arg("window"), nb::arg("circular"), nb::arg("format"), nb::arg("phi"), nb::arg("tau"), nb::arg("m"),
            nb::arg("alpha"), nb::arg("threads"))

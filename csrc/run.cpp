@@ -147,7 +147,7 @@ void run_input(Worker& me, Rows x, Values values, int sites, const Target& to) {
   for (int s = begin; s < end; ++s)
     for (int p = from; p < until; ++p)
       if (first == 0)
-        list_given(x, values, p, static_cast<std::size_t>(s), to);
+        receive_first(me.chain, x, values, p, static_cast<std::size_t>(s), to);
       else
         with_vectors(me.chain.layers[static_cast<std::size_t>(first) - 1], p, [&](auto vectors) {
           receive<vectors()>(me.chain.layers[static_cast<std::size_t>(first) - 1], x, p, static_cast<std::size_t>(s), to);
@@ -160,10 +160,10 @@ struct Place {
   Rows rows;
 };
 
-Place place(Worker& me, int l, int regions) {
+Place place(Worker& me, int l, std::size_t sites, int regions) {
   const Values values = values_at(me.chain, l);
   Storage& storage = me.shared.storage[l % 2];
-  return {Lists(storage, values, regions), {storage.dense.data(), values.padded()}};
+  return {Lists(storage, values, sites, regions), {storage.dense.data(), values.padded()}};
 }
 
 // A block of samples (of one image, in a convolutional chain) through the layers of the call.
@@ -175,10 +175,10 @@ void run_block(Worker& me, int64_t sample, int samples) {
   const Values given = values_at(me.chain, call.first);
   const int sites = samples * sizes[0].pixels();
   const Rows x{const_cast<float*>(call.x) + sample * sizes[0].pixels() * given.count, static_cast<std::size_t>(given.count)};
-  Place in = place(me, call.first, regions);
+  Place in = place(me, call.first, static_cast<std::size_t>(sites), regions);
   bool rows = reads_rows(me.chain, call, call.first);
   int64_t* active = me.own.active.data();
-  if (rows && call.first == 0) {
+  if (rows && call.first == 0 && me.chain.phi == Phi::identity) {  // read where they lie
     in.rows = x;
     active[0] += count_active(x, given.count, part(me.member, me.team.size(), sites), part(me.member + 1, me.team.size(), sites));
   } else {
@@ -190,7 +190,7 @@ void run_block(Worker& me, int64_t sample, int samples) {
     const bool last = l + 1 == call.last;
     const Values values = values_at(me.chain, l + 1);
     const std::size_t at = static_cast<std::size_t>(l - call.first);
-    Place out = place(me, l + 1, regions);
+    Place out = place(me, l + 1, static_cast<std::size_t>(samples) * sizes[at + 1].pixels(), regions);
     if (last) out.rows = {call.out + sample * sizes[at + 1].pixels() * values.count, static_cast<std::size_t>(values.count)};
     int64_t unread = 0;
     const bool to_rows = last || reads_rows(me.chain, call, l + 1);
@@ -218,7 +218,7 @@ Own& reserve_own(const Chain& chain, const Call& call, int block) {
 void run_range(Worker me, int block, int64_t first, int64_t last) {
   for (int64_t s = first; s < last; s += block)
     run_block(me, s, static_cast<int>(std::min<int64_t>(block, last - s)));
-  for (int l = me.call.first; l < me.call.last; ++l) {
+  for (int l = me.call.first; me.call.active && l < me.call.last; ++l) {
 #pragma omp atomic
     me.call.active[l] += me.own.active[static_cast<std::size_t>(l)];
   }
@@ -233,10 +233,11 @@ Buffers& own_buffers() {
 void run_together(const Chain& chain, const Call& call) {
   const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(SHARED_BLOCK, call.batch));
   Buffers& buffers = own_buffers();
-  reserve(buffers, chain, call, block, chain.convolutional ? 1 : call.threads);
+  const int threads = std::min(call.threads, MOST_REGIONS);
+  reserve(buffers, chain, call, block, chain.convolutional ? 1 : threads);
   std::optional<Team> team;
   std::exception_ptr failure;
-#pragma omp parallel num_threads(call.threads)
+#pragma omp parallel num_threads(threads)
   {
     Own* own = nullptr;
     try {

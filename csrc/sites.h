@@ -23,6 +23,8 @@ struct Values {
   int held(int p) const { return std::min(panel, count - p * panel); }
 };
 
+constexpr int MOST_REGIONS = 64;
+
 // Memory for the largest layer of a chain.
 struct Storage {
   Array<uint32_t> index;
@@ -32,40 +34,55 @@ struct Storage {
 
   void reserve_rows(std::size_t sites, Values values) { dense.resize(sites * values.padded()); }
   void reserve_lists(std::size_t sites, Values values, int regions) {
-    index.resize(sites * (values.padded() + static_cast<std::size_t>(W) * regions));
-    value.resize(sites * (values.padded() + static_cast<std::size_t>(W) * regions));
-    end.resize(sites * values.panels());
+    index.resize(sites * (values.padded() + static_cast<std::size_t>(LANES) * regions));
+    value.resize(sites * (values.padded() + static_cast<std::size_t>(LANES) * regions));
+    // enough for fewer regions too, of more panels each: r * (panels / r + 1) <= panels + r
+    end.resize(sites * (static_cast<std::size_t>(values.panels()) + regions) + static_cast<std::size_t>(LANES) * regions);
   }
 };
 
 // The active values of each site and their indices, ascending. Threads that share the outputs of a layer
-// write a region each; a region holds whole panels, and room for packing to write whole vectors.
+// write a region each: whole panels, and room for packing to write whole vectors. No cache line belongs
+// to two regions.
 struct Lists {
+  struct Region {
+    int first_panel, last_panel;
+    int opens;     // where its entries begin within a site's
+    int32_t* end;  // [sites, panels of a region]: where the entries of a panel end
+  };
   uint32_t* index;
   float* value;
-  int32_t* end;  // [sites, panels]: where the entries of a panel end
   std::size_t stride;
-  int panel, panels, regions;
+  int panel, panels, regions, per_region;
+  Region region[MOST_REGIONS];
 
-  Lists(Storage& in, Values values, int regions_)
-      : index(in.index.data()), value(in.value.data()), end(in.end.data()),
-        stride(values.padded() + static_cast<std::size_t>(W) * regions_), panel(values.panel),
-        panels(values.panels()), regions(regions_) {}
+  Lists(Storage& in, Values values, std::size_t sites, int regions_)
+      : index(in.index.data()), value(in.value.data()),
+        stride(values.padded() + static_cast<std::size_t>(LANES) * regions_), panel(values.panel),
+        panels(values.panels()), regions(regions_), per_region(values.panels() / regions_ + 1) {
+    for (int r = 0; r < regions; ++r) {
+      const int first = part(r, regions, panels);
+      region[r] = {first, part(r + 1, regions, panels), panel * first + LANES * r,
+                   in.end.data() + r * (sites * per_region + LANES)};
+    }
+  }
 
-  int first_panel(int region) const { return part(region, regions, panels); }
+  // Where the entries of panel p begin, and end once written.
+  int begin(std::size_t site, const Region& r, int p) const {
+    return p == r.first_panel ? r.opens : r.end[site * per_region + p - 1 - r.first_panel];
+  }
+  int32_t& end(std::size_t site, const Region& r, int p) const {
+    return r.end[site * per_region + p - r.first_panel];
+  }
 
-  // A site's entries in panels [from, to) of a region are [first, last).
+  // A site's entries in panels [from, to) of a region.
   struct Range {
     std::size_t first;
     int count;
   };
-  Range range(std::size_t site, int region, int from, int to) const {
-    const int first = begin(site, region, from);
-    return {site * stride + first, end[site * panels + to - 1] - first};
-  }
-  // Where the entries of panel p begin.
-  int begin(std::size_t site, int region, int p) const {
-    return p == first_panel(region) ? panel * p + W * region : end[site * panels + p - 1];
+  Range range(std::size_t site, const Region& r, int from, int to) const {
+    const int first = begin(site, r, from);
+    return {site * stride + first, end(site, r, to - 1) - first};
   }
 };
 

@@ -5,8 +5,6 @@ import signal
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["ledger"]
-
 # the same examples on every machine and every run; no deadline, since machines are noisy
 settings.register_profile("sparsefield", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("sparsefield")

@@ -1,5 +1,6 @@
 """Every example runs, and so does the Python of the README."""
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -26,3 +27,20 @@ def test_the_python_of_the_readme_runs(capsys, tmp_path, monkeypatch):
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_table_of_escapes_is_that_of_the_recorded_run(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    rows = json.loads((ROOT / "results/benchmarks/escape.json").read_text())["rows"]
+    table = runpy.run_path(str(ROOT / "benchmarks/escape.py"))["table"]
+    page = (ROOT / "docs/finite-width.md").read_text()
+    assert table(rows) in page
+    rows[3]["networks"]["share"] *= 1.01  # the twin
+    assert table(rows) not in page
+
+
+def test_the_recorded_escapes_agree_with_the_operator():
+    for row in json.loads((ROOT / "results/benchmarks/escape.json").read_text())["rows"]:
+        for sample in (row["chain"], row["networks"]):
+            assert sample["n"] == 10_000
+            assert abs(sample["z_score"]) < 4.0  # false alarm 6e-5 each

@@ -27,12 +27,16 @@ void fill(Plain& layer, Random& random) {
   for (float& b : layer.bias) b = 0.3f * normal(random);
 }
 
+reference::Activation activation(Random& random) {
+  const float m = below(random, 2) ? INFINITE : 0.2f + static_cast<float>(below(random, 10)) * 0.1f;
+  return {static_cast<Phi>(below(random, 3)), static_cast<float>(below(random, 4)) * 0.25f, m};
+}
+
 // A layer that keeps as many outputs as the one before may have a skip.
 Plain layer_of(int inputs, int outputs, const Window& window, bool may_skip, Random& random) {
-  const float m = below(random, 2) ? INFINITE : 0.2f + static_cast<float>(below(random, 10)) * 0.1f;
   const bool skip = may_skip && inputs == outputs && below(random, 2);
-  Plain layer{inputs, outputs, window, static_cast<Format>(below(random, 3)), static_cast<Phi>(below(random, 3)),
-              static_cast<float>(below(random, 4)) * 0.25f, m, skip ? 0.9f : 0.0f, {}, {}};
+  const auto format = static_cast<Format>(below(random, 3));
+  Plain layer{inputs, outputs, window, format, activation(random), skip ? 0.9f : 0.0f, {}, {}};
   fill(layer, random);
   return layer;
 }
@@ -40,6 +44,7 @@ Plain layer_of(int inputs, int outputs, const Window& window, bool may_skip, Ran
 // What cases of either kind have in common.
 void choose_how(Case& c, Random& random) {
   const int depth = static_cast<int>(c.layers.size());
+  if (below(random, 2)) c.before = activation(random);
   c.first = below(random, 3) ? 0 : below(random, depth);
   c.last = c.first + 1 + below(random, depth - c.first);
   c.threads = 1 + below(random, 3);
@@ -152,12 +157,12 @@ std::vector<float> input_of(const Case& c) {
 std::string describe(const Case& c) {
   std::ostringstream text;
   text << (c.convolutional ? "convolution " : "linear ") << c.number << ": " << c.batch << " x " << c.height << " x "
-       << c.width << ", layers [" << c.first << ", " << c.last << ") of";
+       << c.width << ", phi " << static_cast<int>(c.before.phi) << ", layers [" << c.first << ", " << c.last << ") of";
   for (const Plain& l : c.layers)
     text << "  " << l.inputs << ">" << l.outputs << " k" << l.window.kernel_h << "x" << l.window.kernel_w << " s"
          << l.window.stride_h << "x" << l.window.stride_w << " p" << l.window.pad_h << "x" << l.window.pad_w
          << (l.window.circular ? " circular" : "") << " format " << static_cast<int>(l.format) << " phi "
-         << static_cast<int>(l.phi) << " alpha " << l.alpha;
+         << static_cast<int>(l.after.phi) << " alpha " << l.alpha;
   text << "; threads " << c.threads << (c.together ? " together" : " apart") << (c.raw ? " raw" : "") << " density "
        << c.density << " special " << static_cast<int>(c.special) << " misaligned " << c.misaligned << " dense ";
   for (uint8_t d : c.dense) text << int{d};

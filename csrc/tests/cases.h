@@ -14,6 +14,7 @@ enum class Special { none, nan, infinity, denormal };
 struct Case {
   int number;
   bool convolutional;
+  reference::Activation before;  // of the input
   std::vector<reference::Plain> layers;
   std::vector<uint8_t> dense;
   int batch, height, width, first, last, threads;

@@ -9,12 +9,17 @@
 
 namespace sparsefield::reference {
 
+struct Activation {
+  Phi phi = Phi::identity;
+  float tau = 0, m = 0;
+};
+
 struct Plain {
   int inputs, outputs;
   Window window;
   Format format;
-  Phi phi;
-  float tau, m, alpha;
+  Activation after;
+  float alpha;
   std::vector<float> weight, bias;  // [outputs, inputs, kernel_h, kernel_w]; bias may be empty
 };
 
@@ -53,19 +58,19 @@ inline std::vector<double> stored(const Plain& layer) {
   return weights;
 }
 
-inline double phi(const Plain& layer, double h) {
-  if (std::isnan(h) || layer.phi == Phi::identity) return h;
-  const double tau = layer.tau, m = layer.m;
-  if (layer.phi == Phi::one_sided) return std::min(std::max(h - tau, 0.0), m);
+inline double phi(const Activation& by, double h) {
+  if (std::isnan(h) || by.phi == Phi::identity) return h;
+  const double tau = by.tau, m = by.m;
+  if (by.phi == Phi::one_sided) return std::min(std::max(h - tau, 0.0), m);
   return std::copysign(std::min(std::max(std::fabs(h) - tau, 0.0), m), h);
 }
 
-inline Image activated(const Plain& layer, const Image& h) {
+inline Image activated(const Activation& by, const Image& h) {
   Image y = h;
   for (std::size_t k = 0; k < h.value.size(); ++k) {
     const double value = h.value[k], off = h.tolerance[k];
-    y.value[k] = phi(layer, value);
-    const bool flat = phi(layer, value - off) == phi(layer, value + off);
+    y.value[k] = phi(by, value);
+    const bool flat = phi(by, value - off) == phi(by, value + off);
     y.tolerance[k] = std::isfinite(value) && !flat ? off : 0.0;
   }
   return y;

@@ -55,6 +55,28 @@ def test_table_tells_of_gradients_and_the_certificate_of_the_rest(capsys):
     assert json.loads(capsys.readouterr().out)["certificate"]["verdict"] == "fragile"
 
 
+EDGES = {
+    "almost all zeros": ["--sparsity", "0.999999999999", "--clip", "1"],
+    "almost no clip height": ["--clip", "1e-9"],
+    "almost no clip": ["--clip", "1e9"],
+}
+
+
+@pytest.mark.parametrize("size", [(300, 100), (1, 100), (300, 1), (1, 1)], ids=str)
+@pytest.mark.parametrize("flags", EDGES.values(), ids=EDGES)
+def test_the_edges_have_finite_answers(flags, size, capsys):
+    width, depth = map(str, size)
+    assert main([*SOLVE, *flags, "--width", width, "--depth", depth, "--json"]) == 0
+    out, err = capsys.readouterr()
+    finite = json.loads(out, parse_constant=pytest.fail)["finite_width"]  # no NaN, no Infinity
+    assert err == ""
+    assert 0.0 <= finite["escape_probability"] <= 1.0
+    assert finite["q_mean"] > 0.0
+    if depth == "1" or "1e-9" in flags:
+        assert finite["escape_probability"] == 0.0
+        assert finite["q_mean"] == pytest.approx(1.0)
+
+
 def test_unclipped_family_prints_null(capsys):
     assert main(["solve", "--family", "relu", "--sparsity", "0.9", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -82,6 +104,13 @@ BAD = {
     "not a number": (["--clip", "wide"], "'wide'"),
     "unknown flag": (["--clip", "1", "--cilp", "1"], "--cilp"),
     "q": (["--clip", "1", "--q", "-1"], "q -1"),
+    "sparsity 1": (["--sparsity", "1", "--clip", "1"], "sparsity 1.0"),
+    "clip 0": (["--clip", "0"], "clip 0.0: must be positive"),
+    "clip infinite": (["--clip", "inf"], "clip inf: must be finite"),
+    "clip never reached": (["--clip", "1e300"], "use the unclipped family"),
+    "chi1 0": (["--clip", "1", "--chi1", "0"], "chi1 0.0: must be positive"),
+    "too large": (["--clip", "1", "--width", "10000000", "--depth", "100"], "give draws="),
+    "depth zero": (["--clip", "1", "--width", "3", "--depth", "0"], "depth 0"),
     "width zero": (["--clip", "1", "--width", "0", "--depth", "3"], "width 0"),
 }
 

@@ -80,21 +80,84 @@ def threshold(name: str, sparsity: float):
 
 def moments_by_quadrature(phi: PiecewiseLinear, q: float):
     """(E phi^2, E phi'^2, d E phi^2 / dq) of any piecewise-linear phi, deltas as deltas."""
-    knots = exact_knots(phi)
-    values = [mp.mpf(float(v)) for v in phi.values]
-    slopes = [mp.mpf(float(s)) for s in phi.slopes]
     root = mp.sqrt(mp.mpf(q))
-    ends = [-mp.inf, *(k / root for k in knots), mp.inf]
-    second = gain = mp.mpf(0)
-    for i, s in enumerate(slopes):
-        k, v = (knots[0], values[0]) if i == 0 else (knots[i - 1], values[i - 1])
-        c = v - s * k  # phi = s x + c on this piece
-        m0, m1, m2 = _truncated(ends[i], ends[i + 1])
-        second += s * s * q * m2 + 2 * s * c * root * m1 + c * c * m0
-        gain += s * s * m0
+    gain = sum(s * s * _truncated(a, b, 1)[0] for s, _, a, b in _pieces(phi, q))
+    knots, values = exact_knots(phi), [mp.mpf(float(v)) for v in phi.values]
+    slopes = [mp.mpf(float(s)) for s in phi.slopes]
     kinks = zip(knots, values, slopes, slopes[1:], strict=False)
     deltas = sum((after - before) * v * density(k / root) / root for k, v, before, after in kinks)
-    return second, gain, gain + deltas
+    return power_moment(phi, q, 2), gain, gain + deltas
+
+
+def power_moment(phi: PiecewiseLinear, q: float, power: int):
+    """E phi^power, by the binomial theorem on each piece."""
+    root, total = mp.sqrt(mp.mpf(q)), mp.mpf(0)
+    for s, c, a, b in _pieces(phi, q):
+        moments = _truncated(a, b, power + 1)
+        for k, moment in enumerate(moments):
+            total += mp.binomial(power, k) * (s * root) ** k * c ** (power - k) * moment
+    return total
+
+
+def share_of_zeros(phi: PiecewiseLinear, q: float):
+    """P(phi = 0), of the pieces on which phi is zero."""
+    return sum(_truncated(a, b, 1)[0] for s, c, a, b in _pieces(phi, q) if s == 0 == c)
+
+
+def joint_moment(phi: PiecewiseLinear, q1: float, q2: float, rho, *, slopes: bool = False):
+    """E[phi(x) phi(y)] or E[phi'(x) phi'(y)]: the inner mean closed, the outer by quadrature."""
+    s1, s2, rho = mp.sqrt(mp.mpf(q1)), mp.sqrt(mp.mpf(q2)), mp.mpf(rho)
+    spread = s2 * mp.sqrt((1 - rho) * (1 + rho))  # of y given x
+    knots, values = exact_knots(phi), [mp.mpf(float(v)) for v in phi.values]
+    grades = [mp.mpf(float(s)) for s in phi.slopes]
+
+    def plain(x):
+        i = sum(1 for k in knots if x >= k)
+        at = max(i - 1, 0)
+        return grades[i] if slopes else values[at] + grades[i] * (x - knots[at])
+
+    def mean(centre):
+        """Of phi(y) or phi'(y) for y about ``centre``: a line, and a ramp or a step per kink."""
+        if spread == 0:
+            return plain(centre)
+        total = grades[0] if slopes else values[0] + grades[0] * (centre - knots[0])
+        for k, before, after in zip(knots, grades, grades[1:], strict=False):
+            t = (centre - k) / spread
+            ramp = tail(-t) if slopes else spread * (t * tail(-t) + density(t))
+            total += (after - before) * ramp
+        return total
+
+    cuts = _joint_cuts([k / s1 for k in knots], [k / s2 / rho if rho else mp.inf for k in knots],
+                       spread / s2)  # fmt: skip
+    return mp.quad(lambda z: density(z) * plain(s1 * z) * mean(rho * s2 * z), cuts)
+
+
+def _joint_cuts(knots, images, spread):
+    """Where the outer integrand bends: at the knots, and about the images of the inner ones."""
+    reach = mp.mpf(16)
+    cuts = {mp.mpf(0), *(k + m * spread**2 for k in knots for m in (-4, -1, 0, 1, 4))}
+    cuts |= {k + m * spread for k in images for m in (-12, -5, -2, 0, 2, 5, 12)}
+    return [-reach, *sorted(z for z in cuts if abs(z) < reach), reach]
+
+
+def relative(got, want, scale=0):
+    """The error over ``want``, or over ``scale`` if that is larger; none below 1e-290, where
+    double precision ends.
+    """
+    error, size = abs(mp.mpf(float(got)) - want), max(abs(want), abs(mp.mpf(scale)))
+    if error <= mp.mpf("1e-290"):
+        return mp.mpf(0)
+    return error / size if size else mp.inf
+
+
+def _pieces(phi: PiecewiseLinear, q: float):
+    """(s, c, a, b) of each piece: phi = s x + c for x / sqrt(q) from a to b."""
+    knots = exact_knots(phi)
+    values = [mp.mpf(float(v)) for v in phi.values]
+    ends = [-mp.inf, *(k / mp.sqrt(mp.mpf(q)) for k in knots), mp.inf]
+    for i, slope in enumerate(phi.slopes):
+        s, at = mp.mpf(float(slope)), max(i - 1, 0)
+        yield s, values[at] - s * knots[at], ends[i], ends[i + 1]
 
 
 def exact_knots(phi: PiecewiseLinear):
@@ -107,9 +170,14 @@ def exact_knots(phi: PiecewiseLinear):
     return knots
 
 
-def _truncated(a, b):
-    """int_a^b z^j density(z) dz for j = 0, 1, 2."""
-    edge_a = 0 if mp.isinf(a) else a * density(a)
-    edge_b = 0 if mp.isinf(b) else b * density(b)
-    mass = tail(a) - tail(b) if b > 0 else tail(-b) - tail(-a)
-    return mass, density(a) - density(b), mass + edge_a - edge_b
+def _truncated(a, b, count):
+    """int_a^b z^j density(z) dz for j < count: by parts, (j - 1) of j - 2 and the ends."""
+    moments = [tail(a) - tail(b) if b > 0 else tail(-b) - tail(-a)]
+    for j in range(1, count):
+        below = (j - 1) * moments[j - 2] if j > 1 else 0
+        moments.append(below + _edge(a, j - 1) - _edge(b, j - 1))
+    return moments
+
+
+def _edge(x, power):
+    return 0 if mp.isinf(x) else x**power * density(x)

@@ -5,57 +5,58 @@ import numpy as np
 import pytest
 
 from cases import ACTIVATIONS
-from sparsefield.theory import bivariate, gaussian
+from sparsefield.theory import PiecewiseLinear, bivariate, gaussian
 from sparsefield.theory import piecewise as pw
 
-CASES = {name: ACTIVATIONS[name] for name in ("crelu", "cst", "leaky relu", "tent, not odd")}
+from . import reference
+
+CASES = {
+    **{n: ACTIVATIONS[n] for n in ("crelu", "cst", "soft threshold", "leaky relu")},
+    "tent, not odd": ACTIVATIONS["tent, not odd"],
+    "two sides, all but 1e-11 zero": PiecewiseLinear(
+        [-8.0, -6.9, 7.0, 8.5], [0.0, 1.0, 0.0, 1.3, 0.0], [-1.1, 0.0, 0.0, 1.95]
+    ),
+}
 cases = pytest.mark.parametrize("phi", CASES.values(), ids=CASES)
-
-
-def exact(phi, q1, q2, rho, *, slopes):
-    """E[phi(x) phi(y)] or E[phi'(x) phi'(y)]: the inner expectation closed, the outer by mpmath."""
-    rho, s1, s2 = mp.mpf(rho), mp.sqrt(q1), mp.sqrt(q2)
-    c = mp.sqrt(1 - rho * rho)
-    knots, values, grades = (
-        [mp.mpf(float(v)) for v in a] for a in (phi.knots, phi.values, phi.slopes)
-    )
-    jumps = np.diff(np.array(grades)).tolist()
-
-    def outer(z):
-        x = z * s1
-        i = sum(1 for k in knots if x >= k)
-        return (
-            grades[i] if slopes else values[max(i - 1, 0)] + grades[i] * (x - knots[max(i - 1, 0)])
-        )
-
-    def inner(z):
-        steps = [((rho * z * s2 - k) / (c * s2), j) for k, j in zip(knots, jumps, strict=True)]
-        if slopes:
-            return grades[0] + sum(j * mp.ncdf(t) for t, j in steps)
-        base = values[0] + grades[0] * (rho * z * s2 - knots[0])
-        return base + sum(j * c * s2 * (t * mp.ncdf(t) + mp.npdf(t)) for t, j in steps)
-
-    cuts = {mp.mpf(0), *(k / s1 for k in knots)}
-    if rho != 0:
-        cuts |= {k / s2 / rho + m * c for k in knots for m in (-8, 0, 8)}
-    ends = [mp.mpf(-12), *sorted(x for x in cuts if -12 < x < 12), mp.mpf(12)]
-    return mp.quad(lambda z: mp.npdf(z) * outer(z) * inner(z), ends)
+NEAR = 2.0**-20  # 1 - NEAR is a double
 
 
 @cases
 @pytest.mark.parametrize(
-    ("q1", "q2", "rho"), [(1.0, 1.0, -0.5), (2.0, 0.3, 0.4), (1.0, 1.0, 1 - 1e-6)]
+    ("q1", "q2", "rho"),
+    [(1.0, 1.0, -1.0), (1.0, 1.0, NEAR - 1.0), (1.2, 1.2, -0.9), (2.0, 0.3, 0.4), (1, 1, 1 - NEAR)],
 )
 def test_moments_match_mpmath(phi, q1, q2, rho, ledger):
-    with mp.workdps(22):
+    rare = float(gaussian.gain(phi, q2)) < 1e-6
+    with mp.workdps(60 if rare else 26):  # quadrature's error is absolute: 1e-38 needs more
         for moment, row, slopes in (
             (bivariate.covariance, "covariance", False),
             (bivariate.derivative_covariance, "derivative_covariance", True),
         ):
-            want = exact(phi, q1, q2, rho, slopes=slopes)
-            error = abs(mp.mpf(float(moment(phi, q1, q2, rho))) - want)
-            scale = gaussian.gain(phi, q1) if slopes else gaussian.second_moment(phi, q1)
-            ledger.record(row, float(error / max(abs(want), mp.mpf("1e-6") * float(scale))))
+            want = reference.joint_moment(phi, q1, q2, rho, slopes=slopes)
+            ledger.record(row, reference.relative(moment(phi, q1, q2, rho), want))
+            other = reference.relative(moment(phi, q1, q2, 0.99 * rho), want)
+            assert other > 1e-10 or want == 0  # the twin: one per cent off the correlation
+
+
+@cases
+def test_deficit_keeps_every_digit_where_the_difference_keeps_none(phi, ledger):
+    delta = 2.0**-40
+    with mp.workdps(40):
+        second = reference.power_moment(phi, 1.3, 2)
+        want = second - reference.joint_moment(phi, 1.3, 1.3, 1 - mp.mpf(delta))
+    ledger.record("deficit", reference.relative(bivariate.deficit(phi, 1.3, delta), want))
+    naive = gaussian.second_moment(phi, 1.3) - bivariate.covariance(phi, 1.3, 1.3, 1.0 - delta)
+    assert reference.relative(naive, want) > 1e-7  # the twin
+
+
+def test_opposite_inputs_of_one_sided_sparse_layers():
+    """Far below anything that a sum could see, and still right."""
+    phi, rho = pw.crelu(7.03, 1.0), -0.5  # 1e-12 active
+    with mp.workdps(80):
+        want = reference.joint_moment(phi, 1.0, 1.0, rho)
+    assert want < 1e-35
+    assert reference.relative(bivariate.covariance(phi, 1.0, 1.0, rho), want) < 1e-10
 
 
 @pytest.mark.parametrize("delta", [1e-14, 1e-6, 0.01, 0.7])
@@ -73,11 +74,17 @@ def test_deficit_of_relu_is_the_arc_cosine_kernel(delta, ledger):
 
 @cases
 def test_kappa_is_the_three_halves_power(phi, ledger):
-    delta = 1e-9
-    lost = float(gaussian.gain(phi, 1.3)) * delta - float(bivariate.deficit(phi, 1.3, delta)) / 1.3
-    assert lost / delta**1.5 == pytest.approx(float(bivariate.roughness(phi, 1.3)), rel=1e-3)
-    relu = float(bivariate.roughness(pw.relu(), 1.0))  # 2 / (3 sqrt(pi)) / sqrt(2 pi)
-    ledger.record("kappa", relu / (2 / (3 * np.sqrt(np.pi)) / np.sqrt(2 * np.pi)) - 1.0)
+    """What is lost beyond gain delta, over delta^(3/2), is kappa up to a term in delta."""
+    deltas = np.array([1e-5, 0.5e-5])
+    lost = gaussian.gain(phi, 1.3) * deltas - bivariate.deficit(phi, 1.3, deltas) / 1.3
+    a, b = lost / deltas**1.5
+    ledger.record("kappa", float(bivariate.roughness(phi, 1.3)) / (2.0 * b - a) - 1.0)
+    assert abs(a / (2.0 * b - a) - 1.0) > 1e-8  # the twin: as it is at delta = 1e-5
+
+
+def test_kappa_of_relu():
+    want = 2 / (3 * np.sqrt(np.pi)) / np.sqrt(2 * np.pi)
+    assert float(bivariate.roughness(pw.relu(), 1.0)) == pytest.approx(want, rel=1e-15)
 
 
 @cases

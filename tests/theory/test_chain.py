@@ -83,28 +83,38 @@ def test_several_inputs_keep_their_joint_law(skip, ledger):
     assert z(both[0], apart[:, 1:].reshape(NETWORKS, -1)) > LIMIT  # the twin: another rho
 
 
+def conv_network(v, channels, size, padding, generator):
+    """Covariance of all positions of layers 2 and 3 of a random CNN, each seen by 40 channels."""
+    import torch
+
+    h, seen = torch.randn(channels, *size, dtype=torch.float64, generator=generator), []
+    for _ in range(2):
+        conv = torch.nn.Conv2d(channels, 40, 3, padding=1, padding_mode=padding).double()
+        std = float(np.sqrt(v.sigma_w2 / (9 * channels)))
+        torch.nn.init.normal_(conv.weight, std=std, generator=generator)
+        torch.nn.init.normal_(conv.bias, std=float(np.sqrt(v.sigma_b2)), generator=generator)
+        out = conv(torch.from_numpy(v.phi(h.numpy()))[None])[0].detach()
+        flat = out.reshape(40, -1)
+        seen.append((flat.T @ flat / 40).numpy().ravel())
+        h = out[:channels]
+    return np.array(seen)
+
+
 @pytest.mark.parametrize("padding", ["circular", "zeros"])
 def test_convolutions_keep_their_joint_law(padding, ledger):
     import torch
 
-    v, draws, channels, size = vmap(), 400, 8, (3, 4)
+    v, draws, channels, size = vmap(), 600, 8, (3, 4)
     taps = image_taps(*size, kernel=3, padding=padding)
     chain = simulate_gram(v, np.eye(12), width=channels, depth=3, draws=draws, seed=5, taps=taps)
-    torch.manual_seed(6)
-    seen = []
-    for _ in range(draws):
-        h = torch.randn(channels, *size, dtype=torch.float64)
-        conv = torch.nn.Conv2d(channels, 40, 3, padding=1, padding_mode=padding).double()
-        torch.nn.init.normal_(conv.weight, std=float(np.sqrt(v.sigma_w2 / (9 * channels))))
-        torch.nn.init.normal_(conv.bias, std=float(np.sqrt(v.sigma_b2)))
-        out = conv(torch.from_numpy(v.phi(h.numpy()))[None])[0].detach().reshape(40, -1)
-        seen.append((out.T @ out / 40).numpy().ravel())
-    full, short = np.array(seen), chain[:, 1].reshape(draws, -1)
-    assert z(full, short) < LIMIT
-    ledger.record("cnn_chain_networks", z(full, short), draws)
+    generator = torch.Generator().manual_seed(6)
+    full = np.array([conv_network(v, channels, size, padding, generator) for _ in range(draws)])
+    score = z(full, chain[:, 1:].reshape(draws, 2, -1))
+    assert score < LIMIT
+    ledger.record("cnn_chain_networks", score, draws)
     other = image_taps(*size, kernel=3, padding="zeros" if padding == "circular" else "circular")
-    twin = simulate_gram(v, np.eye(12), width=channels, depth=2, draws=draws, seed=5, taps=other)
-    assert z(full, twin[:, 1].reshape(draws, -1)) > LIMIT
+    twin = simulate_gram(v, np.eye(12), width=channels, depth=3, draws=draws, seed=5, taps=other)
+    assert z(full, twin[:, 1:].reshape(draws, 2, -1)) > LIMIT
 
 
 @pytest.mark.parametrize("skip", [0.0, 0.6])
@@ -162,7 +172,7 @@ def test_the_operator_agrees_with_draws(family, s, clip, width, ledger):
         assert last.var() == pytest.approx(operator.variance(depth)[-1], rel=0.25)
 
 
-def test_small_probabilities_with_and_without_the_tilt(ledger):
+def test_small_probabilities_with_and_without_the_tilt():
     for clip, size in ((0.9, 4e-8), (1.0, 1e-5)):
         v = vmap(s=0.9, clip=clip)
         plain, tilted = (
@@ -171,20 +181,7 @@ def test_small_probabilities_with_and_without_the_tilt(ledger):
         )
         assert tilted == pytest.approx(plain, rel=1e-3)
         assert plain == pytest.approx(size, rel=0.2)
-        ledger.record("operator_tail", abs(tilted / plain - 1.0), 1)
     assert escape_probability(vmap(s=0.9, clip=0.5), 1.0, width=300, depth=100) < 1e-30
-
-
-def test_one_unit_has_a_closed_law(ledger):
-    """At width 1 and depth 2 an escape is phi(z)^2 > (2 - sigma_b2) / sigma_w2."""
-    from scipy.stats import norm
-
-    point = solve("crelu", sparsity=0.99, clip=1.0)
-    reach = point.tau + np.sqrt((2.0 - point.sigma_b2) / point.sigma_w2)
-    exact = norm.sf(reach)
-    got = TransferOperator(point.variance_map(), 1.0, width=1, tails=True).escape(2)[-1]
-    assert got == pytest.approx(exact, rel=5e-3)
-    ledger.record("operator_tail", abs(got / exact - 1.0), 1)
 
 
 def test_edges_are_exact_or_clear_errors():

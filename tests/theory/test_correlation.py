@@ -1,13 +1,26 @@
 """The correlation map: fixed points, rates, the power law at the edge, and real layers."""
 
+import mpmath as mp
 import numpy as np
 import pytest
 
 from sparsefield.theory import solve
 
+from . import reference
+
 
 def correlation(chi1=1.0, skip=0.0, family="crelu"):
     return solve(family, sparsity=0.9, clip=1.0, chi1=chi1).variance_map(skip).correlation(1.0)
+
+
+def exact_deficit(r, delta):
+    """1 - R(1 - delta) by nested integrals."""
+    v, q, delta = r.variance, r.q, mp.mpf(delta)
+    second = reference.power_moment(v.phi, q, 2)
+    lost = second - reference.joint_moment(v.phi, q, q, 1 - delta)
+    kept = mp.mpf(v.skip)
+    after = kept * q + (1 - kept) * (v.sigma_w2 * second + v.sigma_b2)
+    return (kept * q * delta + (1 - kept) * v.sigma_w2 * lost) / after
 
 
 @pytest.mark.parametrize("skip", [0.0, 0.9])
@@ -20,8 +33,12 @@ def test_fixed_points_and_their_rates(family, skip, ledger):
     inner, one = above.fixed_points()
     assert inner.stable
     assert not one.stable
-    off = abs(float(above.deficit(inner.delta)) / inner.delta - 1.0)
-    ledger.record("correlation_fixed_point", off)
+    with mp.workdps(40):
+        ledger.record(
+            "correlation_fixed_point", exact_deficit(above, inner.delta) / inner.delta - 1
+        )
+        away = exact_deficit(above, 1.001 * inner.delta) / (1.001 * inner.delta) - 1
+        assert abs(away) > 1e-6  # the twin: a point beside it
     near = float(above.deficit(1.001 * inner.delta)) - inner.delta  # what one layer leaves
     assert near / (0.001 * inner.delta) == pytest.approx(inner.slope, rel=1e-2)
 

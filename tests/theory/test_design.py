@@ -106,4 +106,12 @@ def test_the_unclipped_families_have_no_clip_to_choose():
 
 def test_a_network_too_narrow_for_any_clip_is_told_so():
     with pytest.raises(InvalidInput, match="even at clip 0.05"):
-        safe_clip("crelu", sparsity=0.55, width=1, depth=10**4, escape=1e-30)
+        safe_clip("crelu", sparsity=0.99, width=1, depth=1000)
+    bounded = safe_clip("crelu", sparsity=0.55, width=1, depth=1000)
+    assert bounded > 0.05  # the twin: here sigma_b2 + sigma_w2 m^2 < 2 q* keeps Q inside
+
+
+def test_an_escape_below_what_plain_doubles_see_is_honoured():
+    clip = safe_clip("crelu", sparsity=0.9, width=60, depth=20, escape=1e-13)
+    assert 0.0 < escape("crelu", 0.9, clip, 60, 20) < 1e-13
+    assert escape("crelu", 0.9, 1.01 * clip, 60, 20) > 1e-13

@@ -75,7 +75,16 @@ def test_bad_sizes_are_refused(bad, says):
         simulate(crelu(1.0), **({"q_star": 1.0, "draws": 2} | bad))
 
 
-def test_a_skip_is_refused():
+def test_a_skip_needs_equal_widths():
     vmap = solve("crelu", sparsity=0.9, q=1.0, clip=1.0).variance_map(skip=0.5)
-    with pytest.raises(InvalidInput, match="skip 0 only"):
-        simulate(vmap, 1.0, width=10, depth=3, draws=2)
+    assert simulate(vmap, 1.0, width=[10, 10, 10], depth=3, draws=2).shape == (2, 3)
+    with pytest.raises(InvalidInput, match="a skip needs equal widths"):
+        simulate(vmap, 1.0, width=[10, 10, 11], depth=3, draws=2)
+
+
+def test_a_network_too_large_to_draw_unasked_is_refused():
+    with pytest.raises(InvalidInput, match="width 10000000, depth 100: 20 draws .* give draws="):
+        finite_width(crelu(1.0), 1.0, width=10_000_000, depth=100)
+    wide = finite_width(crelu(1.0), 1.0, width=100_000, depth=30)
+    assert wide.draws == 100
+    assert wide.q_std == pytest.approx(linear_std(crelu(1.0), 1.0, 100_000), rel=0.1)

@@ -36,8 +36,8 @@ def bench(
     Parameters
     ----------
     subject
-        a run directory of `sparsefield train`, or a shape: dnn-DEPTHxWIDTH[-inN][-skipA],
-        cnn-DEPTHxCHANNELSxSIZE[-skipA][-circular]
+        a run directory of `sparsefield train`, or a shape: dnn-DEPTHxWIDTH[-inN][-inner]
+        [-skipA], cnn-DEPTHxCHANNELSxSIZE[-inner][-skipA][-circular]
     sparsity
         share of zeros that a shape is solved for; 0.9 unless given
     batch
@@ -139,10 +139,11 @@ def _shaped(name: str, sparsity: float, batches: list[int]) -> dict[str, Any]:
 
     shape = named_shape(name)
     point = solve("crelu", sparsity=sparsity, q=1.0, clip=1.0)
+    inputs = "random activations as inputs" if shape.inner else "random inputs"
     return {
         "model": shape.build(point),
-        "inputs": shape.random_inputs(max(_POOL, *batches)),
-        "described": "untrained (CReLU, q* 1, clip 1), random inputs",
+        "inputs": shape.random_inputs(max(_POOL, *batches), point),
+        "described": f"untrained (CReLU, q* 1, clip 1), {inputs}",
         "sparsity_target": sparsity,
     }
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .native import kernels
 from .phi import Phi
-from .plan import ROWS, SPARSE, TORCH, How, Plan
+from .plan import ROWS, SPARSE, TORCH, How, Plan, way
 from .runner import Runner
 
 _SECONDS = 0.02  # spent on each thing that is timed
@@ -56,20 +56,21 @@ def seconds(call: Callable[[], object], budget: float = _SECONDS) -> float:
 
 
 def _hidden(runner: Runner, x: Tensor) -> list[Tensor]:
-    """What each product reads: x, and h of those before it; densities are noted."""
-    products, h, seen = runner.group.products, x, []
-    for index, product in enumerate(products):
-        y = products[index - 1].phi(h) if index else h
-        runner.density[index] = int(torch.count_nonzero(y)) / max(1, y.numel())
-        seen.append(h)
+    """What each product is given: x, and h of those before it; densities are noted."""
+    h, given, density = x, [], []
+    for index, product in enumerate(runner.group.products):
+        y = runner.group.read(index, h)
+        density.append(int(torch.count_nonzero(y)) / max(1, y.numel()))
+        given.append(h)
         h = product.dense(h if index else None, y)
-    return seen
+    runner.density = np.array(density)
+    return given
 
 
 def _geometry(runner: Runner, index: int, h: Tensor) -> tuple[object, ...]:
     """Products of which one is as fast as another."""
     product = runner.group.products[index]
-    kind = runner.group.products[index - 1].phi.kind if index else None
+    kind = runner.group.phi_read(index).kind
     return (product.inputs, product.outputs, product.window, h.shape[1:], kind, product.skip > 0.0)
 
 
@@ -80,19 +81,21 @@ def _fastest_how(runner: Runner, x: Tensor) -> How:
     if torch.get_num_threads() > 1:
         ways += ["together", "apart"] if len(x) > 1 else ["together"]
     chosen = np.full(len(runner.group.products), SPARSE, np.uint8)
-    taken = {how: seconds(partial(runner.run, x, chosen, how)) for how in ways}
+    taken = {how: seconds(partial(runner.run, x, way(chosen, how))) for how in ways}
     return min(ways, key=taken.__getitem__)
 
 
 def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, int]:
     """The density at which dense takes over, and the faster of the dense ways."""
-    dense = {way: seconds(partial(_one, runner, index, h, way, how)) for way in _dense_ways(runner)}
+    dense = {
+        kind: seconds(partial(_one, runner, index, h, kind, how)) for kind in _dense_kinds(runner)
+    }
     if not dense:
         return 2.0, SPARSE
-    best = min(dense, key=lambda way: dense[way] * (_MARGIN if way == TORCH else 1.0))
+    best = min(dense, key=lambda kind: dense[kind] * (_MARGIN if kind == TORCH else 1.0))
     if runner.packed is None and runner.group.convolutional:
         return 0.0, best  # there is no other way
-    phi = runner.group.products[index - 1].phi if index else Phi()
+    phi = runner.group.phi_read(index)
     low, high = (
         seconds(partial(_one, runner, index, _with_density(h, phi, d), SPARSE, how))
         for d in _DENSITIES
@@ -103,21 +106,20 @@ def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, 
     return float(np.clip(density, 0.0, 2.0)), best
 
 
-def _dense_ways(runner: Runner) -> list[int]:
+def _dense_kinds(runner: Runner) -> list[int]:
     if runner.weights != "float32":  # PyTorch's are not rounded
         return [] if runner.group.convolutional else [ROWS]
     return [TORCH] if runner.packed is None or runner.group.convolutional else [ROWS, TORCH]
 
 
-def _one(runner: Runner, index: int, h: Tensor, way: int, how: How) -> Tensor:
+def _one(runner: Runner, index: int, h: Tensor, kind: int, how: How) -> Tensor:
     """One product by itself, from what it reads to its h."""
-    density = runner.density.copy()
-    if way == TORCH:
-        return runner.by_torch(h, index, index + 1, density)
+    if kind == TORCH:
+        return runner.by_torch(h, index, index + 1)
     if runner.packed is None:
-        return runner.by_gathering(h, index, index + 1, density)
-    chosen = np.full(len(density), way, np.uint8)
-    return runner.by_kernels(h, index, index + 1, chosen, how, density, raw=True)
+        return runner.by_gathering(h, index, index + 1)
+    chosen = np.full(len(runner.group.products), kind, np.uint8)
+    return runner.by_kernels(h, index, index + 1, way(chosen, how), None, raw=True)
 
 
 def _with_density(h: Tensor, phi: Phi, density: float) -> Tensor:
@@ -139,7 +141,7 @@ def _fastest_whole(runner: Runner, x: Tensor, plan: Plan) -> Plan:
     if runner.weights == "float32":
         plans.add(replace(plan, crossover=(0.0,) * layers, dense=(TORCH,) * layers))
     taken = {
-        tried: seconds(partial(runner.run, x, tried.choose(runner.density), tried.how))
+        tried: seconds(partial(runner.run, x, way(tried.choose(runner.density), tried.how)))
         for tried in plans
     }
     return min(plans, key=taken.__getitem__)

@@ -56,7 +56,10 @@ class Packed:
         assert module is not None
         self.convolutional = group.convolutional
         self.outputs = [product.outputs for product in group.products]
-        self._chain = module.Chain(group.convolutional, instruction_set)
+        before = group.before
+        self._chain = module.Chain(
+            group.convolutional, CODES[before.kind], before.tau, before.m, instruction_set
+        )
         for product in group.products:
             window = product.window
             skip = product.skip if product.keeps_size else 0.0
@@ -92,8 +95,8 @@ class Packed:
         raw: bool,
         threads: int,
         together: bool,
-        rows: NDArray[np.uint8],
-        active: NDArray[np.int64],
+        rows: int,
+        active: NDArray[np.int64] | None = None,
     ) -> Tensor:
         """Run layers [first, last) on contiguous ``x``, [batch, values] or [batch, ..., channels].
 
@@ -106,7 +109,7 @@ class Packed:
         raw
             return h of the last layer rather than phi(h).
         rows
-            per layer, 1 where it multiplies by every input.
+            address of uint8 per layer, 1 where it multiplies by every input.
         active
             per layer, to which the number of active inputs met is added.
         """
@@ -125,7 +128,7 @@ class Packed:
             raw,
             threads,
             together,
-            rows.ctypes.data,
-            active.ctypes.data,
+            rows,
+            0 if active is None else active.ctypes.data,
         )
         return out

@@ -41,6 +41,9 @@ class Phi:
         return crelu(x, self.tau, self.m)
 
 
+IDENTITY = Phi()
+
+
 def phi_of(module: nn.Module) -> Phi | None:
     """The activation that a module is, if the kernels know it."""
     if isinstance(module, Activation):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,3 +84,31 @@ def stretches(chosen: NDArray[np.uint8]) -> tuple[tuple[bool, int, int], ...]:
     torch = chosen == TORCH
     edges = [0, *(np.flatnonzero(torch[1:] != torch[:-1]) + 1).tolist(), len(chosen)]
     return tuple((bool(torch[first]), first, last) for first, last in pairwise(edges))
+
+
+class Way(NamedTuple):
+    """How one call runs.
+
+    Attributes
+    ----------
+    chosen
+        per layer: ``SPARSE``, ``ROWS`` or ``TORCH``.
+    how
+        what the threads share.
+    stretches
+        of :func:`stretches`.
+    rows, rows_at
+        per layer, 1 where the kernels multiply by every input; and its address.
+    """
+
+    chosen: NDArray[np.uint8]
+    how: How
+    stretches: tuple[tuple[bool, int, int], ...]
+    rows: NDArray[np.uint8]
+    rows_at: int
+
+
+def way(chosen: NDArray[np.uint8], how: How) -> Way:
+    """The way that these choices say."""
+    rows = (chosen == ROWS).view(np.uint8)
+    return Way(chosen, how, stretches(chosen), rows, rows.ctypes.data)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sparsefield.errors import InvalidInput
 
-from .phi import Phi
+from .phi import IDENTITY, Phi
 
 
 class Window(NamedTuple):
@@ -111,9 +111,21 @@ class Product:
 
 @dataclass(frozen=True)
 class Group:
-    """Products that follow one another, all fully connected or all convolutions."""
+    """Products that follow one another, all fully connected or all convolutions.
+
+    ``before`` is applied to what the first of them is given.
+    """
 
     products: tuple[Product, ...]
+    before: Phi = IDENTITY
+
+    def read(self, index: int, h: Tensor) -> Tensor:
+        """What a product reads: phi of the layer before's ``h``, or of the group's input."""
+        return self.phi_read(index)(h)
+
+    def phi_read(self, index: int) -> Phi:
+        """The activation that is applied before a product."""
+        return self.products[index - 1].phi if index else self.before
 
     @property
     def convolutional(self) -> bool:

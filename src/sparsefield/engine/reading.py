@@ -33,7 +33,7 @@ class Between:
     name
         in the model.
     module
-        called with the activations so far: a module, or a function.
+        called with the activations so far: a module, a :class:`Phi` or a function.
     reason
         why the engine cannot take it; None for pooling and reshaping, which belong to no product.
     """
@@ -117,8 +117,11 @@ def _merged(sequence: nn.Sequential, name: str) -> Iterator[Product | Between]:
 def _single(module: nn.Module, name: str) -> Product | Between:
     if type(module) in (nn.Linear, nn.Conv2d):
         return _product(module, name)
-    if isinstance(module, _SHAPING) or phi_of(module) is not None:
+    if isinstance(module, _SHAPING):
         return Between(name, module)
+    phi = phi_of(module)
+    if phi is not None:
+        return Between(name, phi)
     return Between(name, module, f"{type(module).__name__} is none of the layers it knows")
 
 
@@ -164,17 +167,32 @@ def _obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
 
 
 def _grouped(pieces: Iterator[Product | Between]) -> Iterator[Part]:
+    """Runs of products as groups; an activation just before one belongs to it."""
     run: list[Product] = []
+    leading: Between | None = None
     for piece in pieces:
         if run and not (isinstance(piece, Product) and _same_kind(piece, run[0])):
-            yield Group(tuple(run))
-            run = []
+            yield _group(run, leading)
+            run, leading = [], None
         if isinstance(piece, Product):
             run.append(piece)
-        else:
+            continue
+        if leading is not None:
+            yield leading
+        leading = piece if isinstance(piece.module, Phi) else None
+        if leading is None:
             yield piece
     if run:
-        yield Group(tuple(run))
+        yield _group(run, leading)
+    elif leading is not None:
+        yield leading
+
+
+def _group(run: list[Product], leading: Between | None) -> Group:
+    if leading is None:
+        return Group(tuple(run))
+    assert isinstance(leading.module, Phi)
+    return Group(tuple(run), leading.module)
 
 
 def _same_kind(a: Product, b: Product) -> bool:

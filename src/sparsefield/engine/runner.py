@@ -11,17 +11,21 @@ from sparsefield.errors import InvalidInput
 
 from .gather import gather
 from .native import Packed, Weights, kernels
-from .plan import ROWS, How, Plan, nearest, stretches
+from .plan import Plan, Way, nearest, way
 from .products import Group
 
-_LOOK_EVERY, _LOOK_AT = 16, 8  # PyTorch's layers are counted in some calls, on some samples
+# Densities are looked at in every call on a batch, but in one of so many on a few samples, where a
+# look would take a tenth of the time; in PyTorch's layers, on so many samples.
+_SMALL, _LOOK_EVERY, _LOOK_AT = 16, 16, 8
+
+_Geometry = tuple[NDArray[np.int64], tuple[int, int]]
 
 
 class Runner:
     """Calls a group of products.
 
-    ``density`` is the share of active inputs per layer as last seen. It decides how the next call
-    runs; a call works on its own copy, so several may run at once.
+    The densities last seen decide how the next call runs. A call replaces what it has seen and
+    changes nothing in place, so several may run at once.
 
     Parameters
     ----------
@@ -41,58 +45,62 @@ class Runner:
         self.group = group
         self.weights = weights
         self.packed = Packed(group, weights, threads, instruction_set) if kernels() else None
-        self.plans = ()
-        self.density = np.zeros(len(group.products))
+        self._plans: tuple[Plan, ...] = ()
+        self._density = np.zeros(len(group.products))
+        self._ways: dict[int, Way] = {}
         self._tables: dict[int, Tensor] = {}
-        self._stretches: dict[bytes, tuple[tuple[bool, int, int], ...]] = {}
-        self._geometries: dict[
-            tuple[torch.Size, int, int], tuple[NDArray[np.int64], tuple[int, int]]
-        ] = {}
+        self._geometries: dict[tuple[tuple[int, int], int, int], _Geometry] = {}
         self._calls = 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """From the group's input to phi of its last h; images are [batch, channels, ...]."""
         images = self.group.convolutional
         h = (x.permute(0, 2, 3, 1) if images else x).contiguous()
-        plan = self._plan(len(x))
-        y = self.run(h, plan.choose(self.density), plan.how)
+        self._calls += 1
+        look = len(x) > 0 and (len(x) >= _SMALL or self._calls % _LOOK_EVERY == 1)
+        y = self.run(h, self._way(len(x)), look=look)
         return y.permute(0, 3, 1, 2) if images else y
 
-    def _plan(self, batch: int) -> Plan:
-        """The plan for a batch size; kept, since finding it takes longer than a short call."""
-        found = self._plans.get(batch)
+    def _way(self, batch: int) -> Way:
+        """How a batch of this size runs; kept until the next look at the densities."""
+        found = self._ways.get(batch)
         if found is None:
-            found = self._plans[batch] = nearest(self.plans, batch)
+            plan = nearest(self.plans, batch)
+            found = self._ways[batch] = way(plan.choose(self.density), plan.how)
         return found
 
     @property
     def plans(self) -> tuple[Plan, ...]:
         """What was measured, one plan for each batch size."""
-        return self._measured
+        return self._plans
 
     @plans.setter
     def plans(self, plans: tuple[Plan, ...]) -> None:
-        self._measured = plans
-        self._plans: dict[int, Plan] = {}
+        self._plans, self._ways = plans, {}
 
-    def run(self, h: Tensor, chosen: NDArray[np.uint8], how: How) -> Tensor:
-        """From contiguous x to phi of the last h, with these choices; [batch, ..., channels]."""
-        self._calls += 1
-        key = chosen.tobytes()
-        found = self._stretches.get(key)
-        if found is None:
-            found = self._stretches[key] = stretches(chosen)
-        density = self.density.copy()
-        depth, raw = len(chosen), False
-        for by_torch, first, last in found:
+    @property
+    def density(self) -> NDArray[np.float64]:
+        """Per layer, the share of its inputs that were active when last looked at."""
+        return self._density
+
+    @density.setter
+    def density(self, density: NDArray[np.float64]) -> None:
+        self._density, self._ways = density, {}
+
+    def run(self, h: Tensor, way: Way, *, look: bool = False) -> Tensor:
+        """From contiguous x to phi of the last h, [batch, ..., channels]; densities if ``look``."""
+        density = self.density.copy() if look else None
+        depth, raw = len(way.chosen), False
+        for by_torch, first, last in way.stretches:
             raw = by_torch or self.packed is None
             if by_torch:
                 h = self.by_torch(h, first, last, density)
             elif self.packed is None:
                 h = self.by_gathering(h, first, last, density)
             else:
-                h = self.by_kernels(h, first, last, chosen, how, density, raw=last < depth)
-        self.density = density
+                h = self.by_kernels(h, first, last, way, density, raw=last < depth)
+        if density is not None:
+            self.density = density
         return self.group.products[-1].phi(h) if raw else h
 
     def by_kernels(
@@ -100,48 +108,49 @@ class Runner:
         h: Tensor,
         first: int,
         last: int,
-        chosen: NDArray[np.uint8],
-        how: How,
-        density: NDArray[np.float64],
+        way: Way,
+        density: NDArray[np.float64] | None,
         *,
         raw: bool,
     ) -> Tensor:
-        """Products [first, last) in one call; notes the densities of what they read."""
+        """Products [first, last) in one call."""
         assert self.packed is not None
-        values, out_size = self._geometry(h.shape, first, last)
-        active = np.zeros(len(chosen), np.int64)
+        values, size = self._geometry(h, first, last)
+        active = None if density is None else np.zeros(len(density), np.int64)
         out = self.packed.run(
             h.contiguous(),
             (first, last),
-            out_size,
+            size,
             raw=raw,
-            threads=1 if how == "alone" else torch.get_num_threads(),
-            together=how == "together",
-            rows=(chosen == ROWS).view(np.uint8),
+            threads=1 if way.how == "alone" else torch.get_num_threads(),
+            together=way.how == "together",
+            rows=way.rows_at,
             active=active,
         )
-        if len(h):
+        if density is not None and active is not None:
             density[first:last] = active[first:last] / (values * len(h))
         return out
 
-    def by_torch(self, h: Tensor, first: int, last: int, density: NDArray[np.float64]) -> Tensor:
+    def by_torch(
+        self, h: Tensor, first: int, last: int, density: NDArray[np.float64] | None = None
+    ) -> Tensor:
         """Products [first, last) by PyTorch."""
-        looking = self._calls % _LOOK_EVERY == 1 and len(h) > 0
         for index in range(first, last):
-            y = self.group.products[index - 1].phi(h) if index else h
-            if looking:
+            y = self.group.read(index, h)
+            if density is not None:
                 density[index] = _density(y)
             h = self.group.products[index].dense(h if index else None, y)
         return h
 
     def by_gathering(
-        self, h: Tensor, first: int, last: int, density: NDArray[np.float64]
+        self, h: Tensor, first: int, last: int, density: NDArray[np.float64] | None = None
     ) -> Tensor:
         """Fully connected products [first, last) by ``F.embedding_bag``."""
         for index in range(first, last):
             product = self.group.products[index]
-            y = self.group.products[index - 1].phi(h) if index else h
-            density[index] = _density(y)
+            y = self.group.read(index, h)
+            if density is not None:
+                density[index] = _density(y)
             update = gather(y, self._table(index), product.bias)
             h = product.joined(h if index else None, update)
         return h
@@ -152,24 +161,26 @@ class Runner:
             self._tables[index] = self.group.products[index].weight.t().contiguous()
         return self._tables[index]
 
-    def _geometry(
-        self, shape: torch.Size, first: int, last: int
-    ) -> tuple[NDArray[np.int64], tuple[int, int]]:
+    def _geometry(self, h: Tensor, first: int, last: int) -> _Geometry:
         """How many values a sample has before each of the products, and the last one's image."""
-        key = (shape[1:], first, last)
-        if key not in self._geometries:
-            size = (int(shape[1]), int(shape[2])) if self.group.convolutional else (1, 1)
-            values = []
-            for product in self.group.products[first:last]:
-                values.append(size[0] * size[1] * product.inputs)
-                before, size = size, product.window.after(size) if product.window else size
-                if product.skip and not product.keeps_size and size == before:
-                    raise InvalidInput(
-                        f"{product.name}: a strided layer with a skip over an image of {size}; "
-                        "give a larger image"
-                    )
-            self._geometries[key] = np.array(values), size
-        return self._geometries[key]
+        size = (int(h.shape[1]), int(h.shape[2])) if self.group.convolutional else (1, 1)
+        key = (size, first, last)
+        found = self._geometries.get(key)
+        if found is None:
+            found = self._geometries[key] = self._measured(size, first, last)
+        return found
+
+    def _measured(self, size: tuple[int, int], first: int, last: int) -> _Geometry:
+        values = []
+        for product in self.group.products[first:last]:
+            values.append(size[0] * size[1] * product.inputs)
+            before, size = size, product.window.after(size) if product.window else size
+            if product.skip and not product.keeps_size and size == before:
+                raise InvalidInput(
+                    f"{product.name}: a strided layer with a skip over an image of {size}; "
+                    "give a larger image"
+                )
+        return np.array(values), size
 
 
 def _density(y: Tensor) -> float:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from sparsefield.errors import InvalidInput
 
 from .engine import Engine
 from .native import FORMATS, kernels
-from .phi import Phi
+from .phi import CODES, Phi
 from .plan import plan_from_dict
 from .products import Group, Product, Window
 from .reading import Between, Part, flatten
@@ -88,7 +90,7 @@ def load_engine(path: str | Path) -> Engine:
             engine.runners, content["plans"], content["density"], strict=True
         ):
             runner.plans = tuple(plan_from_dict(plan) for plan in plans)
-            runner.density[:] = density
+            runner.density = _densities(density, len(runner.group.products))
     except InvalidInput:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, AttributeError) as error:
@@ -97,6 +99,13 @@ def load_engine(path: str | Path) -> Engine:
             "accelerate the model again and save it"
         ) from None
     return engine
+
+
+def _densities(values: Any, count: int) -> NDArray[np.float64]:
+    found = np.asarray(values, np.float64)
+    if found.shape != (count,):
+        raise ValueError(f"{found.shape} densities for {count} layers")
+    return found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -110,9 +119,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """A part as JSON; its weights go to ``tensors``."""
     if isinstance(part, Group):
-        return {"products": [_product(product, tensors) for product in part.products]}
+        products = [_product(product, tensors) for product in part.products]
+        return {"products": products, "before": _phi(part.before)}
     if part.module is flatten:
         return {"name": part.name, "module": "flatten"}
+    if isinstance(part.module, Phi):
+        return {"name": part.name, "module": "phi", "phi": _phi(part.module)}
     kind = type(part.module).__name__
     if part.reason is not None or _POOLS.get(kind) is not type(part.module):
         raise InvalidInput(
@@ -127,39 +139,49 @@ def _product(product: Product, tensors: dict[str, Tensor]) -> dict[str, Any]:
     tensors[f"{product.name}.weight"] = product.weight.contiguous()
     if product.bias is not None:
         tensors[f"{product.name}.bias"] = product.bias.contiguous()
-    phi = product.phi
     return {
         "name": product.name,
         "bias": product.bias is not None,
         "window": product.window,
-        # JSON has no infinity
-        "phi": [phi.kind, phi.tau, None if phi.m == float("inf") else phi.m],
+        "phi": _phi(product.phi),
         "skip": product.skip,
     }
 
 
+def _phi(phi: Phi) -> list[Any]:
+    return [phi.kind, phi.tau, None if phi.m == float("inf") else phi.m]  # JSON has no infinity
+
+
 def _part(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:
     if "products" in content:
-        return Group(tuple(_loaded(product, tensors) for product in content["products"]))
+        products = tuple(_loaded(product, tensors) for product in content["products"])
+        return Group(products, _loaded_phi(content["before"]))
     if content["module"] == "flatten":
         return Between(content["name"], flatten)
+    if content["module"] == "phi":
+        return Between(content["name"], _loaded_phi(content["phi"]))
     arguments = {name: _tupled(value) for name, value in content["arguments"].items()}
     return Between(content["name"], _POOLS[content["module"]](**arguments))
 
 
 def _loaded(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Product:
-    name, (kind, tau, m) = content["name"], content["phi"]
-    if kind not in ("identity", "one_sided", "two_sided"):
-        raise ValueError(f"activation {kind!r}")
+    name = content["name"]
     window = content["window"]
     return Product(
         name,
         tensors[f"{name}.weight"],
         tensors[f"{name}.bias"] if content["bias"] else None,
         None if window is None else Window(*map(_tupled, window)),
-        Phi(kind, float(tau), float("inf") if m is None else float(m)),
+        _loaded_phi(content["phi"]),
         float(content["skip"]),
     )
+
+
+def _loaded_phi(content: Any) -> Phi:
+    kind, tau, m = content
+    if kind not in CODES:
+        raise ValueError(f"activation {kind!r}")
+    return Phi(kind, float(tau), float("inf") if m is None else float(m))
 
 
 def _tupled(value: Any) -> Any:

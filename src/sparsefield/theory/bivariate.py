@@ -26,16 +26,24 @@ from sparsefield.errors import InvalidInput
 from . import bivariate_smooth, gaussian
 from .activation import Activation
 from .piecewise import PiecewiseLinear
-from .quadrature import NODES, WEIGHTS, Array
+from .quadrature import NODES, WEIGHTS, Array, tail_length
 
 _PANELS = 24  # each half as long as the next: features down to 2^-24 of the interval are resolved
 _ENDS = np.concatenate([[0.0], 0.5 ** np.arange(_PANELS - 1, -1, -1.0)])
 _GL_NODES, _GL_WEIGHTS = (x for x in np.polynomial.legendre.leggauss(16))
-_GRADED = (_ENDS[:-1, None] + np.diff(_ENDS)[:, None] * (_GL_NODES + 1.0) / 2.0).ravel()
-_GRADED_WEIGHTS = (np.diff(_ENDS)[:, None] * _GL_WEIGHTS / 2.0).ravel()
+_FAR_ENDS = np.concatenate([_ENDS[:-1], 1.0 - 0.5 ** np.arange(2, 9.0), [1.0]])  # crowd there too
 _NARROW = 1e-3  # standard deviations between two knots below which their terms cancel
 _BLOCK = 2048  # correlations at a time: memory does not grow with their number
-_REACH = 9.5  # standard deviations beyond which a normal has nothing left in double precision
+
+
+def _graded(ends: Array) -> tuple[Array, Array]:
+    """Gauss-Legendre nodes and weights on the panels between these ends."""
+    length = np.diff(ends)[:, None]
+    nodes = ends[:-1, None] + length * (_GL_NODES + 1.0) / 2.0
+    return nodes.ravel(), (length * _GL_WEIGHTS / 2.0).ravel()
+
+
+_TO_START, _TO_BOTH = _graded(_ENDS), _graded(_FAR_ENDS)
 
 
 def covariance(phi: Activation, q1: ArrayLike, q2: ArrayLike, rho: ArrayLike) -> Array:
@@ -64,6 +72,10 @@ def covariance(phi: Activation, q1: ArrayLike, q2: ArrayLike, rho: ArrayLike) ->
     """
     if not _by_knots(phi, q1, q2):
         return _nested(phi, bivariate_smooth.product(phi), q1, q2, rho)
+    if phi.odd:  # E[phi(x) phi(-y)] = -E[phi(x) phi(y)]
+        return np.where(np.asarray(rho) < 0.0, -1.0, 1.0) * _above(
+            _covariance_above, phi, q1, q2, rho
+        )
     return _by_sign(_covariance_above, _covariance_below, phi, q1, q2, rho)
 
 
@@ -76,6 +88,8 @@ def derivative_covariance(phi: Activation, q1: ArrayLike, q2: ArrayLike, rho: Ar
     """
     if not _by_knots(phi, q1, q2):
         return _nested(phi, bivariate_smooth.slope_product(phi), q1, q2, rho)
+    if phi.odd:
+        return _above(_slope_above, phi, q1, q2, rho)
     return _by_sign(_slope_above, _slope_below, phi, q1, q2, rho)
 
 
@@ -118,6 +132,12 @@ def _by_knots(phi: Activation, *variances: ArrayLike) -> bool:
         return isinstance(phi, PiecewiseLinear)
     widest = math.sqrt(max(float(np.max(q, initial=0.0)) for q in variances))
     return bool(np.diff(phi.knots).min(initial=math.inf) >= _NARROW * widest)
+
+
+def _above(moment: Moment, phi: Activation, q1: ArrayLike, q2: ArrayLike, rho: ArrayLike) -> Array:
+    """``moment`` at abs(rho)."""
+    _check_range("rho", np.asarray(rho, dtype=float), -1.0, 1.0)
+    return _in_blocks(moment, phi, q1, q2, np.abs(rho))
 
 
 def _by_sign(
@@ -208,7 +228,11 @@ def _angle(delta: Array) -> Array:
 
 
 class _Kernel:
-    """sum_ij J_i J_j p2(a_i, b_j) at nodes between two angles, which crowd at ``start``."""
+    """sum_ij J_i J_j p2(a_i, b_j) at nodes between two angles, which crowd at ``start``.
+
+    ``mirrored``: at angles from rho = -1. Knots on one side of zero then make the density rise
+    from nothing at all, so that all there is lies at ``end``; the nodes crowd there as well.
+    """
 
     def __init__(
         self,
@@ -221,7 +245,8 @@ class _Kernel:
         mirrored: bool = False,
     ) -> None:
         self.start, self.end = (np.asarray(v)[..., None] for v in (start, end))
-        self.theta = self.start + (self.end - self.start) * _GRADED
+        nodes, weights = _TO_BOTH if mirrored else _TO_START
+        self.theta = self.start + (self.end - self.start) * nodes
         half = [np.sin(self.theta / 2.0) ** 2, np.cos(self.theta / 2.0) ** 2]
         # an empty interval at theta = 0 has no density to divide by
         sines, cosines = (np.maximum(h, 1e-300) for h in (half[::-1] if mirrored else half))
@@ -230,7 +255,7 @@ class _Kernel:
             with np.errstate(over="ignore"):  # of knots that no pre-activation reaches
                 exponent = (a + b) ** 2 / (8.0 * cosines) + (a - b) ** 2 / (8.0 * sines)
             total += weight * np.exp(-exponent)
-        self.weighted = total * (self.end - self.start) * _GRADED_WEIGHTS / (2.0 * np.pi)
+        self.weighted = total * (self.end - self.start) * weights / (2.0 * np.pi)
 
     def whole(self) -> Array:
         """The integral of the density."""
@@ -276,13 +301,15 @@ def _mean_slope(phi: Activation, q: Array) -> Array:
 def _opposite(phi: Activation, q1: Array, q2: Array) -> tuple[Array, Array]:
     """E[phi(x) phi(-y)] and E[phi'(x) phi'(-y)] for x = sqrt(q1) z and y = sqrt(q2) z."""
     one, two = np.sqrt(q1)[..., None], np.sqrt(q2)[..., None]
-    kinks = np.array([at for at, _ in phi.kinks])
-    knots = np.concatenate([kinks / one, -kinks / two, np.zeros_like(one)], axis=-1)
-    cuts = np.sort(np.clip(knots, -_REACH, _REACH), axis=-1)
-    cuts = np.concatenate([np.full_like(one, -_REACH), cuts, np.full_like(one, _REACH)], axis=-1)
-    length = np.diff(cuts, axis=-1)[..., None]
-    z = (cuts[..., :-1, None] + length * NODES).reshape(*np.shape(q1), -1)
-    weight = (length * WEIGHTS).reshape(z.shape) * np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi)
+    kinks, ends = np.array([at for at, _ in phi.kinks]), np.full_like(one, np.inf)
+    knots = [-ends, kinks / one, -kinks / two, np.zeros_like(one), ends]
+    cuts = np.sort(np.concatenate(knots, axis=-1), axis=-1)
+    low, high = cuts[..., :-1], cuts[..., 1:]
+    side, inner = np.where(low >= 0.0, 1.0, -1.0), np.where(low >= 0.0, low, -high)
+    length = np.minimum(high - low, tail_length(inner))[..., None]
+    z = side[..., None] * (inner[..., None] + length * NODES)
+    weight = (length * WEIGHTS * np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi)).reshape(*q1.shape, -1)
+    z = z.reshape(weight.shape)
     x, y = one * z, -two * z
     values, slopes = phi(x) * phi(y), phi.derivative(x) * phi.derivative(y)
     return (weight * values).sum(axis=-1), (weight * slopes).sum(axis=-1)

@@ -59,7 +59,7 @@ def simulate(
     InvalidInput
         a width, depth or number of draws below 1, or widths that vary under a skip.
 
-    Source: PAPER's chain; its extension to the skip is ours too.
+    Ours, the extension to the skip included.
     """
     widths = checked_sizes(vmap, q_star, width=width, depth=depth, draws=draws)
     rng = np.random.default_rng(seed)
@@ -160,7 +160,7 @@ def simulate_gram(
 
     Exact in law, O(width B^2) a layer (ours).
     """
-    gram = _checked_gram(gram)
+    gram = checked_gram(gram)
     checked_sizes(vmap, 1.0, width=width, depth=depth, draws=draws)
     count = len(gram)
     reads = (
@@ -169,12 +169,14 @@ def simulate_gram(
     rng = np.random.default_rng(seed)
     path = np.empty((draws, depth, count, count))
     path[:, 0] = gram
-    h = _fields(np.broadcast_to(gram, (draws, count, count)), width, rng)
+    h = gaussian_fields(np.broadcast_to(gram, (draws, count, count)), width, rng)
     for layer in range(1, depth):
         fresh = float(vmap.sigma_b2) + float(vmap.sigma_w2) * _products(vmap.phi(h), reads)
         stream = h.swapaxes(1, 2) @ h / width if vmap.skip else 0.0
         path[:, layer] = vmap.skip * stream + (1.0 - vmap.skip) * fresh
-        h = math.sqrt(vmap.skip) * h + math.sqrt(1.0 - vmap.skip) * _fields(fresh, width, rng)
+        h = math.sqrt(vmap.skip) * h + math.sqrt(1.0 - vmap.skip) * gaussian_fields(
+            fresh, width, rng
+        )
     return path
 
 
@@ -205,7 +207,7 @@ def _products(values: Array, reads: NDArray[np.intp]) -> Array:
     return np.asarray(total / (values.shape[1] * len(reads)))
 
 
-def _fields(covariance: Array, width: int, rng: np.random.Generator) -> Array:
+def gaussian_fields(covariance: Array, width: int, rng: np.random.Generator) -> Array:
     """``width`` independent Gaussian fields a network, [draws, width, B]."""
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
@@ -213,7 +215,8 @@ def _fields(covariance: Array, width: int, rng: np.random.Generator) -> Array:
     return np.asarray(z @ root.swapaxes(1, 2))
 
 
-def _checked_gram(gram: ArrayLike) -> Array:
+def checked_gram(gram: ArrayLike) -> Array:
+    """``gram`` as an array, or the rule of covariances that it breaks."""
     matrix = np.asarray(gram, dtype=float)
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 0
     if not square or not np.allclose(matrix, matrix.T) or not np.isfinite(matrix).all():

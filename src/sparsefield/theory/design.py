@@ -12,7 +12,7 @@ from .families import Family, family_named
 from .finite_width import linear_std
 from .gradients import gradient_rates
 from .maps import VarianceMap
-from .operator import TransferOperator
+from .operator import FLOOR, TransferOperator
 from .roots import bracketed_root
 from .unsolvable import NegativeBiasVariance, Unstable
 
@@ -71,7 +71,7 @@ def safe_clip(
             vmap = _edge(kind, sparsity, clip, chi1, width)
         except (NegativeBiasVariance, Unstable):
             return False
-        operator = TransferOperator(vmap, 1.0, width=width, ceiling=4.0)
+        operator = TransferOperator(vmap, 1.0, width=width, tails=escape < FLOOR, ceiling=4.0)
         return bool(operator.escape(depth)[-1] < escape)
 
     safe = _likely_safe(kind, sparsity, width)

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv
 
+from sparsefield.errors import InvalidInput
+
 from . import gaussian
 from .chain import checked_sizes, simulate
 from .maps import VarianceMap
 from .operator import FLOOR, TooLarge, TransferOperator, escape_probability
 from .quadrature import Array
 
-_DRAWS = 500  # where only draws can tell
+_DRAWS, _FEWEST = 500, 20  # where only draws can tell
+_UNITS = 300_000_000  # of all those networks: a few seconds
 _MOST = 1000  # width up to which the operator's table stays small
 _WIDEST = 10_000  # width up to which it is the faster way
 
@@ -67,17 +70,17 @@ def finite_width(
     width, depth
         units of a layer, and number of layers.
     draws
-        None: by the transfer operator, to about 1e-3 of each value (by 500 draws for a map with
-        a skip, where it does not hold, beyond width 10,000 and where its table would be too large).
-        A number: by that many draws of
-        the chain.
+        None: by the transfer operator, to about 1e-3 of each value. Where it does not hold (a
+        skip), beyond width 10,000, or where its table would be too large: by 500 draws, or as many
+        (at least 20) as take seconds. A number: by that many draws of the chain.
     seed
         fixes the draws.
 
     Raises
     ------
     InvalidInput
-        a width, depth or number of draws below 1, or a ``q_star`` that is no variance.
+        a width, depth or number of draws below 1, a ``q_star`` that is no variance, or a network
+        too large to be drawn unasked.
 
     >>> from sparsefield.theory import solve
     >>> vmap = solve("crelu", sparsity=0.9, q=1.0, clip=1.25).variance_map()
@@ -88,7 +91,17 @@ def finite_width(
     if draws is None and vmap.skip == 0.0 and width <= _WIDEST:
         with suppress(TooLarge):
             return _by_operator(vmap, q_star, width, depth)
-    return _by_draws(vmap, q_star, width, depth, _DRAWS if draws is None else draws, seed)
+    return _by_draws(vmap, q_star, width, depth, draws or _affordable(width, depth), seed)
+
+
+def _affordable(width: int, depth: int) -> int:
+    """How many draws take seconds."""
+    if width * depth * _FEWEST > _UNITS:
+        raise InvalidInput(
+            f"width {width}, depth {depth}: {_FEWEST} draws of so large a network would take long; "
+            "give draws= if they are worth it, or use the infinite width"
+        )
+    return min(_DRAWS, _UNITS // (width * depth))
 
 
 def _by_operator(vmap: VarianceMap, q_star: float, width: int, depth: int) -> FiniteWidth:

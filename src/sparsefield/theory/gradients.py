@@ -3,7 +3,7 @@
 Backpropagation reuses the weights of the forward pass. Given the forward pass, a weight matrix W is
 still Gaussian except along phi(h), where it made u = W phi(h); so
 
-    W^T g = phi (u . g) / |phi|^2 + sqrt(sigma_w2 / n) |g| P xi,    xi ~ N(0, 1),
+    ``W^T g = phi (u . g) / |phi|^2 + sqrt(sigma_w2 / n) |g| P xi,    xi ~ N(0, 1),``
 
 with P the projection off phi, has exactly the law of the backward product: O(width) a layer, no
 matrix, no approximation (ours). The factor of one layer fluctuates by O(1 / sqrt(width)), so the
@@ -56,7 +56,8 @@ def gradient_rates(vmap: VarianceMap, q_star: float, width: int) -> GradientRate
     is chi_1 + c / n + chi_1' x + chi_1'' x^2 / 2 + noise of variance
     sigma_w2^2 (3 E[phi'^4] - E[phi'^2]^2) / n (c / n is the excess of :func:`gradient_factor`).
     The typical rate is the mean of its logarithm. The mean's rate is that plus half the long-run
-    variance, in which the noise of a layer also counts through the Q of the layers after it.
+    variance, in which the noise of a layer also counts through the Q of the layers after it. Ours;
+    valid where the rates are well below 1, while :func:`simulate_gradients` is exact.
 
     Parameters
     ----------
@@ -65,14 +66,12 @@ def gradient_rates(vmap: VarianceMap, q_star: float, width: int) -> GradientRate
     q_star
         its stable fixed point.
     width
-        n.
+        n, units of each layer.
 
     Raises
     ------
     InvalidInput
         a skip (simulate instead), a width below 1, or a fixed point that does not attract.
-
-    Ours. Valid where the rates are well below 1; :func:`simulate_gradients` is exact.
 
     >>> from sparsefield.theory import solve
     >>> vmap = solve("crelu", sparsity=0.9, q=1.0, clip=1.0).variance_map()
@@ -163,7 +162,7 @@ def simulate_gradients(
     draws: int,
     seed: int = 0,
 ) -> Array:
-    """log(|g_l|^2 / |g_L|^2) by layer l = 1 to L of ``draws`` networks, shape [draws, depth].
+    """``log(|g_l|^2 / |g_L|^2)`` by layer l = 1 to L of ``draws`` networks, shape [draws, depth].
 
     g_l is the gradient with respect to the pre-activations of layer l. The head's weights are
     Gaussian and independent of the layers; the first layer's variance is ``q_star``. Exact in law,

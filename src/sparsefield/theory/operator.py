@@ -233,7 +233,8 @@ def _lattice(vmap: VarianceMap, q_star: float, width: int, ceiling: float) -> _L
     if active < _FEW:
         step = min(step, unit / 256.0)
     per_unit = math.ceil(unit / step)
-    if per_unit >= _STENCIL:
+    if per_unit >= _STENCIL // 2:
+        per_unit = max(per_unit, _STENCIL)
         step = unit / per_unit  # the clip lies on the lattice
     size = math.ceil(top / step * (1.0 - 1e-12)) + 1
     return _Lattice(base, step, size, per_unit, active >= _FEW)
@@ -247,7 +248,8 @@ def _grid(vmap: VarianceMap, q_star: float, width: int, lattice: _Lattice) -> Ar
     scale = min(
         _noise(vmap, q, width) / (q * max(float(vmap.slope(q)), _SPACING)) for q in near.tolist()
     )
-    spacing = _SPACING * math.sqrt(_coarseness(width)) * min(scale, 0.5)
+    widest = 0.5 if lattice.smooth else 0.1  # with few active units log-chances have sharp knees
+    spacing = _SPACING * math.sqrt(_coarseness(width)) * min(scale, widest)
     count = math.ceil(math.log(high / low) / spacing)
     return np.geomspace(low, high, max(count, 2 * _STENCIL))
 
@@ -311,16 +313,21 @@ def _by_nodes(
     """
     length = _length(width, lattice)
     slowest = min(_noise(vmap, q, width) for q in (float(grid[0]), float(grid[-1])))
-    count = min(math.ceil(10.0 * length * lattice.step / (2.0 * math.pi * slowest)), length // 2)
+    count = min(math.ceil(20.0 * length * lattice.step / (2.0 * math.pi * slowest)), length // 2)
     omega = 2.0 * np.pi / length * np.arange(count)
-    total = np.repeat(vmap.sparsity(grid)[:, None].astype(complex), count, axis=1)
+    mass = np.asarray(vmap.sparsity(grid), dtype=float)
+    total = np.repeat(mass[:, None].astype(complex), count, axis=1)
+    first, second = np.zeros_like(mass), np.zeros_like(mass)
     for shares, weights in _units(vmap, grid, width, lattice):
         tilted = weights * np.exp(theta[:, None] * shares)
+        first, second = first + (tilted * shares).sum(1), second + (tilted * shares**2).sum(1)
         for j in range(shares.shape[1]):
             total += tilted[:, j, None] * np.exp(-1j * shares[:, j, None] * omega)
     mass = total[:, 0].real.copy()
     spectrum = np.zeros((grid.size, length // 2 + 1), dtype=complex)
     spectrum[:, :count] = total / mass[:, None]
+    spread = np.sqrt(width * np.maximum(second / mass - (first / mass) ** 2, 0.0))
+    mass[2.0 * lattice.step * spread < slowest] = np.inf  # a tilt up against the clip: too narrow
     return mass, spectrum, length
 
 

@@ -232,13 +232,13 @@ def _columns(*columns: ArrayLike) -> Array:
 
 
 def crelu(tau: ArrayLike, m: ArrayLike) -> PiecewiseLinear:
-    """Clipped shifted ReLU, min(max(x - tau, 0), m) [P24, DT26]."""
+    """Clipped shifted ReLU, ``min(max(x - tau, 0), m)`` [P24, DT26]."""
     tau, m = np.asarray(tau, dtype=float), np.asarray(m, dtype=float)
     return PiecewiseLinear(_columns(tau, tau + m), np.array([0.0, 1.0, 0.0]), _columns(0.0, m))
 
 
 def cst(tau: ArrayLike, m: ArrayLike) -> PiecewiseLinear:
-    """Clipped soft threshold, sign(x) min(max(|x| - tau, 0), m) [P24, DT26]."""
+    """Clipped soft threshold, ``sign(x) min(max(|x| - tau, 0), m)`` [P24, DT26]."""
     tau, m = np.asarray(tau, dtype=float), np.asarray(m, dtype=float)
     return PiecewiseLinear(
         _columns(-tau - m, -tau, tau, tau + m),
@@ -248,12 +248,12 @@ def cst(tau: ArrayLike, m: ArrayLike) -> PiecewiseLinear:
 
 
 def shifted_relu(tau: ArrayLike) -> PiecewiseLinear:
-    """Shifted ReLU, max(x - tau, 0) [P24]."""
+    """Shifted ReLU, ``max(x - tau, 0)`` [P24]."""
     return PiecewiseLinear(_columns(tau), np.array([0.0, 1.0]), _columns(0.0))
 
 
 def soft_threshold(tau: ArrayLike) -> PiecewiseLinear:
-    """Soft threshold, sign(x) max(|x| - tau, 0) [P24]."""
+    """Soft threshold, ``sign(x) max(|x| - tau, 0)`` [P24]."""
     tau = np.asarray(tau, dtype=float)
     return PiecewiseLinear(_columns(-tau, tau), np.array([1.0, 0.0, 1.0]), _columns(0.0, 0.0))
 

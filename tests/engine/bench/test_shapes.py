@@ -17,7 +17,7 @@ def test_a_dnn():
     assert [tuple(layer.weight.shape) for layer in model.layers] == [(20, 11), (20, 20), (20, 20)]
     assert model.skip == 0.25
     assert not model.training
-    assert model(shape.random_inputs(4)).shape == (4, 10)
+    assert model(shape.random_inputs(4, POINT)).shape == (4, 10)
 
 
 def test_a_cnn():
@@ -25,16 +25,25 @@ def test_a_cnn():
     model = shape.build(POINT)
     assert isinstance(model, CNN)
     assert [layer.padding_mode for layer in model.layers] == ["zeros", "zeros"]
-    assert model(shape.random_inputs(4)).shape == (4, 10)
+    assert model(shape.random_inputs(4, POINT)).shape == (4, 10)
     assert named_shape("cnn-2x6x8-circular").padding == "circular"
 
 
 def test_the_same_name_makes_the_same_network_and_inputs():
     shape = named_shape("dnn-2x9-in4")
-    x = shape.random_inputs(3)
-    assert x.equal(shape.random_inputs(3))
+    x = shape.random_inputs(3, POINT)
+    assert x.equal(shape.random_inputs(3, POINT))
     assert shape.build(POINT)(x).equal(shape.build(POINT)(x))
     assert not shape.build(POINT, seed=1)(x).equal(shape.build(POINT)(x))
+
+
+def test_an_inner_network_reads_activations_as_sparse_as_its_own():
+    for name, one in (("dnn-2x90-inner", (90,)), ("cnn-2x9x8-inner", (9, 8, 8))):
+        shape = named_shape(name)
+        x = shape.random_inputs(50, POINT)
+        assert x.shape == (50, *one)
+        assert (x == 0).float().mean() == pytest.approx(0.9, abs=0.02)
+        assert shape.build(POINT)(x[:3]).shape == (3, 10)
 
 
 BAD = [

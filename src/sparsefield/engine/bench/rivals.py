@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
+from sparsefield.engine.engine import accelerate
 from sparsefield.errors import InvalidInput
 
 from .absent import Absent as Absent
@@ -80,11 +80,7 @@ def compiled(model: nn.Module, sample: Tensor) -> Call:
 
 def engine(model: nn.Module, sample: Tensor) -> Call:
     """``accelerate``, of this library."""
-    found = getattr(import_module("sparsefield.engine"), "accelerate", None)
-    if found is None:
-        raise Absent("this version has no sparsefield.engine.accelerate")
-    call: Call = found(model, sample)
-    return call
+    return accelerate(model, sample, batches=(len(sample),))
 
 
 RIVALS: dict[str, Rival] = {

@@ -10,10 +10,10 @@ import torch
 from torch import Generator, Tensor
 
 from sparsefield.errors import InvalidInput
-from sparsefield.nn import CNN, DNN
+from sparsefield.nn import CNN, DNN, activation
 from sparsefield.theory import CriticalPoint
 
-_FORM = "dnn-DEPTHxWIDTH[-inN][-skipA] or cnn-DEPTHxCHANNELSxSIZE[-skipA][-circular]"
+_FORM = "dnn-DEPTHxWIDTH[-inN|-inner][-skipA] or cnn-DEPTHxCHANNELSxSIZE[-inner][-skipA][-circular]"
 _PATTERN = re.compile(
     r"(dnn)-(\d+)x(\d+)((?:-[a-z0-9.]+)*)|(cnn)-(\d+)x(\d+)x(\d+)((?:-[a-z0-9.]+)*)"
 )
@@ -40,6 +40,9 @@ class Shape:
         values of one input, or channels of the image.
     skip
         alpha^2 in [0, 1), see :class:`sparsefield.DNN`.
+    inner
+        whether it reads activations, as many as it is wide and as sparse as its own, as the inner
+        layers of a network do; if not, values without zeros.
     padding
         of the convolutions. ``zeros`` unless asked for: PyTorch pads ``circular`` in a pass of
         its own, which would slow the dense rivals only.
@@ -51,6 +54,7 @@ class Shape:
     size: int
     inputs: int
     skip: float = 0.0
+    inner: bool = False
     padding: Literal["zeros", "circular"] = "zeros"
 
     def build(self, point: CriticalPoint, *, seed: int = 0) -> DNN | CNN:
@@ -64,10 +68,11 @@ class Shape:
             *sizes, skip=self.skip, padding=self.padding, pool=pool, generator=generator
         ).eval()
 
-    def random_inputs(self, count: int, *, seed: int = 1) -> Tensor:
-        """``count`` inputs of independent standard normal values, float32."""
+    def random_inputs(self, count: int, point: CriticalPoint, *, seed: int = 1) -> Tensor:
+        """``count`` inputs of independent normal values; if ``inner``, phi of those at q*."""
         one = (self.inputs,) if self.network == "dnn" else (self.inputs, self.size, self.size)
-        return torch.randn(count, *one, generator=Generator().manual_seed(seed))
+        z = torch.randn(count, *one, generator=Generator().manual_seed(seed))
+        return activation(point)(point.q**0.5 * z) if self.inner else z
 
 
 def named_shape(name: str) -> Shape:
@@ -79,7 +84,8 @@ def named_shape(name: str) -> Shape:
         a name of another form.
 
     >>> named_shape("dnn-100x300-skip0.9")
-    Shape(network='dnn', depth=100, width=300, size=0, inputs=784, skip=0.9, padding='zeros')
+    Shape(network='dnn', depth=100, width=300, size=0, inputs=784, skip=0.9, inner=False,
+    padding='zeros')
     >>> named_shape("cnn-8x64x32").size
     32
     """
@@ -91,19 +97,24 @@ def named_shape(name: str) -> Shape:
     if 0 in (depth, width, *size):
         raise InvalidInput(f"shape {name!r}: every size must be at least 1")
     kind: Literal["dnn", "cnn"] = "dnn" if network == "dnn" else "cnn"
-    inputs, skip, padding = _options(name, kind, sizes[-1])
-    return Shape(kind, depth, width, size[0] if size else 0, inputs, skip, padding)
+    inputs, skip, inner, padding = _options(name, kind, sizes[-1])
+    inputs = width if inner else inputs
+    return Shape(kind, depth, width, size[0] if size else 0, inputs, skip, inner, padding)
 
 
-def _options(name: str, network: str, text: str) -> tuple[int, float, Literal["zeros", "circular"]]:
-    inputs, skip, circular = _INPUTS[network], 0.0, False
+def _options(
+    name: str, network: str, text: str
+) -> tuple[int, float, bool, Literal["zeros", "circular"]]:
+    inputs, skip, inner, circular = _INPUTS[network], 0.0, False, False
     for option in text.split("-")[1:]:
         if network == "dnn" and re.fullmatch(r"in[1-9]\d*", option):
             inputs = int(option[2:])
         elif re.fullmatch(r"skip0(\.\d+)?", option):
             skip = float(option[4:])
+        elif option == "inner":
+            inner = True
         elif network == "cnn" and option == "circular":
             circular = True
         else:
             raise InvalidInput(f"shape {name!r}: option {option!r} is unknown; it reads {_FORM}")
-    return inputs, skip, "circular" if circular else "zeros"
+    return inputs, skip, inner, "circular" if circular else "zeros"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from sparsefield.engine.gather import gather
 
 from .absent import Absent
 from .products import watching
@@ -23,18 +23,7 @@ class EmbeddingBagLinear(nn.Module):
         self.bias = layer.bias
 
     def forward(self, a: Tensor) -> Tensor:
-        flat, width = a.reshape(-1), a.shape[-1]
-        # the fastest of PyTorch's ways to compact: a mask first, offsets by binary search
-        places = (flat != 0).nonzero().squeeze(1)
-        offsets = torch.searchsorted(places, torch.arange(0, len(flat), width))
-        sums = F.embedding_bag(
-            places.remainder(width),
-            self.table,
-            offsets,
-            mode="sum",
-            per_sample_weights=flat.index_select(0, places),
-        )
-        sums = sums if self.bias is None else sums.add_(self.bias)
+        sums = gather(a.reshape(-1, a.shape[-1]), self.table, self.bias)
         return sums.reshape(*a.shape[:-1], -1)
 
 
