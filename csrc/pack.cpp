@@ -47,7 +47,8 @@ void fill(Layer& layer, const float* weight, Convert convert) {
           // column by column, as a strip holds the inputs
           const std::size_t tap = t % kernel_w * kernel_h + t / kernel_w;
           const std::size_t out = static_cast<std::size_t>(p) * layer.panel + o;
-          to[(tap * layer.inputs + i) * width + o] = convert(weight[(out * layer.inputs + i) * taps + t], out);
+          const float w = weight[(out * layer.inputs + i) * taps + t];
+          to[(tap * layer.inputs + i) * width + o] = convert(w, out);
         }
   }
 }

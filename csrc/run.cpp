@@ -204,7 +204,8 @@ void run_block(Worker& me, int64_t sample, int samples) {
   me.team.wait();  // before another block overwrites what this one reads
 }
 
-// All that a thread allocates, before it meets the others: one that threw at a barrier would leave them waiting.
+// All that a thread allocates, before it meets the others: one that threw at a barrier would leave them
+// waiting.
 Own& reserve_own(const Chain& chain, const Call& call, int block) {
   thread_local Own own;
   own.kept.resize(static_cast<std::size_t>(block) * WIDEST);

@@ -37,7 +37,8 @@ struct Storage {
     index.resize(sites * (values.padded() + static_cast<std::size_t>(LANES) * regions));
     value.resize(sites * (values.padded() + static_cast<std::size_t>(LANES) * regions));
     // enough for fewer regions too, of more panels each: r * (panels / r + 1) <= panels + r
-    end.resize(sites * (static_cast<std::size_t>(values.panels()) + regions) + static_cast<std::size_t>(LANES) * regions);
+    end.resize(sites * (static_cast<std::size_t>(values.panels()) + regions) +
+               static_cast<std::size_t>(LANES) * regions);
   }
 };
 

@@ -149,22 +149,26 @@ std::vector<float> input_of(const Case& c) {
   for (float& value : x) {
     const bool active = std::uniform_real_distribution<>()(random) < c.density;
     const bool special = c.special == Special::denormal || below(random, 50) == 0;
-    value = !active ? 0.0f : special && c.special != Special::none ? special_value(c.special, random) : normal(random);
+    value = !active                                 ? 0.0f
+            : special && c.special != Special::none ? special_value(c.special, random)
+                                                    : normal(random);
   }
   return x;
 }
 
 std::string describe(const Case& c) {
   std::ostringstream text;
-  text << (c.convolutional ? "convolution " : "linear ") << c.number << ": " << c.batch << " x " << c.height << " x "
-       << c.width << ", phi " << static_cast<int>(c.before.phi) << ", layers [" << c.first << ", " << c.last << ") of";
+  text << (c.convolutional ? "convolution " : "linear ") << c.number << ": " << c.batch << " x " << c.height
+       << " x " << c.width << ", phi " << static_cast<int>(c.before.phi) << ", layers [" << c.first << ", "
+       << c.last << ") of";
   for (const Plain& l : c.layers)
-    text << "  " << l.inputs << ">" << l.outputs << " k" << l.window.kernel_h << "x" << l.window.kernel_w << " s"
-         << l.window.stride_h << "x" << l.window.stride_w << " p" << l.window.pad_h << "x" << l.window.pad_w
-         << (l.window.circular ? " circular" : "") << " format " << static_cast<int>(l.format) << " phi "
-         << static_cast<int>(l.after.phi) << " alpha " << l.alpha;
-  text << "; threads " << c.threads << (c.together ? " together" : " apart") << (c.raw ? " raw" : "") << " density "
-       << c.density << " special " << static_cast<int>(c.special) << " misaligned " << c.misaligned << " dense ";
+    text << "  " << l.inputs << ">" << l.outputs << " k" << l.window.kernel_h << "x" << l.window.kernel_w
+         << " s" << l.window.stride_h << "x" << l.window.stride_w << " p" << l.window.pad_h << "x"
+         << l.window.pad_w << (l.window.circular ? " circular" : "") << " format "
+         << static_cast<int>(l.format) << " phi " << static_cast<int>(l.after.phi) << " alpha " << l.alpha;
+  text << "; threads " << c.threads << (c.together ? " together" : " apart") << (c.raw ? " raw" : "")
+       << " density " << c.density << " special " << static_cast<int>(c.special) << " misaligned "
+       << c.misaligned << " dense ";
   for (uint8_t d : c.dense) text << int{d};
   return text.str();
 }

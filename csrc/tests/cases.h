@@ -23,7 +23,9 @@ struct Case {
   Special special;
   int misaligned;  // floats between the start of the memory and the input, and of the output
 
-  int channels() const { return first ? layers[static_cast<std::size_t>(first) - 1].outputs : layers[0].inputs; }
+  int channels() const {
+    return first ? layers[static_cast<std::size_t>(first) - 1].outputs : layers[0].inputs;
+  }
 };
 
 using Random = std::mt19937;

@@ -21,7 +21,8 @@ struct Exact {
   std::unique_ptr<float, Free> memory;
   float* data;
   Exact(std::size_t size, int offset)
-      : memory(static_cast<float*>(std::malloc((size + offset) * sizeof(float)))), data(memory.get() + offset) {}
+      : memory(static_cast<float*>(std::malloc((size + offset) * sizeof(float)))),
+        data(memory.get() + offset) {}
 };
 
 Chain packed(const Case& c) {
@@ -29,8 +30,18 @@ Chain packed(const Case& c) {
   chain.convolutional = c.convolutional;
   chain.phi = c.before.phi, chain.tau = c.before.tau, chain.m = c.before.m;
   for (const auto& from : c.layers) {
-    Layer layer{from.inputs, from.outputs, panel_for(from.outputs, c.threads), from.window, from.format,
-                from.after.phi, from.after.tau, from.after.m, from.alpha, {}, {}, {}};
+    Layer layer{from.inputs,
+                from.outputs,
+                panel_for(from.outputs, c.threads),
+                from.window,
+                from.format,
+                from.after.phi,
+                from.after.tau,
+                from.after.m,
+                from.alpha,
+                {},
+                {},
+                {}};
     Exact weight(from.weight.size(), 0), bias(from.bias.size(), 0);
     std::copy(from.weight.begin(), from.weight.end(), weight.data);
     std::copy(from.bias.begin(), from.bias.end(), bias.data);
@@ -107,10 +118,12 @@ bool agree(const Expected& wanted, const float* out, const std::vector<int64_t>&
 }
 
 Call call_of(const Case& c, const float* x, float* out, int64_t* active) {
-  return {x, out, c.batch, c.height, c.width, c.first, c.last, c.raw, c.threads, c.together, c.dense.data(), active};
+  return {x,      out,   c.batch,   c.height,   c.width,        c.first,
+          c.last, c.raw, c.threads, c.together, c.dense.data(), active};
 }
 
-bool run_case(const Case& c, const Chain& chain, Run run, const std::vector<float>& x, const Expected& wanted) {
+bool run_case(const Case& c, const Chain& chain, Run run, const std::vector<float>& x,
+              const Expected& wanted) {
   const Exact in(x.size(), c.misaligned), out(wanted.value.size(), c.misaligned);
   std::copy(x.begin(), x.end(), in.data);
   std::vector<int64_t> active(c.layers.size());
@@ -137,7 +150,8 @@ bool check(const Case& c, bool new_thread) {
 
 int check_all(int cases) {
   int wrong = 0;
-  for (int width = 1; width <= 300; width += std::max(1, 600 / cases)) wrong += !check(width_case(width), width % 2);
+  for (int width = 1; width <= 300; width += std::max(1, 600 / cases))
+    wrong += !check(width_case(width), width % 2);
   for (int number = 0; number < cases; ++number) wrong += !check(linear_case(number), number % 2);
   for (int number = 0; number < cases; ++number) wrong += !check(convolution_case(number), number % 2);
   return wrong;
@@ -150,7 +164,8 @@ Case plain_case() {
   c.layers.clear();
   Random random(0);
   for (int l = 0; l < 3; ++l) {
-    c.layers.push_back({97, 97, Window{}, Format::float32, {Phi::one_sided, 0, 1}, 0, std::vector<float>(97 * 97), {}});
+    c.layers.push_back(
+        {97, 97, Window{}, Format::float32, {Phi::one_sided, 0, 1}, 0, std::vector<float>(97 * 97), {}});
     for (float& w : c.layers.back().weight) w = 0.1f * normal(random);
   }
   c.batch = 5, c.first = 0, c.last = 3, c.threads = 2, c.together = true, c.raw = false;
@@ -198,8 +213,8 @@ int check_too_large() {
   Case c = convolution_case(0);
   c.layers.resize(1);
   c.before = {};
-  c.layers[0] = {1, 1, {taps, 1, 1, 1, taps / 2, 0, false}, Format::float32, {}, 0,
-                 std::vector<float>(taps), {}};
+  c.layers[0] = {1, 1, {taps, 1, 1, 1, taps / 2, 0, false}, Format::float32, {}, 0, std::vector<float>(taps),
+                 {}};
   c.dense.resize(1);
   c.batch = c.height = c.last = 1, c.first = 0, c.width = 1 << 16, c.threads = 2, c.raw = true;
   const Chain chain = packed(c);
@@ -254,7 +269,8 @@ int planted(const std::string& name) {
     runner("")(chain, call_of(c, from, out.data, own.data()));
   };
   c.dense[0] = name == "undefined";  // reads single floats, at an address that is no multiple of four
-  std::thread other(name == "race" ? std::function<void()>([&] { run(in.data); }) : [] {});  // to the same output
+  std::thread other(name == "race" ? std::function<void()>([&] { run(in.data); })
+                                   : [] {});  // to the same output
   run(name == "undefined" ? reinterpret_cast<float*>(reinterpret_cast<char*>(in.data) - 1) : in.data);
   other.join();
   return 0;

@@ -32,8 +32,14 @@ struct Image {
   std::vector<double> value, tolerance;
 
   Image(int h, int w, int c)
-      : height(h), width(w), channels(c), value(static_cast<std::size_t>(h) * w * c), tolerance(value.size()) {}
-  std::size_t at(int y, int x, int c) const { return (static_cast<std::size_t>(y) * width + x) * channels + c; }
+      : height(h),
+        width(w),
+        channels(c),
+        value(static_cast<std::size_t>(h) * w * c),
+        tolerance(value.size()) {}
+  std::size_t at(int y, int x, int c) const {
+    return (static_cast<std::size_t>(y) * width + x) * channels + c;
+  }
 };
 
 inline double bfloat16(double w) {
@@ -86,8 +92,8 @@ inline bool source(const Window& w, const Image& y, int& v, int& u, int i, int j
 }
 
 // out += W y for one tap of one output; `spread` is the sum of squares of the errors that come with y.
-inline void add_tap(const Plain& layer, const std::vector<double>& weights, const Image& y, std::size_t from, int tap,
-                    Image& out, std::vector<double>& spread, std::size_t to) {
+inline void add_tap(const Plain& layer, const std::vector<double>& weights, const Image& y, std::size_t from,
+                    int tap, Image& out, std::vector<double>& spread, std::size_t to) {
   for (int c = 0; c < y.channels; ++c) {
     const double value = y.value[from + c], off = y.tolerance[from + c];
     if (value == 0.0 && off == 0.0) continue;
@@ -103,8 +109,8 @@ inline void add_tap(const Plain& layer, const std::vector<double>& weights, cons
 // W y + b.
 inline Image times(const Plain& layer, const std::vector<double>& weights, const Image& y) {
   const Window& w = layer.window;
-  Image out(length(y.height, w.kernel_h, w.stride_h, w.pad_h), length(y.width, w.kernel_w, w.stride_w, w.pad_w),
-            layer.outputs);
+  Image out(length(y.height, w.kernel_h, w.stride_h, w.pad_h),
+            length(y.width, w.kernel_w, w.stride_w, w.pad_w), layer.outputs);
   std::vector<double> spread(out.value.size());
   for (int v = 0; v < out.height; ++v)
     for (int u = 0; u < out.width; ++u)
@@ -120,7 +126,8 @@ inline Image times(const Plain& layer, const std::vector<double>& weights, const
 }
 
 // h of a layer, from h of the one before and its phi.
-inline Image h_of(const Plain& layer, const std::vector<double>& weights, const Image& before, const Image& y) {
+inline Image h_of(const Plain& layer, const std::vector<double>& weights, const Image& before,
+                  const Image& y) {
   Image h = times(layer, weights, y);
   for (std::size_t k = 0; k < h.value.size() && layer.alpha != 0.0f; ++k) {
     const double carried = double{layer.alpha} * before.value[k];
