@@ -9,6 +9,8 @@
 namespace sparsefield {
 namespace {
 
+constexpr int NARROW = 16;  // lanes of a layer that is not worth sharing
+
 // Round to nearest, ties to even. The largest NaN would be rounded to zero.
 uint16_t to_bfloat16(float x) {
   if (std::isnan(x)) return 0x7fc0;
@@ -61,10 +63,11 @@ std::size_t bytes_of(Format format) {
 
 int panel_for(int outputs, int threads) {
   const int lanes = (outputs + LANES - 1) / LANES;
-  int best = 4, least = lanes + 1;
+  const int shares = lanes < NARROW ? 1 : threads;
+  int best = 0, least = 0, fewest = 0;
   for (int width : {4, 5, 3}) {
-    const int panels = (lanes + width - 1) / width, share = (panels + threads - 1) / threads * width;
-    if (share < least) best = width, least = share;
+    const int panels = (lanes + width - 1) / width, share = (panels + shares - 1) / shares * width;
+    if (!best || share < least || (share == least && panels < fewest)) best = width, least = share, fewest = panels;
   }
   return best * LANES;
 }

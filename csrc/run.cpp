@@ -17,6 +17,7 @@ namespace {
 
 constexpr int BLOCK = 64;          // samples of one thread's block
 constexpr int SHARED_BLOCK = 128;  // samples of a block that threads share
+constexpr int BLOCK_PIXELS = 1024; // pixels of a block of images, which pass over the weights together
 
 // What a team shares, sized for the largest layer; kept by its thread from call to call.
 struct Buffers {
@@ -130,8 +131,9 @@ void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Imag
       with_vectors(layer, p, [&](auto vectors) {
         if (linear)
           linear_panel<format(), vectors()>(layer, in, me.own.kept.data(), p, samples, to);
-        else
-          conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, top, bottom, to);
+        for (int s = 0; !linear && s < samples; ++s)
+          conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, static_cast<std::size_t>(s), top,
+                                          bottom, to);
       });
   });
 }
@@ -166,7 +168,7 @@ Place place(Worker& me, int l, std::size_t sites, int regions) {
   return {Lists(storage, values, sites, regions), {storage.dense.data(), values.padded()}};
 }
 
-// A block of samples (of one image, in a convolutional chain) through the layers of the call.
+// A block of samples through the layers of the call.
 void run_block(Worker& me, int64_t sample, int samples) {
   const Call& call = me.call;
   const std::vector<Image>& sizes = me.own.sizes;
@@ -225,6 +227,12 @@ void run_range(Worker me, int block, int64_t first, int64_t last) {
   }
 }
 
+// Samples of a block, of at most so many.
+int block_size(const Chain& chain, const Call& call, int most, int64_t samples) {
+  if (chain.convolutional) most = std::max(1, BLOCK_PIXELS / std::max(1, call.height * call.width));
+  return static_cast<int>(std::min<int64_t>(most, samples));
+}
+
 Buffers& own_buffers() {
   thread_local Buffers buffers;
   return buffers;
@@ -232,7 +240,7 @@ Buffers& own_buffers() {
 
 // All threads on each block: for few samples, or for weights that should be read once.
 void run_together(const Chain& chain, const Call& call) {
-  const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(SHARED_BLOCK, call.batch));
+  const int block = block_size(chain, call, SHARED_BLOCK, call.batch);
   Buffers& buffers = own_buffers();
   const int threads = std::min(call.threads, MOST_REGIONS);
   reserve(buffers, chain, call, block, chain.convolutional ? 1 : threads);
@@ -262,7 +270,7 @@ void run_apart(const Chain& chain, const Call& call) {
   try {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const int64_t first = call.batch * thread / threads, last = call.batch * (thread + 1) / threads;
-    const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(BLOCK, last - first));
+    const int block = block_size(chain, call, BLOCK, last - first);
     Team alone(1);
     if (block) {
       Own& own = reserve_own(chain, call, block);

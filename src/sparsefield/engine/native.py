@@ -78,7 +78,7 @@ class Packed:
                 tau=product.phi.tau,
                 m=product.phi.m,
                 alpha=math.sqrt(skip),
-                threads=threads,
+                threads=1 if group.convolutional else threads,  # those share pixels
             )
 
     @property

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparsefield.train.accelerated import accelerate_run as accelerate_run
     from sparsefield.train.config import TrainConfig as TrainConfig
     from sparsefield.train.configfile import load_config as load_config
     from sparsefield.train.loop import train as train
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sparsefield.train.record import read_run as read_run
 
 _HOME = {
+    "accelerate_run": "accelerated",
     "TrainConfig": "config",
     "load_config": "configfile",
     "train": "loop",
@@ -25,7 +27,7 @@ _HOME = {
     "read_run": "record",
 }
 
-__all__ = ["Result", "Run", "TrainConfig", "load_config", "load_model", "read_run", "train"]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

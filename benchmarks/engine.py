@@ -1,0 +1,55 @@
+"""How fast is the engine beside the best dense runtime? Every recorded table, one after the other.
+
+Each subject is one run of `sparsefield bench`; its JSON goes to results/benchmarks/engine/. Shapes
+end in -inner: they read activations, as inner layers do, so that the first layer is sparse too.
+The machine should do nothing else meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+SHAPES: dict[str, tuple[str, ...]] = {
+    "dnn-100x300-inner": (),
+    "dnn-20x1024-inner": (),
+    "dnn-4x4096-inner": (),
+    "dnn-100x300-inner-skip0.9": ("--no-crossover",),
+    "dnn-20x1024-inner-skip0.9": ("--no-crossover",),
+    "dnn-100x300": ("--no-crossover",),
+    "cnn-6x64x32-inner": ("--batch", "1,16"),
+    "cnn-6x128x16-inner": ("--batch", "1,16", "--no-crossover"),
+    "cnn-6x256x16-inner": ("--batch", "1,16", "--no-crossover"),
+}
+AGAIN = 0.95  # the sparsity at which the first three are timed once more
+RIVALS = "eager,channels_last,compile,onnxruntime,embedding_bag,csr,engine"
+
+
+def record(name: str, flags: Sequence[str], folder: Path, *, label: str) -> None:
+    """One run of the command; its JSON, and its picture beside."""
+    print(f"== {label}", flush=True)
+    command = [sys.executable, "-m", "sparsefield", "bench", name, "--json", "--rivals", RIVALS]
+    picture = ["--out", str(folder / f"{label}.svg")] if "--no-crossover" not in flags else []
+    done = subprocess.run([*command, *picture, *flags], check=True, stdout=subprocess.PIPE)
+    (folder / f"{label}.json").write_bytes(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/engine"))
+    parser.add_argument("--only", nargs="*", help="some of the labels")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    runs = [(name, name, flags) for name, flags in SHAPES.items()]
+    again = ("--no-crossover", "--layers", "0", "--sparsity", str(AGAIN))
+    runs += [(f"{name}-s{AGAIN}", name, again) for name in list(SHAPES)[:3]]
+    for label, name, flags in runs:
+        if not given.only or label in given.only:
+            record(name, flags, given.out, label=label)
+
+
+if __name__ == "__main__":
+    main()
