@@ -3,63 +3,19 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
-#include <pthread.h>
 
 #include <array>
-#include <stdexcept>
 #include <string>
 
 #include "chain.h"
+#include "fork.h"
+#include "instruction_set.h"
 #include "pack.h"
 
 namespace nb = nanobind;
 using namespace sparsefield;
 
 namespace {
-
-struct InstructionSet {
-  std::string name;
-  bool present;
-  Run run;
-};
-
-// Best first.
-const std::vector<InstructionSet>& instruction_sets() {
-  static const std::vector<InstructionSet> known = [] {
-    std::vector<InstructionSet> sets;
-#if defined(SF_X86)
-    __builtin_cpu_init();
-    const bool fma = __builtin_cpu_supports("fma");
-    sets.push_back({"avx512",
-                    fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
-                    avx512::run});
-    sets.push_back({"avx2", fma && __builtin_cpu_supports("avx2"), avx2::run});
-#endif
-    sets.push_back({"baseline", true, baseline::run});
-    return sets;
-  }();
-  return known;
-}
-
-std::vector<std::string> present_sets() {
-  std::vector<std::string> names;
-  for (const auto& set : instruction_sets())
-    if (set.present) names.push_back(set.name);
-  return names;
-}
-
-Run runner(const std::string& name) {
-  for (const auto& set : instruction_sets())
-    if (set.present && (name.empty() || name == set.name)) return set.run;
-  throw std::invalid_argument("instruction set " + name + ": not on this machine");
-}
-
-// OpenMP's threads do not live on in a forked child, and a loop shared with them would wait for ever.
-// PyTorch shares the pool, so whether it was in use before the fork is not ours to know.
-bool forked = false;
-
-int usable_threads(int wanted) { return forked ? 1 : wanted; }
 
 // Addresses come as numbers, from Tensor.data_ptr(): the caller holds the tensors.
 template <class T>
@@ -91,7 +47,8 @@ class Native {
   void run(uintptr_t x, uintptr_t out, int64_t batch, int height, int width, int first, int last,
            bool raw, int threads, bool together, uintptr_t dense, uintptr_t active) const {
     Call call{at<const float>(x), at<float>(out), batch, height, width, first, last, raw, usable_threads(threads),
-              together, at<const uint8_t>(dense), at<int64_t>(active)};
+              together,
+              at<const uint8_t>(dense), at<int64_t>(active)};
     run_(chain_, call);
   }
 
@@ -106,7 +63,6 @@ class Native {
 }  // namespace
 
 NB_MODULE(_native, module) {
-  pthread_atfork(nullptr, nullptr, [] { forked = true; });
   module.def("instruction_sets", &present_sets, "Those of this machine that kernels exist for, best first.");
   nb::class_<Native>(module, "Chain")
       .def(nb::init<bool, int, float, float, const std::string&>(), nb::arg("convolutional"), nb::arg("phi") = 0,

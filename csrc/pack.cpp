@@ -4,29 +4,34 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace sparsefield {
 namespace {
 
 constexpr int NARROW = 16;  // lanes of a layer that is not worth sharing
 
-// Round to nearest, ties to even.
+// Round to nearest, ties to even. The largest NaN would be rounded to zero.
 uint16_t to_bfloat16(float x) {
+  if (std::isnan(x)) return 0x7fc0;
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+// The scale of denormal weights is coarse, and their quotient may exceed 127.
 int8_t to_int8(float x, float scale) {
-  if (scale == 0.0f) return 0;
-  // a subnormal scale is itself rounded, by up to a half
-  return static_cast<int8_t>(std::clamp(std::lround(x / scale), -127L, 127L));
+  return scale > 0.0f ? static_cast<int8_t>(std::clamp(std::lround(x / scale), -127L, 127L)) : int8_t{0};
 }
 
-// One scale for each output: its largest weight becomes 127.
+// One scale for each output: its largest weight becomes 127. NaN, and with it the output, if not all are
+// finite: no int8 stands for them.
 float scale_of(const float* weights, std::size_t n) {
   float largest = 0.0f;
-  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(weights[i]));
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!std::isfinite(weights[i])) return std::numeric_limits<float>::quiet_NaN();
+    largest = std::max(largest, std::fabs(weights[i]));
+  }
   return largest / 127.0f;
 }
 
@@ -44,7 +49,8 @@ void fill(Layer& layer, const float* weight, Convert convert) {
           // column by column, as a strip holds the inputs
           const std::size_t tap = t % kernel_w * kernel_h + t / kernel_w;
           const std::size_t out = static_cast<std::size_t>(p) * layer.panel + o;
-          to[(tap * layer.inputs + i) * width + o] = convert(weight[(out * layer.inputs + i) * taps + t], out);
+          const float w = weight[(out * layer.inputs + i) * taps + t];
+          to[(tap * layer.inputs + i) * width + o] = convert(w, out);
         }
   }
 }

@@ -2,7 +2,10 @@
 #include <omp.h>
 
 #include <exception>
+#include <limits>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "layer.h"
@@ -28,6 +31,8 @@ struct Own {
   Array<uint32_t> index;  // the strip of a convolution
   Array<float> value;
   Array<int> begin;
+  std::vector<Image> sizes;
+  std::vector<int64_t> active;  // [layers]
 };
 
 // One thread's part in running one block.
@@ -38,11 +43,16 @@ struct Worker {
   int member;
   Buffers& shared;
   Own& own;
-  std::vector<int64_t> active;  // [layers]
 };
 
 bool reads_rows(const Chain& chain, const Call& call, int layer) {
   return call.dense[layer] && !chain.convolutional;
+}
+
+// Pixels, and places in a strip, are counted in an int.
+void check_count(std::size_t n) {
+  if (n > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+    throw std::length_error("image: " + std::to_string(n) + " pixels or values of a strip; give a smaller");
 }
 
 // The sizes of the images before each layer of the call and after the last; [0] is before the first.
@@ -50,6 +60,7 @@ std::vector<Image> images(const Chain& chain, const Call& call) {
   std::vector<Image> sizes{{call.height, call.width}};
   for (int l = call.first; l < call.last; ++l)
     sizes.push_back(after(chain.layers[static_cast<std::size_t>(l)].window, sizes.back()));
+  for (const Image& size : sizes) check_count(static_cast<std::size_t>(size.height) * size.width);
   return sizes;
 }
 
@@ -77,6 +88,7 @@ void reserve_strip(Own& own, const Chain& chain, const Call& call, const std::ve
     const Layer& layer = chain.layers[static_cast<std::size_t>(l)];
     const std::size_t columns = static_cast<std::size_t>(sizes[static_cast<std::size_t>(l - call.first)].width + 2 * layer.window.pad_w);
     const std::size_t entries = columns * layer.window.kernel_h * layer.inputs + W;
+    check_count(entries);
     own.index.resize(entries);
     own.value.resize(entries);
     own.begin.resize(columns + 1);
@@ -104,7 +116,8 @@ void with_format(const Layer& layer, Then f) {
   }
 }
 
-// The member's share of a layer: of the outputs if fully connected, of the image's rows if not.
+// The member's share of a layer: of the outputs in a fully connected chain, of the image's rows if not. The
+// lists of images have one region, so that the panels of a pixel are one member's.
 void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Image out, int samples,
                const Target& to) {
   const int team = me.team.size();
@@ -156,8 +169,9 @@ Place place(Worker& me, int l, std::size_t sites, int regions) {
 }
 
 // A block of samples through the layers of the call.
-void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int samples) {
+void run_block(Worker& me, int64_t sample, int samples) {
   const Call& call = me.call;
+  const std::vector<Image>& sizes = me.own.sizes;
   const bool skip = me.chain.any_skip();
   const int regions = me.chain.convolutional ? 1 : me.team.size(), region = regions > 1 ? me.member : 0;
   const Values given = values_at(me.chain, call.first);
@@ -165,7 +179,7 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
   const Rows x{const_cast<float*>(call.x) + sample * sizes[0].pixels() * given.count, static_cast<std::size_t>(given.count)};
   Place in = place(me, call.first, static_cast<std::size_t>(sites), regions);
   bool rows = reads_rows(me.chain, call, call.first);
-  int64_t* active = me.active.data();
+  int64_t* active = me.own.active.data();
   if (rows && call.first == 0 && me.chain.phi == Phi::identity) {  // read where they lie
     in.rows = x;
     active[0] += count_active(x, given.count, part(me.member, me.team.size(), sites), part(me.member + 1, me.team.size(), sites));
@@ -192,19 +206,24 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
   me.team.wait();  // before another block overwrites what this one reads
 }
 
-// Samples [first, last) in blocks, by one member of a team.
-void run_range(const Chain& chain, const Call& call, Team& team, int member, Buffers& buffers, int block,
-               int64_t first, int64_t last) {
+// All that a thread allocates, before it meets the others: one that threw at a barrier would leave them
+// waiting.
+Own& reserve_own(const Chain& chain, const Call& call, int block) {
   thread_local Own own;
   own.kept.resize(static_cast<std::size_t>(block) * WIDEST);
-  const std::vector<Image> sizes = images(chain, call);
-  reserve_strip(own, chain, call, sizes);
-  Worker me{chain, call, team, member, buffers, own, std::vector<int64_t>(chain.layers.size())};
+  own.sizes = images(chain, call);
+  own.active.assign(chain.layers.size(), 0);
+  reserve_strip(own, chain, call, own.sizes);
+  return own;
+}
+
+// Samples [first, last) in blocks, by one member of a team.
+void run_range(Worker me, int block, int64_t first, int64_t last) {
   for (int64_t s = first; s < last; s += block)
-    run_block(me, sizes, s, static_cast<int>(std::min<int64_t>(block, last - s)));
-  for (int l = call.first; call.active && l < call.last; ++l) {
+    run_block(me, s, static_cast<int>(std::min<int64_t>(block, last - s)));
+  for (int l = me.call.first; me.call.active && l < me.call.last; ++l) {
 #pragma omp atomic
-    call.active[l] += me.active[static_cast<std::size_t>(l)];
+    me.call.active[l] += me.own.active[static_cast<std::size_t>(l)];
   }
 }
 
@@ -226,12 +245,22 @@ void run_together(const Chain& chain, const Call& call) {
   const int threads = std::min(call.threads, MOST_REGIONS);
   reserve(buffers, chain, call, block, chain.convolutional ? 1 : threads);
   std::optional<Team> team;
+  std::exception_ptr failure;
 #pragma omp parallel num_threads(threads)
   {
+    Own* own = nullptr;
+    try {
+      own = &reserve_own(chain, call, block);
+    } catch (...) {
+#pragma omp critical
+      failure = std::current_exception();
+    }
 #pragma omp single
     team.emplace(omp_get_num_threads());  // may be fewer than asked for
-    run_range(chain, call, *team, omp_get_thread_num(), buffers, block, 0, call.batch);
+    if (!failure)  // of any: they met at the end of single
+      run_range({chain, call, *team, omp_get_thread_num(), buffers, *own}, block, 0, call.batch);
   }
+  if (failure) std::rethrow_exception(failure);
 }
 
 // Each thread on samples of its own, without waiting for another.
@@ -244,8 +273,9 @@ void run_apart(const Chain& chain, const Call& call) {
     const int block = block_size(chain, call, BLOCK, last - first);
     Team alone(1);
     if (block) {
+      Own& own = reserve_own(chain, call, block);
       reserve(own_buffers(), chain, call, block, 1);
-      run_range(chain, call, alone, 0, own_buffers(), block, first, last);
+      run_range({chain, call, alone, 0, own_buffers(), own}, block, first, last);
     }
   } catch (...) {
 #pragma omp critical

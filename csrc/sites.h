@@ -36,7 +36,9 @@ struct Storage {
   void reserve_lists(std::size_t sites, Values values, int regions) {
     index.resize(sites * (values.padded() + static_cast<std::size_t>(LANES) * regions));
     value.resize(sites * (values.padded() + static_cast<std::size_t>(LANES) * regions));
-    end.resize(regions * (sites * (values.panels() / regions + 1) + LANES));
+    // enough for fewer regions too, of more panels each: r * (panels / r + 1) <= panels + r
+    end.resize(sites * (static_cast<std::size_t>(values.panels()) + regions) +
+               static_cast<std::size_t>(LANES) * regions);
   }
 };
 

@@ -81,7 +81,11 @@ struct Stored<Format::int8> {
 // The lanes that are not zero (NaN is not), as bits.
 inline uint32_t active_lanes(Vec y) {
 #if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  __mmask16 lanes = _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  // GCC 12 may keep the widened mask in memory by a 16-bit store and read back 32 bits; in a general
+  // register it is widened rightly. Met with -fsanitize=thread, where registers are few.
+  asm("" : "+r"(lanes));
+  return lanes;
 #elif defined(__AVX2__)
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(y, _mm256_setzero_ps(), _CMP_NEQ_UQ)));
 #else

@@ -1,0 +1,52 @@
+"""That a machine with a compiler has the kernels, and that one without says so."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from sparsefield import accelerate
+from sparsefield.engine import native
+
+EXPECTED = os.environ.get("SPARSEFIELD_EXPECT_NATIVE") == "1"
+MODULE = "sparsefield.engine._native"
+
+
+def expect_kernels() -> ModuleType:
+    """Return the kernels; fail where the package was built without them."""
+    native.kernels.cache_clear()
+    module = native.kernels()
+    assert module is not None, "the kernels were not built: see the output of pip install -v ."
+    return module
+
+
+@pytest.mark.skipif(not EXPECTED, reason="SPARSEFIELD_EXPECT_NATIVE=1 is set where they must be")
+def test_the_kernels_were_built() -> None:
+    assert expect_kernels().instruction_sets()[-1] == "baseline"
+
+
+@pytest.fixture
+def _without_kernels(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, MODULE, None)  # import raises ImportError
+    native.kernels.cache_clear()
+    yield
+    native.kernels.cache_clear()
+
+
+@pytest.mark.usefixtures("_without_kernels")
+def test_the_check_can_fail() -> None:
+    with pytest.raises(AssertionError, match="were not built"):
+        expect_kernels()
+
+
+@pytest.mark.usefixtures("_without_kernels")
+def test_without_kernels_the_engine_gathers_and_says_so() -> None:
+    model, x = nn.Sequential(nn.Linear(33, 17), nn.ReLU(), nn.Linear(17, 5)), torch.randn(4, 33)
+    engine = accelerate(model, x, dispatch="sparse")
+    assert "embedding_bag" in repr(engine)
+    torch.testing.assert_close(engine(x), model(x).detach(), rtol=1e-5, atol=1e-5)
