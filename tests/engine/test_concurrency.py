@@ -11,7 +11,7 @@ from sparsefield.engine import accelerate
 
 from .models import MODELS, batch_for
 
-CALLERS, ROUNDS = 8, 15
+CALLERS, ROUNDS = 8, 8
 NAMES = ["dnn with a skip", "cnn, circular, with a skip"]
 
 

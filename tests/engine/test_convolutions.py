@@ -16,6 +16,7 @@ from .chains import agrees, convolutions, randn, run, thinned, truth
 
 pytestmark = pytest.mark.skipif(kernels() is None, reason="built without a compiler")
 SETS = kernels().instruction_sets() if kernels() else []
+THREADS = st.sampled_from([1, 1, 1, 2, 3])  # threads wait for one another where cores are few
 KERNELS = [(1, 1), (3, 3), (5, 3), (2, 2)]
 SAME = Window((3, 3), (1, 1), (1, 1), True)
 CLIPPED = Phi("one_sided", 0.5, 2.0)
@@ -83,7 +84,7 @@ def test_every_chain(name, data):
         Packed(group, weights, data.draw(st.integers(1, 3)), name),
         *(group, x, layers),
         raw=raw,
-        threads=data.draw(st.integers(1, 3)),
+        threads=data.draw(THREADS),
         together=data.draw(st.booleans()),
     )
     assert agrees(out, expected)
