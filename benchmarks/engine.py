@@ -15,16 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+ALONE = ("--no-crossover", "--layers", "0")
 SHAPES: dict[str, tuple[str, ...]] = {
-    "dnn-100x300-inner": (),
-    "dnn-20x1024-inner": (),
-    "dnn-4x4096-inner": (),
-    "dnn-100x300-inner-skip0.9": ("--no-crossover",),
-    "dnn-20x1024-inner-skip0.9": ("--no-crossover",),
-    "dnn-100x300": ("--no-crossover",),
-    "cnn-6x64x32-inner": ("--batch", "1,16"),
-    "cnn-6x128x16-inner": ("--batch", "1,16", "--no-crossover"),
-    "cnn-6x256x16-inner": ("--batch", "1,16", "--no-crossover"),
+    "dnn-100x300-inner": ALONE,
+    "dnn-20x1024-inner": ("--layers", "3"),
+    "dnn-4x4096-inner": ALONE,
+    "dnn-100x300-inner-skip0.9": ALONE,
+    "dnn-20x1024-inner-skip0.9": ALONE,
+    "dnn-100x300": ALONE,
+    "cnn-6x64x32-inner": ("--layers", "3", "--batch", "1,16"),
+    "cnn-6x128x16-inner": (*ALONE, "--batch", "1,16"),
+    "cnn-6x256x16-inner": (*ALONE, "--batch", "1,16"),
 }
 AGAIN = 0.95  # the sparsity at which the first three are timed once more
 RIVALS = "eager,channels_last,compile,onnxruntime,embedding_bag,csr,engine"
@@ -81,7 +82,7 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     runs = [(name, name, flags) for name, flags in SHAPES.items()]
-    again = ("--no-crossover", "--layers", "0", "--sparsity", str(AGAIN))
+    again = (*ALONE, "--sparsity", str(AGAIN))
     runs += [(f"{name}-s{AGAIN}", name, again) for name in list(SHAPES)[:3]]
     for label, name, flags in runs:
         if not given.only or label in given.only:

@@ -16,7 +16,7 @@ Call = Callable[[Tensor], object]
 _ROUNDS = (5, 101)
 _BLOCK = (5, 500)  # calls
 _BLOCK_S = 0.004
-_PAUSE_S = 0.002  # threads of the last contender's pool, which wait by spinning, go to sleep
+_PAUSE_S = 0.02  # threads of the last contender's pool, which wait by spinning, go to sleep
 
 
 def interleaved(
