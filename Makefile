@@ -8,6 +8,9 @@ PYTHON ?= python3
 # Passed to pytest: make test ARGS="-m 'not slow' tests/theory"
 ARGS ?=
 
+# Those of minutes that need no data; the others are studies, each with a --help.
+BENCHMARKS := solve phase initialise activation training_loop monitor_overhead engine roofline
+
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
@@ -57,8 +60,8 @@ format: $(READY) ## bring the code into the house format
 docs: $(READY) ## build the documentation in docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(READY) ## run every benchmark; each says what it ran on and writes JSON
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(READY) ## run the benchmarks (some twenty minutes); each says what it ran on and writes JSON
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python "benchmarks/$$name.py"; done
 
 sanitize: ## run the kernels under the address, undefined-behaviour and thread sanitizers
 	@command -v cmake >/dev/null || { echo "make sanitize needs cmake: pip install cmake, or apt install cmake" >&2; exit 1; }

@@ -23,7 +23,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "dnn-100x300-inner-skip0.9": ALONE,
     "dnn-20x1024-inner-skip0.9": ALONE,
     "dnn-100x300": ALONE,
-    "cnn-6x64x32-inner": ("--layers", "3", "--batch", "1,16"),
+    "cnn-6x64x32-inner": ("--no-crossover", "--layers", "3", "--batch", "1,16"),
     "cnn-6x128x16-inner": (*ALONE, "--batch", "1,16"),
     "cnn-6x256x16-inner": (*ALONE, "--batch", "1,16"),
 }
@@ -64,7 +64,7 @@ def _line(label: str, result: dict[str, Any], batch: int) -> str:
     (engine,) = (row for row in rows if row["contender"] == "engine")
     low, high = engine["speedup_quartiles"]
     cells = [
-        label.replace("-inner", ""),
+        label,
         str(batch),
         f"{100 * result['sparsity']:.1f} %",
         f"{1e3 * dense['median_s']:.3g} ({dense['contender']})",
@@ -78,6 +78,7 @@ def _line(label: str, result: dict[str, Any], batch: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/engine"))
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each rival and batch")
     parser.add_argument("--only", nargs="*", help="some of the labels")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,8 @@ def main() -> None:
     runs += [(f"{name}-s{AGAIN}", name, again) for name in list(SHAPES)[:3]]
     for label, name, flags in runs:
         if not given.only or label in given.only:
-            record(name, flags, given.out, label=label)
+            timed = (*flags, "--seconds", str(given.seconds))
+            record(name, timed, given.out, label=label)
     print(table(given.out))
 
 

@@ -79,6 +79,40 @@ def examine(directory: Path, seconds: float) -> dict[str, Any]:
     }
 
 
+def table(folder: Path) -> str:
+    """Every recorded network as a row."""
+    lines = [
+        "| network | zeros | accuracy, model and engine | images decided otherwise | "
+        "batch 1: engine, best dense | batch 128 | modelled energy, batch 1 (45 nm) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(folder.glob("*.json")):
+        (row,) = json.loads(path.read_text())["rows"]
+        lines.append(_line(row))
+    return "\n".join(lines)
+
+
+def _line(row: dict[str, Any]) -> str:
+    said, ledger_1 = row["answers"], row["ledger"]["1"]["modelled"]
+    dense, sparse = (1e-6 * ledger_1[way]["total_picojoules"] for way in ("dense", "sparse"))
+    cells = [
+        row["run"],
+        f"{100 * row['bench']['sparsity']:.1f} %",
+        f"{100 * said['accuracy_model']:.2f} %, {100 * said['accuracy_engine']:.2f} %",
+        f"{said['images_decided_otherwise']} of {said['images']}",
+        *(_times(row["bench"], batch) for batch in row["bench"]["batches"]),
+        f"{dense:.0f} to {sparse:.0f} µJ ({dense / sparse:.1f}x)",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _times(result: dict[str, Any], batch: int) -> str:
+    rows = [row for row in result["rows"] if row["batch"] == batch and row["status"] == "timed"]
+    dense = min(row["median_s"] for row in rows if row["dense"])
+    (engine,) = (row for row in rows if row["contender"] == "engine")
+    return f"{1e3 * engine['median_s']:.3g}, {1e3 * dense:.3g} ms: {engine['speedup']:.2f}x"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="*", help="directories of `sparsefield train`")
@@ -89,6 +123,7 @@ def main() -> None:
         record(
             given.out / f"{directory.name}.json", __doc__ or "", [examine(directory, given.seconds)]
         )
+    print(table(given.out))
 
 
 if __name__ == "__main__":

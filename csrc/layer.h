@@ -10,7 +10,7 @@ namespace sparsefield {
 namespace SF_ISA {
 
 constexpr int TILE = 512;  // inputs whose weights stay near while the sites pass: 128 kB of a panel
-constexpr int FEW = 4;     // sites for which weights are not worth fetching ahead
+constexpr int REUSED = 2;  // active sites of a row above which nearly all rows are needed: fetched ahead
 
 constexpr int INPUT_PANEL = 64;  // of a chain's input
 
@@ -148,11 +148,11 @@ inline void fetch(const void* begin, const void* end, int s, int sites) {
 
 // Fully connected, from lists, all inputs at once: panel p at every site.
 template <Format F, int V>
-void from_lists(const Layer& layer, const Lists& in, int p, int sites, const Target& to) {
+void from_lists(const Layer& layer, const Lists& in, bool reused, int p, int sites, const Target& to) {
   const auto* panel = panel_of<F>(layer, p);
   const auto* next = panel + static_cast<std::size_t>(layer.inputs) * V * W;
   for (int s = 0; s < sites; ++s) {
-    if (sites >= FEW) fetch(next, next + static_cast<std::size_t>(layer.inputs) * V * W, s, sites);
+    if (reused) fetch(next, next + static_cast<std::size_t>(layer.inputs) * V * W, s, sites);
     Vec h[V] = {};
     for (int i = 0; i < in.regions; ++i) {
       const Lists::Region& r = in.region[i];
@@ -204,10 +204,10 @@ void from_rows(const Layer& layer, Rows x, float* kept, int p, int sites, const 
 }
 
 template <Format F, int V>
-void linear_panel(const Layer& layer, const Input& in, float* kept, int p, int sites, const Target& to) {
-  if (in.lists && sites >= FEW && layer.inputs > TILE * 3 / 2)
+void linear_panel(const Layer& layer, const Input& in, bool reused, float* kept, int p, int sites, const Target& to) {
+  if (in.lists && reused && layer.inputs > TILE * 3 / 2)
     return from_tiled_lists<F, V>(layer, *in.lists, kept, p, sites, to);
-  if (in.lists) return from_lists<F, V>(layer, *in.lists, p, sites, to);
+  if (in.lists) return from_lists<F, V>(layer, *in.lists, reused, p, sites, to);
   from_rows<F, V>(layer, in.rows, kept, p, sites, to);
 }
 

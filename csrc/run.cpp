@@ -124,13 +124,15 @@ void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Imag
   const bool linear = !me.chain.convolutional;
   const int first = linear ? part(me.member, team, layer.panels()) : 0;
   const int last = linear ? part(me.member + 1, team, layer.panels()) : layer.panels();
+  const bool reused =
+      linear && in.lists && in.lists->total(static_cast<std::size_t>(samples)) >= int64_t{REUSED} * layer.inputs;
   const Strip strip{me.own.index.data(), me.own.value.data(), me.own.begin.data()};
   const int top = part(me.member, team, out.height), bottom = part(me.member + 1, team, out.height);
   with_format(layer, [&](auto format) {
     for (int p = first; p < last; ++p)
       with_vectors(layer, p, [&](auto vectors) {
         if (linear)
-          linear_panel<format(), vectors()>(layer, in, me.own.kept.data(), p, samples, to);
+          linear_panel<format(), vectors()>(layer, in, reused, me.own.kept.data(), p, samples, to);
         for (int s = 0; !linear && s < samples; ++s)
           conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, static_cast<std::size_t>(s), top,
                                           bottom, to);
@@ -229,7 +231,8 @@ void run_range(Worker me, int block, int64_t first, int64_t last) {
 
 // Samples of a block, of at most so many.
 int block_size(const Chain& chain, const Call& call, int most, int64_t samples) {
-  if (chain.convolutional) most = std::max(1, BLOCK_PIXELS / std::max(1, call.height * call.width));
+  if (chain.convolutional)
+    most = static_cast<int>(std::max<int64_t>(1, BLOCK_PIXELS / std::max<int64_t>(1, int64_t{call.height} * call.width)));
   return static_cast<int>(std::min<int64_t>(most, samples));
 }
 

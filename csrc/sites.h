@@ -76,6 +76,15 @@ struct Lists {
     return r.end[site * per_region + p - r.first_panel];
   }
 
+  // Entries of all sites.
+  int64_t total(std::size_t sites) const {
+    int64_t n = 0;
+    for (int i = 0; i < regions; ++i)
+      for (std::size_t s = 0; s < sites && region[i].first_panel < region[i].last_panel; ++s)
+        n += end(s, region[i], region[i].last_panel - 1) - region[i].opens;
+    return n;
+  }
+
   // A site's entries in panels [from, to) of a region.
   struct Range {
     std::size_t first;

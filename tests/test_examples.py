@@ -53,3 +53,28 @@ def test_the_recorded_escapes_agree_with_the_operator():
         for sample in (row["chain"], row["networks"]):
             assert sample["n"] == 10_000
             assert abs(sample["z_score"]) < 4.0  # false alarm 6e-5 each
+
+
+def test_the_tables_of_the_engine_are_those_of_the_recorded_runs(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    page, readme = (ROOT / "docs/engine.md").read_text(), (ROOT / "README.md").read_text()
+    shapes = runpy.run_path(str(ROOT / "benchmarks/engine.py"))["table"]
+    recorded = shapes(ROOT / "results/benchmarks/engine")
+    assert recorded in page
+    rows = [line for line in readme.splitlines() if line.startswith(("| dnn-", "| cnn-"))]
+    assert len(rows) >= 6
+    assert all(row in recorded.splitlines() for row in rows)
+    assert recorded.replace("x (", "0x (", 1) not in page  # the twin
+    trained = runpy.run_path(str(ROOT / "benchmarks/trained_engine.py"))["table"]
+    assert trained(ROOT / "results/trained") in page
+
+
+def test_a_trained_network_answers_the_same_through_the_engine():
+    recorded = sorted((ROOT / "results/trained").glob("*.json"))
+    assert len(recorded) >= 2
+    for path in recorded:
+        (row,) = json.loads(path.read_text())["rows"]
+        said = row["answers"]
+        assert said["images"] == 10_000
+        assert said["images_decided_otherwise"] == said["of_1000_one_by_one"] == 0
+        assert said["accuracy_engine"] == said["accuracy_model"]

@@ -108,7 +108,7 @@ def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, 
     )
     slope = max((high - low) / (_DENSITIES[1] - _DENSITIES[0]), 1e-12)
     density = _DENSITIES[0] + (dense[best] - low) / slope
-    # never: beyond a density of one
+    # a crossover beyond one: dense never takes over
     return float(np.clip(density, 0.0, 2.0)), best
 
 

@@ -154,7 +154,8 @@ class Engine:
     def measure(self, sample: Tensor, batches: Iterable[int] | None = None) -> None:
         """Measure the plans on this machine, for the given batch sizes (1 and the sample's).
 
-        ``sample``, [batch, ...], is repeated or cut to each size.
+        ``sample``, [batch, ...], is repeated or cut to each size. What :meth:`override` forced is
+        measured anew.
         """
         one_thread_if_forked()
         _check_input(sample)
@@ -225,7 +226,9 @@ def accelerate(
         ``float32``; or ``bfloat16`` or ``int8`` (one scale per output), which move fewer bytes
         and change the outputs: see :func:`~sparsefield.engine.rounding`.
     dispatch
-        ``measure``; or ``sparse`` or ``dense`` for all layers, or by layer name.
+        ``measure``; or ``sparse`` or ``dense`` for all layers, or by layer name, where there is
+        such a way (convolutions have no sparse one without kernels, and no dense one with
+        rounded weights).
     batches
         batch sizes to measure; by default 1 and the sample's. A call follows the nearest.
 

@@ -89,10 +89,11 @@ class Runner:
 
     def _way(self, batch: int) -> Way:
         """How a batch of this size runs; kept until the next look at the densities."""
-        found = self._ways.get(batch)
+        ways = self._ways  # a setter that runs meanwhile puts another in its place
+        found = ways.get(batch)
         if found is None:
             plan = nearest(self.plans, batch)
-            found = self._ways[batch] = way(plan.choose(self.density), plan.how)
+            found = ways[batch] = way(plan.choose(self.density), plan.how)
         return found
 
     @property

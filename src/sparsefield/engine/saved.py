@@ -20,7 +20,7 @@ from sparsefield.errors import InvalidInput
 from .engine import Engine
 from .native import FORMATS, Weights, kernels
 from .phi import CODES, Phi
-from .plan import plan_from_dict
+from .plan import Plan, plan_from_dict
 from .products import Group, Product, Window
 from .reading import Between, Part, flatten
 
@@ -67,8 +67,12 @@ def save_engine(engine: Engine, path: str | Path) -> None:
     }
     content["digest"] = _digest(content, tensors)
     aside = target.with_name(target.name + ".partial")
-    aside.write_bytes(save(tensors, {"sparsefield.engine": json.dumps(content)}))
-    aside.replace(target)
+    try:
+        aside.write_bytes(save(tensors, {"sparsefield.engine": json.dumps(content)}))
+        aside.replace(target)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise InvalidInput(f"{target}: cannot be written ({error.strerror})") from None
 
 
 def load_engine(path: str | Path) -> Engine:
@@ -103,7 +107,7 @@ def _measured(engine: Engine, content: Mapping[str, Any]) -> Engine:
     for runner, plans, density in zip(
         engine.runners, content["plans"], content["density"], strict=True
     ):
-        runner.plans = tuple(plan_from_dict(plan) for plan in plans)
+        runner.plans = _plans(plans, len(runner.group.products))
         runner.density = _densities(density, len(runner.group.products))
     return engine
 
@@ -113,6 +117,13 @@ def _weights(content: Mapping[str, Any]) -> Weights:
         if content["weights"] == known:
             return known
     raise ValueError(f"weights {content['weights']!r}")
+
+
+def _plans(content: Any, count: int) -> tuple[Plan, ...]:
+    plans = tuple(plan_from_dict(plan) for plan in content)
+    if not plans or any(len(plan.crossover) != count for plan in plans):
+        raise ValueError(f"{len(plans)} plans for {count} layers")
+    return plans
 
 
 def _densities(values: Any, count: int) -> NDArray[np.float64]:

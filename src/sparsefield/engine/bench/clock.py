@@ -50,7 +50,7 @@ def interleaved(
 def _rounds(blocks: Sequence[tuple[int, float]], seconds: float) -> int:
     """Rounds that take about so many seconds a contender."""
     low, high = _ROUNDS
-    one_round = sum((count + 1) * one for count, one in blocks)
+    one_round = sum(_PAUSE_S + (count + 1) * one for count, one in blocks)
     return min(max(int(seconds * len(blocks) / max(one_round, 1e-9)), low), high)
 
 
