@@ -8,10 +8,12 @@ The machine should do nothing else meanwhile.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 SHAPES: dict[str, tuple[str, ...]] = {
     "dnn-100x300-inner": (),
@@ -37,6 +39,41 @@ def record(name: str, flags: Sequence[str], folder: Path, *, label: str) -> None
     (folder / f"{label}.json").write_bytes(done.stdout)
 
 
+def table(folder: Path) -> str:
+    """Every recorded network: best dense and the engine in ms, and the speed-up, by batch."""
+    lines = [
+        "| network | batch | zeros | best dense, ms | engine, ms | speed-up (quartiles) | "
+        "of 1/(1-s) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(folder.glob("*.json"), key=_order):
+        result = json.loads(path.read_text())
+        lines += [_line(path.stem, result, batch) for batch in result["batches"]]
+    return "\n".join(lines)
+
+
+def _order(path: Path) -> tuple[bool, int, str]:
+    labels = [*SHAPES, *(f"{name}-s{AGAIN}" for name in list(SHAPES)[:3])]
+    return path.stem not in labels, labels.index(path.stem) if path.stem in labels else 0, path.stem
+
+
+def _line(label: str, result: dict[str, Any], batch: int) -> str:
+    rows = [row for row in result["rows"] if row["batch"] == batch and row["status"] == "timed"]
+    dense = min((row for row in rows if row["dense"]), key=lambda row: row["median_s"])
+    (engine,) = (row for row in rows if row["contender"] == "engine")
+    low, high = engine["speedup_quartiles"]
+    cells = [
+        label.replace("-inner", ""),
+        str(batch),
+        f"{100 * result['sparsity']:.1f} %",
+        f"{1e3 * dense['median_s']:.3g} ({dense['contender']})",
+        f"{1e3 * engine['median_s']:.3g}",
+        f"{engine['speedup']:.2f}x ({low:.2f} to {high:.2f})",
+        f"{100 * engine['realised']:.0f} %",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/engine"))
@@ -49,6 +86,7 @@ def main() -> None:
     for label, name, flags in runs:
         if not given.only or label in given.only:
             record(name, flags, given.out, label=label)
+    print(table(given.out))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,6 @@ struct Window {
   int kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
   bool circular = false;
   int taps() const { return kernel_h * kernel_w; }
-  bool is_linear() const { return taps() == 1 && stride_h == 1 && stride_w == 1 && !pad_h && !pad_w; }
 };
 
 struct Layer {

@@ -47,8 +47,7 @@ class Native {
   void run(uintptr_t x, uintptr_t out, int64_t batch, int height, int width, int first, int last,
            bool raw, int threads, bool together, uintptr_t dense, uintptr_t active) const {
     Call call{at<const float>(x), at<float>(out), batch, height, width, first, last, raw, usable_threads(threads),
-              together,
-              at<const uint8_t>(dense), at<int64_t>(active)};
+              together, at<const uint8_t>(dense), at<int64_t>(active)};
     run_(chain_, call);
   }
 
