@@ -1,4 +1,4 @@
-"""That a machine with a compiler has the kernels, and that one without says so."""
+"""That a machine with a compiler has the kernels; test_fallback has the engine without them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import sys
 from types import ModuleType
 
 import pytest
-import torch
-from torch import nn
 
-from sparsefield import accelerate
 from sparsefield.engine import native
 
 EXPECTED = os.environ.get("SPARSEFIELD_EXPECT_NATIVE") == "1"
@@ -42,11 +39,3 @@ def _without_kernels(monkeypatch: pytest.MonkeyPatch):
 def test_the_check_can_fail() -> None:
     with pytest.raises(AssertionError, match="were not built"):
         expect_kernels()
-
-
-@pytest.mark.usefixtures("_without_kernels")
-def test_without_kernels_the_engine_gathers_and_says_so() -> None:
-    model, x = nn.Sequential(nn.Linear(33, 17), nn.ReLU(), nn.Linear(17, 5)), torch.randn(4, 33)
-    engine = accelerate(model, x, dispatch="sparse")
-    assert "embedding_bag" in repr(engine)
-    torch.testing.assert_close(engine(x), model(x).detach(), rtol=1e-5, atol=1e-5)
