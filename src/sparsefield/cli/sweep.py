@@ -78,12 +78,12 @@ def _answer(found: Swept) -> dict[str, Any]:
 def _show(found: Swept) -> None:
     from rich.console import Console
 
-    from sparsefield.experiments.sweep.printing import arm_table, run_table
+    from sparsefield.experiments.sweep.printing import arm_table, run_table, show
 
     console = Console()
-    console.print(run_table(found))
+    show(console, run_table(found))
     if len(found.arms) < len(found.rows):
-        console.print(arm_table(found))
+        show(console, arm_table(found))
     if found.without_result:
         lost = f"{found.without_result} runs have no result: see failed.json in their directories"
         console.print(f"{lost}; --retry-failed tries them again", highlight=False)

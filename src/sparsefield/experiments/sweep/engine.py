@@ -12,6 +12,8 @@ from sparsefield.experiments.sweep.plan import Planned
 RETRIES = 1  # of a run whose process was killed
 POLL = 0.25  # seconds between looks at the runs under way
 
+Steps = Mapping[str, tuple[int, int]]  # by name: the step this making began at, the step it is at
+
 
 class Listener(Protocol):
     """Hears of every run that an engine makes."""
@@ -19,8 +21,8 @@ class Listener(Protocol):
     def started(self, run: Planned) -> None:
         """The run is being made."""
 
-    def stepped(self, steps: Mapping[str, int]) -> None:
-        """Steps made so far in the runs under way, by name."""
+    def stepped(self, steps: Steps) -> None:
+        """The steps of the runs under way."""
 
     def ended(self, run: Planned, failure: Failure | None) -> None:
         """The run has its result in its directory, or failed."""

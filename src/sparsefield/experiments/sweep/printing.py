@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 
 from sparsefield.experiments.arms import Spread
@@ -42,10 +43,17 @@ def arm_table(found: Swept) -> Table:
     return table
 
 
+def show(console: Console, table: Table) -> None:
+    """Print the table whole; a narrow terminal wraps its lines."""
+    needed = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
 def _table(title: str, columns: tuple[str, ...]) -> Table:
     table = Table(title=title, box=SIMPLE, pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

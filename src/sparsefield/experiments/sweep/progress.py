@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Self
 
 from rich.console import Console, Group
@@ -18,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from sparsefield.experiments.sweep.engine import Steps
 from sparsefield.experiments.sweep.workload import Workload
 
 
@@ -36,10 +36,10 @@ class Quiet:
     def started(self, name: str) -> None:
         """A run is being made."""
 
-    def stepped(self, steps: Mapping[str, int]) -> None:
+    def stepped(self, steps: Steps) -> None:
         """The steps of the runs under way."""
-        for name, step in steps.items():
-            self.work.stepped(name, step)
+        for name, (begun, step) in steps.items():
+            self.work.stepped(name, begun, step)
 
     def ended(self, name: str, text: str) -> None:
         """A run has ended; ``text`` says how."""
@@ -109,10 +109,10 @@ class Bars(Lines):
             total = self.work.steps_of(name)
             self._running[name] = self._each.add_task(name, total=total)
 
-    def stepped(self, steps: Mapping[str, int]) -> None:
+    def stepped(self, steps: Steps) -> None:
         """Move the bar and the counts of steps."""
         super().stepped(steps)
-        for name, step in steps.items():
+        for name, (_, step) in steps.items():
             self._each.update(self._running[name], completed=step)
         self._move()
 

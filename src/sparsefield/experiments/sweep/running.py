@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sparsefield.errors import InvalidInput, require
 from sparsefield.experiments.failure import Failure, write_failure
-from sparsefield.experiments.sweep.engine import Engine
+from sparsefield.experiments.sweep.engine import Engine, Steps
 from sparsefield.experiments.sweep.estimate import Estimate, estimate
 from sparsefield.experiments.sweep.folder import forget_failures, opened, place, waiting
 from sparsefield.experiments.sweep.local import run_local
@@ -125,7 +125,7 @@ class Recorder:
         """A run is being made."""
         self._shown.started(run.name)
 
-    def stepped(self, steps: Mapping[str, int]) -> None:
+    def stepped(self, steps: Steps) -> None:
         """The steps of the runs under way."""
         self._shown.stepped(steps)
 

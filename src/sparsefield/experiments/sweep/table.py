@@ -39,7 +39,8 @@ def rows(directory: Path, plan: Plan) -> list[Row]:
 
     The keys: name, the swept fields with every default resolved, seed, test_accuracy,
     train_loss (NaN if it diverged), sparsity_init and sparsity_end (shares of exact zeros on the
-    test set, means over layers), failed, reason, steps_made; last and alone not reproducible, seconds.
+    test set, means over layers), failed, reason, steps_made, and last seconds, the only one that
+    differs from one making to the next.
     A run that raised or was killed has None in place of what was to be measured.
     """
     found = [_row(place(directory, run), run, plan.fields) for run in plan.runs]

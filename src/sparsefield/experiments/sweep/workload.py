@@ -9,16 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from sparsefield.experiments.sweep.plan import Planned
 from sparsefield.train import TrainConfig
 
+_LAYER = 6e5  # products in the time that a layer takes however narrow it is, some 0.1 ms
+_PIXELS = 64  # of a feature map, roughly
+
 
 def step_weight(config: TrainConfig) -> float:
-    """Products of a step up to a constant factor: runs of one sweep may differ in size.
+    """Products of a step, and what a layer costs besides: runs of one sweep may differ in size.
+
+    It only weighs runs against one another; the pace is measured.
 
     >>> one = TrainConfig(depth=10, width=100)
     >>> step_weight(one.model_copy(update={"depth": 20})) / step_weight(one)
     2.0
     """
-    taps = 9 * 64 if config.network == "cnn" else 1
-    return float(config.batch * config.depth * config.width**2 * taps)
+    taps = 9 * _PIXELS if config.network == "cnn" else 1
+    return config.depth * (_LAYER + config.batch * config.width**2 * taps)
 
 
 class Workload:
@@ -57,11 +62,9 @@ class Workload:
         """Steps of a run in all."""
         return self._steps[name]
 
-    def stepped(self, name: str, step: int) -> None:
-        """A run is at this step."""
-        if self._done[name] == self._from[name] == 0 and step > 1:
-            self._from[name] = step
-        self._done[name] = max(self._done[name], step)
+    def stepped(self, name: str, begun: int, step: int) -> None:
+        """A run that went on from step ``begun`` is at this step."""
+        self._from[name], self._done[name] = begun, step
 
     def ended(self, name: str) -> None:
         """A run has ended, however it did."""
