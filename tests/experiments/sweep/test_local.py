@@ -39,7 +39,8 @@ def test_a_run_that_raises_is_recorded_and_the_rest_go_on(small, tmp_path):
     sweep(small(qs=(1,)), out=out, jobs=1, progress=False)
     spoil(bad)
     found = sweep(content, out=out, jobs=1, progress=False)
-    assert [row["failed"] for row in found.rows] == [False, True, False]
+    assert [row["steps_made"] for row in found.rows] == [30, None, 30]
+    assert found.rows[1]["failed"]
     assert found.without_result == 1
     assert found.rows[1]["test_accuracy"] is None
     failure = read_failure(bad)
@@ -51,7 +52,7 @@ def test_a_run_that_raises_is_recorded_and_the_rest_go_on(small, tmp_path):
     (bad / "checkpoint").unlink()
     assert sweep(content, out=out, jobs=1, progress=False).rows == found.rows
     again = sweep(content, out=out, jobs=1, retry_failed=True, progress=False)
-    assert [row["failed"] for row in again.rows] == [False, False, False]
+    assert [row["steps_made"] for row in again.rows] == [30, 30, 30]
     assert not (bad / "failed.json").exists()
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from sparsefield.errors import SparsefieldError, require
+from sparsefield.errors import MissingExtra, SparsefieldError, require
 from sparsefield.experiments.failure import Failure
 from sparsefield.experiments.sweep.engine import POLL, Listener, killed
 from sparsefield.experiments.sweep.folder import place
@@ -57,12 +59,26 @@ def run_ray(
     SparsefieldError
         No cluster at that address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray = require("ray", "ray")
+    ray = load_ray()
     with _connected(ray, address), _token(directory, wanted=shared is not False) as token:
         # By reference: every node has the package.
         task = ray.remote(max_retries=NODE_LOSSES)(make_here)
         _feed(ray, task, runs, directory.absolute(), heard, token, jobs)
+
+
+def load_ray() -> ModuleType:
+    """Import Ray, without its usage reports.
+
+    Ray 2.60 asks amdsmi for GPUs, and lets through what amdsmi 7.0 raises where there is no ROCm.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        return require("ray", "ray")
+    except (KeyError, OSError, AttributeError) as error:
+        raise MissingExtra(
+            f"ray is installed and does not load ({type(error).__name__}: {error}); if amdsmi is "
+            "installed on a machine without ROCm, remove it: pip uninstall amdsmi"
+        ) from error
 
 
 def _feed(
@@ -152,14 +168,22 @@ def _token(directory: Path, *, wanted: bool) -> Iterator[str]:
         (directory / name).unlink(missing_ok=True)
 
 
+def _check_answers(address: str | None) -> None:
+    """Ray itself gives up on a host and port after minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
 @contextlib.contextmanager
 def _connected(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():  # the caller's cluster, and the caller's to leave
         yield
         return
     try:
+        _check_answers(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise SparsefieldError(
             f"address={address}: no Ray cluster answers there ({' '.join(str(error).split())}); "
             "start one with: ray start --head, and give its address"

@@ -17,7 +17,7 @@ from sparsefield.experiments.sweep.folder import forget_failures, opened, place,
 from sparsefield.experiments.sweep.local import run_local
 from sparsefield.experiments.sweep.plan import Plan, Planned, read_plan
 from sparsefield.experiments.sweep.progress import Quiet, display
-from sparsefield.experiments.sweep.ray_engine import run_ray
+from sparsefield.experiments.sweep.ray_engine import load_ray, run_ray
 from sparsefield.experiments.sweep.table import ArmSummary, Row, rows, summaries, write_table
 from sparsefield.experiments.sweep.workload import Workload
 from sparsefield.train.budget import budgets
@@ -163,7 +163,7 @@ def _engine(plan: Plan, name: EngineName, jobs: int | None, address: str | None)
     if jobs is not None and jobs < 1:
         raise InvalidInput(f"jobs={jobs}: must be at least 1")
     if name == "ray":
-        require("ray", "ray")
+        load_ray()
         return partial(run_ray, address=address, jobs=jobs)
     if address is not None:
         raise InvalidInput(f"address={address}: belongs to engine ray; choose it, or leave it out")
