@@ -67,7 +67,9 @@ def test_a_list_names_arms_and_meets_the_grid():
 
 
 def test_configs_are_complete_and_their_threads_fixed():
-    (run,) = read_plan({"base": {"clip": "auto", "chi1": "typical", "depth": 9, "width": 300}}).runs
+    (run,) = read_plan(
+        {"base": {"clip": "auto", "chi1": "typical", "depth": 100, "width": 300}}
+    ).runs
     assert isinstance(run.config.clip, float)
     assert isinstance(run.config.chi1, float)
     assert (run.config.lr, run.config.threads) == (3e-4, 1)

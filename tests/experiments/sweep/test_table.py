@@ -14,7 +14,7 @@ from sparsefield.train import train
 def made(tmp_path_factory):
     """Two arms of two seeds: one run raised, one is not made yet."""
     base = {"depth": 3, "width": 16, "batch": 64, "steps": 5, "device": "cpu"}
-    arms = [{"clip": 1.1}, {"family": "relu", "strides": [], "chi1": "typical", "width": 200}]
+    arms = [{"clip": 1.1}, {"family": "relu", "strides": [], "chi1": 0.9, "width": 200}]
     plan, out = read_plan({"base": base, "list": arms, "seeds": 2}), tmp_path_factory.mktemp("a")
     for run in plan.runs[:2]:
         train(run.config, out=place(out, run), progress=False)

@@ -83,8 +83,8 @@ def _check_same(directory: Path, plan: Plan) -> None:
 
 
 def _check_unused(directory: Path) -> None:
-    others = [path.name for path in directory.iterdir() if path.name not in (RUNS, ".lock")]
-    others += [f"{RUNS}/{path.name}" for path in (directory / RUNS).iterdir()]
+    others = [path.name for path in sorted(directory.iterdir()) if path.name not in (RUNS, ".lock")]
+    others += [f"{RUNS}/{path.name}" for path in sorted((directory / RUNS).iterdir())]
     others = [name for name in others if not name.endswith(".part")]
     if others:
         raise InvalidInput(
