@@ -8,6 +8,9 @@ PYTHON ?= python3
 # Passed to pytest: make test ARGS="-m 'not slow' tests/theory"
 ARGS ?=
 
+# Those of minutes that need no data; the others are studies, each with a --help.
+BENCHMARKS := solve phase initialise activation training_loop monitor_overhead engine roofline
+
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
@@ -19,14 +22,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test ledger lint format docs bench clean
+.PHONY: help venv demo test ledger lint format docs bench sanitize clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 venv: $(READY) ## set up .venv with pinned versions
 
-$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*)
+$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*.h csrc/*.cpp)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "sparsefield needs Python 3.11 or newer: make PYTHON=python3.12 (say), or install one" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -57,8 +60,17 @@ format: $(READY) ## bring the code into the house format
 docs: $(READY) ## build the documentation in docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(READY) ## run every benchmark; each says what it ran on and writes JSON
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(READY) ## run the benchmarks (some twenty minutes); each says what it ran on and writes JSON
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python "benchmarks/$$name.py"; done
+
+sanitize: ## run the kernels under the address, undefined-behaviour and thread sanitizers
+	@command -v cmake >/dev/null || { echo "make sanitize needs cmake: pip install cmake, or apt install cmake" >&2; exit 1; }
+	@set -e; for kind in address thread; do \
+	  echo "== $$kind"; \
+	  cmake -S . -B build/sanitize/$$kind -DSPARSEFIELD_SANITIZE=$$kind >/dev/null; \
+	  cmake --build build/sanitize/$$kind --parallel 2; \
+	  (cd build/sanitize/$$kind && ctest --output-on-failure); \
+	done
 
 clean: ## remove what was built and installed here
 	rm -rf .cmake .ninja_* .skbuild-info.json CMakeCache.txt CMakeFiles CMakeInit.txt build.ninja cmake_install.cmake lib*.a

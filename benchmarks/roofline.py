@@ -36,9 +36,11 @@ def machine(threads: int) -> dict[str, float]:
     return found
 
 
-def bounds(result: dict[str, Any], batch: int, peak: dict[str, float]) -> dict[str, Any]:
+def bounds(
+    label: str, result: dict[str, Any], batch: int, peak: dict[str, float]
+) -> dict[str, Any]:
     """Measured seconds of one network and batch, and what bounds them."""
-    network = result["subject"].removesuffix("-skip0.9").split("-")[1]
+    network = label.split("-")[1]
     depth, width = (int(size) for size in network.split("x"))
     macs = batch * (depth * width**2 + 10 * width)
     active = macs / result["ceiling"]
@@ -53,7 +55,7 @@ def bounds(result: dict[str, Any], batch: int, peak: dict[str, float]) -> dict[s
     far = 4.0 * macs / batch * needed / peak["far_bytes"]
     rows = 4.0 * active / peak["second_bytes"]
     return {
-        "subject": result["subject"],
+        "subject": label,
         "batch": batch,
         "sparsity": result["sparsity"],
         "engine_s": timed["engine"]["median_s"],
@@ -98,8 +100,9 @@ def draw(lines: list[dict[str, Any]]) -> Any:
         axes.margins(x=0.12)
         axes.set_xlabel("ms a call (log)")
         axes.set_title(
-            "circle: engine; blue bar: bytes alone, from perfectly overlapped to not at all; grey: its\n"
-            "arithmetic alone. square: best dense, with the speed-up; orange: dense arithmetic alone"
+            "circle: engine; blue bar: its bytes alone, from perfectly overlapped to not at all;\n"
+            "grey: its arithmetic alone. square: best dense, with the speed-up; orange: dense\n"
+            "arithmetic alone"
         )
         return figure
 
@@ -114,7 +117,7 @@ def main() -> None:
     given = parser.parse_args()
     peak = machine(torch.get_num_threads())
     lines = [
-        bounds(result, batch, peak)
+        bounds(path.stem, result, batch, peak)
         for path in sorted(given.results.glob("dnn-*-inner*.json"))
         for result in [json.loads(path.read_text())]
         for batch in result["batches"]

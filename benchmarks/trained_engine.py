@@ -1,7 +1,7 @@
 """Does a trained network answer the same through the engine, how fast, and at what energy?
 
-For each run directory: accuracy on the whole test set by the model and by the engine, image by image;
-times beside the rivals; bf16 and int8 weights; the energy ledger. Written to results/trained/.
+For each run directory: accuracy on the whole test set by the model and by the engine, image by
+image; times beside the rivals; bf16 and int8 weights; the energy ledger. One JSON file each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def answers(model: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor) -> di
         "largest_output": theirs.abs().max().item(),
         "engine": repr(engine).splitlines(),
         "rounded": {
-            weights: asdict(rounding(sf.accelerate(model, x[:1], weights=weights), model, x, labels))
+            weights: asdict(
+                rounding(sf.accelerate(model, x[:1], weights=weights), model, x, labels)
+            )
             for weights in ("bfloat16", "int8")
         },
     }
@@ -77,6 +79,40 @@ def examine(directory: Path, seconds: float) -> dict[str, Any]:
     }
 
 
+def table(folder: Path) -> str:
+    """Every recorded network as a row."""
+    lines = [
+        "| network | zeros | accuracy, model and engine | images decided otherwise | "
+        "batch 1: engine, best dense | batch 128 | modelled energy, batch 1 (45 nm) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(folder.glob("*.json")):
+        (row,) = json.loads(path.read_text())["rows"]
+        lines.append(_line(row))
+    return "\n".join(lines)
+
+
+def _line(row: dict[str, Any]) -> str:
+    said, ledger_1 = row["answers"], row["ledger"]["1"]["modelled"]
+    dense, sparse = (1e-6 * ledger_1[way]["total_picojoules"] for way in ("dense", "sparse"))
+    cells = [
+        row["run"],
+        f"{100 * row['bench']['sparsity']:.1f} %",
+        f"{100 * said['accuracy_model']:.2f} %, {100 * said['accuracy_engine']:.2f} %",
+        f"{said['images_decided_otherwise']} of {said['images']}",
+        *(_times(row["bench"], batch) for batch in row["bench"]["batches"]),
+        f"{dense:.0f} to {sparse:.0f} µJ ({dense / sparse:.1f}x)",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _times(result: dict[str, Any], batch: int) -> str:
+    rows = [row for row in result["rows"] if row["batch"] == batch and row["status"] == "timed"]
+    dense = min(row["median_s"] for row in rows if row["dense"])
+    (engine,) = (row for row in rows if row["contender"] == "engine")
+    return f"{1e3 * engine['median_s']:.3g}, {1e3 * dense:.3g} ms: {engine['speedup']:.2f}x"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="*", help="directories of `sparsefield train`")
@@ -84,7 +120,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/trained"))
     given = parser.parse_args()
     for directory in given.runs:
-        record(given.out / f"{directory.name}.json", __doc__ or "", [examine(directory, given.seconds)])
+        record(
+            given.out / f"{directory.name}.json", __doc__ or "", [examine(directory, given.seconds)]
+        )
+    print(table(given.out))
 
 
 if __name__ == "__main__":

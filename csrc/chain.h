@@ -28,7 +28,8 @@ struct Free {
 
 constexpr std::size_t LARGE = std::size_t{2} << 20;  // bytes of a large page
 
-// An array of T, aligned to a cache line or, if it is large, to a large page; rounded up to whole ones.
+// An array of T, aligned to a cache line or, if it is large, to a large page; rounded up to whole ones,
+// except where a sanitizer is to see every access beyond the end.
 template <class T>
 class Array {
  public:
@@ -37,10 +38,17 @@ class Array {
   // Contents are lost.
   void resize(std::size_t size) {
     if (size <= capacity_) return;
+    memory_.reset();
+    capacity_ = 0;  // should there be no memory, the next call must ask again
     const std::size_t wanted = size * sizeof(T), grain = wanted < LARGE ? 64 : LARGE;
+#if defined(SF_EXACT)
+    const std::size_t bytes = wanted;
+#else
     const std::size_t bytes = (wanted + grain - 1) / grain * grain;
-    memory_.reset(static_cast<T*>(std::aligned_alloc(grain, bytes)));
-    if (!memory_) throw std::bad_alloc();
+#endif
+    void* memory = nullptr;
+    if (posix_memalign(&memory, grain, bytes)) throw std::bad_alloc();
+    memory_.reset(static_cast<T*>(memory));
 #if defined(__linux__)
     if (grain == LARGE) madvise(memory_.get(), bytes, MADV_HUGEPAGE);  // a hint: rows are read at random
 #endif
@@ -58,7 +66,6 @@ struct Window {
   int kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
   bool circular = false;
   int taps() const { return kernel_h * kernel_w; }
-  bool is_linear() const { return taps() == 1 && stride_h == 1 && stride_w == 1 && !pad_h && !pad_w; }
 };
 
 struct Layer {

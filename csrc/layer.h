@@ -10,7 +10,7 @@ namespace sparsefield {
 namespace SF_ISA {
 
 constexpr int TILE = 512;  // inputs whose weights stay near while the sites pass: 128 kB of a panel
-constexpr int FEW = 4;     // sites for which weights are not worth fetching ahead
+constexpr int REUSED = 2;  // active sites of a row above which nearly all rows are needed: fetched ahead
 
 constexpr int INPUT_PANEL = 64;  // of a chain's input
 
@@ -148,11 +148,11 @@ inline void fetch(const void* begin, const void* end, int s, int sites) {
 
 // Fully connected, from lists, all inputs at once: panel p at every site.
 template <Format F, int V>
-void from_lists(const Layer& layer, const Lists& in, int p, int sites, const Target& to) {
+void from_lists(const Layer& layer, const Lists& in, bool reused, int p, int sites, const Target& to) {
   const auto* panel = panel_of<F>(layer, p);
   const auto* next = panel + static_cast<std::size_t>(layer.inputs) * V * W;
   for (int s = 0; s < sites; ++s) {
-    if (sites >= FEW) fetch(next, next + static_cast<std::size_t>(layer.inputs) * V * W, s, sites);
+    if (reused) fetch(next, next + static_cast<std::size_t>(layer.inputs) * V * W, s, sites);
     Vec h[V] = {};
     for (int i = 0; i < in.regions; ++i) {
       const Lists::Region& r = in.region[i];
@@ -204,10 +204,10 @@ void from_rows(const Layer& layer, Rows x, float* kept, int p, int sites, const 
 }
 
 template <Format F, int V>
-void linear_panel(const Layer& layer, const Input& in, float* kept, int p, int sites, const Target& to) {
-  if (in.lists && sites >= FEW && layer.inputs > TILE * 3 / 2)
+void linear_panel(const Layer& layer, const Input& in, bool reused, float* kept, int p, int sites, const Target& to) {
+  if (in.lists && reused && layer.inputs > TILE * 3 / 2)
     return from_tiled_lists<F, V>(layer, *in.lists, kept, p, sites, to);
-  if (in.lists) return from_lists<F, V>(layer, *in.lists, p, sites, to);
+  if (in.lists) return from_lists<F, V>(layer, *in.lists, reused, p, sites, to);
   from_rows<F, V>(layer, in.rows, kept, p, sites, to);
 }
 
@@ -236,8 +236,8 @@ struct Strip {
     return at + count;
   }
 
-  // The strip of output row y.
-  void fill(const Layer& layer, const Lists& in, Image from, int y) const {
+  // The strip of output row y of the image whose pixels begin at `site`.
+  void fill(const Layer& layer, const Lists& in, std::size_t site, Image from, int y) const {
     const Window& w = layer.window;
     int at = 0;
     for (int column = 0; column < from.width + 2 * w.pad_w; ++column) {
@@ -246,7 +246,7 @@ struct Strip {
       for (int i = 0; i < w.kernel_h && u >= 0; ++i) {
         const int v = source(y * w.stride_h + i - w.pad_h, from.height, w.circular);
         if (v >= 0)
-          at = append(at, in, static_cast<std::size_t>(v) * from.width + u,
+          at = append(at, in, site + static_cast<std::size_t>(v) * from.width + u,
                       static_cast<uint32_t>((column * w.kernel_h + i) * layer.inputs));
       }
     }
@@ -254,20 +254,20 @@ struct Strip {
   }
 };
 
-// Convolution, from lists: panel p at the pixels of rows [top, bottom) of the output.
+// Convolution, from lists: panel p at the pixels of rows [top, bottom) of the s-th image.
 template <Format F, int V>
-void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, const Strip& strip, int p, int top,
-                int bottom, const Target& to) {
+void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, const Strip& strip, int p, std::size_t s,
+                int top, int bottom, const Target& to) {
   const Window& w = layer.window;
   for (int y = top; y < bottom; ++y) {
-    strip.fill(layer, in, from, y);
+    strip.fill(layer, in, s * from.pixels(), from, y);
     for (int x = 0; x < out.width; ++x) {
       const int column = x * w.stride_w, first = strip.begin[column];
       Vec h[V] = {};
       add_active<F, V>(h, panel_of<F>(layer, p), strip.index + first, strip.value + first,
                        strip.begin[column + w.kernel_w] - first,
                        static_cast<uint32_t>(column * w.kernel_h * layer.inputs));
-      finish<V>(h, layer, p, static_cast<std::size_t>(y) * out.width + x, to);
+      finish<V>(h, layer, p, s * out.pixels() + static_cast<std::size_t>(y) * out.width + x, to);
     }
   }
 }

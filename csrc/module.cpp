@@ -3,68 +3,19 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
-#include <omp.h>
-#include <unistd.h>
 
 #include <array>
-#include <atomic>
-#include <stdexcept>
 #include <string>
 
 #include "chain.h"
+#include "fork.h"
+#include "instruction_set.h"
 #include "pack.h"
 
 namespace nb = nanobind;
 using namespace sparsefield;
 
 namespace {
-
-struct InstructionSet {
-  std::string name;
-  bool present;
-  Run run;
-};
-
-// Best first.
-const std::vector<InstructionSet>& instruction_sets() {
-  static const std::vector<InstructionSet> known = [] {
-    std::vector<InstructionSet> sets;
-#if defined(SF_X86)
-    __builtin_cpu_init();
-    const bool fma = __builtin_cpu_supports("fma");
-    sets.push_back({"avx512",
-                    fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
-                    avx512::run});
-    sets.push_back({"avx2", fma && __builtin_cpu_supports("avx2"), avx2::run});
-#endif
-    sets.push_back({"baseline", true, baseline::run});
-    return sets;
-  }();
-  return known;
-}
-
-std::vector<std::string> present_sets() {
-  std::vector<std::string> names;
-  for (const auto& set : instruction_sets())
-    if (set.present) names.push_back(set.name);
-  return names;
-}
-
-Run runner(const std::string& name) {
-  for (const auto& set : instruction_sets())
-    if (set.present && (name.empty() || name == set.name)) return set.run;
-  throw std::invalid_argument("instruction set " + name + ": not on this machine");
-}
-
-// The pool of OpenMP threads does not live on in a forked child: a process whose parent has used one
-// runs on one thread.
-int usable_threads(int wanted) {
-  static std::atomic<pid_t> user{0};
-  pid_t nobody = 0, self = getpid();
-  if (wanted < 2 || user.compare_exchange_strong(nobody, self) || nobody == self) return wanted;
-  return 1;
-}
 
 // Addresses come as numbers, from Tensor.data_ptr(): the caller holds the tensors.
 template <class T>

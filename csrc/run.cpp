@@ -2,7 +2,10 @@
 #include <omp.h>
 
 #include <exception>
+#include <limits>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "layer.h"
@@ -14,6 +17,7 @@ namespace {
 
 constexpr int BLOCK = 64;          // samples of one thread's block
 constexpr int SHARED_BLOCK = 128;  // samples of a block that threads share
+constexpr int BLOCK_PIXELS = 1024; // pixels of a block of images, which pass over the weights together
 
 // What a team shares, sized for the largest layer; kept by its thread from call to call.
 struct Buffers {
@@ -27,6 +31,8 @@ struct Own {
   Array<uint32_t> index;  // the strip of a convolution
   Array<float> value;
   Array<int> begin;
+  std::vector<Image> sizes;
+  std::vector<int64_t> active;  // [layers]
 };
 
 // One thread's part in running one block.
@@ -37,11 +43,16 @@ struct Worker {
   int member;
   Buffers& shared;
   Own& own;
-  std::vector<int64_t> active;  // [layers]
 };
 
 bool reads_rows(const Chain& chain, const Call& call, int layer) {
   return call.dense[layer] && !chain.convolutional;
+}
+
+// Pixels, and places in a strip, are counted in an int.
+void check_count(std::size_t n) {
+  if (n > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+    throw std::length_error("image: " + std::to_string(n) + " pixels or values of a strip; give a smaller");
 }
 
 // The sizes of the images before each layer of the call and after the last; [0] is before the first.
@@ -49,6 +60,7 @@ std::vector<Image> images(const Chain& chain, const Call& call) {
   std::vector<Image> sizes{{call.height, call.width}};
   for (int l = call.first; l < call.last; ++l)
     sizes.push_back(after(chain.layers[static_cast<std::size_t>(l)].window, sizes.back()));
+  for (const Image& size : sizes) check_count(static_cast<std::size_t>(size.height) * size.width);
   return sizes;
 }
 
@@ -76,6 +88,7 @@ void reserve_strip(Own& own, const Chain& chain, const Call& call, const std::ve
     const Layer& layer = chain.layers[static_cast<std::size_t>(l)];
     const std::size_t columns = static_cast<std::size_t>(sizes[static_cast<std::size_t>(l - call.first)].width + 2 * layer.window.pad_w);
     const std::size_t entries = columns * layer.window.kernel_h * layer.inputs + W;
+    check_count(entries);
     own.index.resize(entries);
     own.value.resize(entries);
     own.begin.resize(columns + 1);
@@ -103,22 +116,26 @@ void with_format(const Layer& layer, Then f) {
   }
 }
 
-// The member's share of a layer: of the outputs if fully connected, of the image's rows if not.
+// The member's share of a layer: of the outputs in a fully connected chain, of the image's rows if not. The
+// lists of images have one region, so that the panels of a pixel are one member's.
 void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Image out, int samples,
                const Target& to) {
   const int team = me.team.size();
-  const bool linear = layer.window.is_linear() && from.pixels() == 1;
+  const bool linear = !me.chain.convolutional;
   const int first = linear ? part(me.member, team, layer.panels()) : 0;
   const int last = linear ? part(me.member + 1, team, layer.panels()) : layer.panels();
+  const bool reused =
+      linear && in.lists && in.lists->total(static_cast<std::size_t>(samples)) >= int64_t{REUSED} * layer.inputs;
   const Strip strip{me.own.index.data(), me.own.value.data(), me.own.begin.data()};
   const int top = part(me.member, team, out.height), bottom = part(me.member + 1, team, out.height);
   with_format(layer, [&](auto format) {
     for (int p = first; p < last; ++p)
       with_vectors(layer, p, [&](auto vectors) {
         if (linear)
-          linear_panel<format(), vectors()>(layer, in, me.own.kept.data(), p, samples, to);
-        else
-          conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, top, bottom, to);
+          linear_panel<format(), vectors()>(layer, in, reused, me.own.kept.data(), p, samples, to);
+        for (int s = 0; !linear && s < samples; ++s)
+          conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, static_cast<std::size_t>(s), top,
+                                          bottom, to);
       });
   });
 }
@@ -153,9 +170,10 @@ Place place(Worker& me, int l, std::size_t sites, int regions) {
   return {Lists(storage, values, sites, regions), {storage.dense.data(), values.padded()}};
 }
 
-// A block of samples (of one image, in a convolutional chain) through the layers of the call.
-void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int samples) {
+// A block of samples through the layers of the call.
+void run_block(Worker& me, int64_t sample, int samples) {
   const Call& call = me.call;
+  const std::vector<Image>& sizes = me.own.sizes;
   const bool skip = me.chain.any_skip();
   const int regions = me.chain.convolutional ? 1 : me.team.size(), region = regions > 1 ? me.member : 0;
   const Values given = values_at(me.chain, call.first);
@@ -163,7 +181,7 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
   const Rows x{const_cast<float*>(call.x) + sample * sizes[0].pixels() * given.count, static_cast<std::size_t>(given.count)};
   Place in = place(me, call.first, static_cast<std::size_t>(sites), regions);
   bool rows = reads_rows(me.chain, call, call.first);
-  int64_t* active = me.active.data();
+  int64_t* active = me.own.active.data();
   if (rows && call.first == 0 && me.chain.phi == Phi::identity) {  // read where they lie
     in.rows = x;
     active[0] += count_active(x, given.count, part(me.member, me.team.size(), sites), part(me.member + 1, me.team.size(), sites));
@@ -190,20 +208,32 @@ void run_block(Worker& me, const std::vector<Image>& sizes, int64_t sample, int 
   me.team.wait();  // before another block overwrites what this one reads
 }
 
-// Samples [first, last) in blocks, by one member of a team.
-void run_range(const Chain& chain, const Call& call, Team& team, int member, Buffers& buffers, int block,
-               int64_t first, int64_t last) {
+// All that a thread allocates, before it meets the others: one that threw at a barrier would leave them
+// waiting.
+Own& reserve_own(const Chain& chain, const Call& call, int block) {
   thread_local Own own;
   own.kept.resize(static_cast<std::size_t>(block) * WIDEST);
-  const std::vector<Image> sizes = images(chain, call);
-  reserve_strip(own, chain, call, sizes);
-  Worker me{chain, call, team, member, buffers, own, std::vector<int64_t>(chain.layers.size())};
+  own.sizes = images(chain, call);
+  own.active.assign(chain.layers.size(), 0);
+  reserve_strip(own, chain, call, own.sizes);
+  return own;
+}
+
+// Samples [first, last) in blocks, by one member of a team.
+void run_range(Worker me, int block, int64_t first, int64_t last) {
   for (int64_t s = first; s < last; s += block)
-    run_block(me, sizes, s, static_cast<int>(std::min<int64_t>(block, last - s)));
-  for (int l = call.first; call.active && l < call.last; ++l) {
+    run_block(me, s, static_cast<int>(std::min<int64_t>(block, last - s)));
+  for (int l = me.call.first; me.call.active && l < me.call.last; ++l) {
 #pragma omp atomic
-    call.active[l] += me.active[static_cast<std::size_t>(l)];
+    me.call.active[l] += me.own.active[static_cast<std::size_t>(l)];
   }
+}
+
+// Samples of a block, of at most so many.
+int block_size(const Chain& chain, const Call& call, int most, int64_t samples) {
+  if (chain.convolutional)
+    most = static_cast<int>(std::max<int64_t>(1, BLOCK_PIXELS / std::max<int64_t>(1, int64_t{call.height} * call.width)));
+  return static_cast<int>(std::min<int64_t>(most, samples));
 }
 
 Buffers& own_buffers() {
@@ -213,17 +243,27 @@ Buffers& own_buffers() {
 
 // All threads on each block: for few samples, or for weights that should be read once.
 void run_together(const Chain& chain, const Call& call) {
-  const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(SHARED_BLOCK, call.batch));
+  const int block = block_size(chain, call, SHARED_BLOCK, call.batch);
   Buffers& buffers = own_buffers();
   const int threads = std::min(call.threads, MOST_REGIONS);
   reserve(buffers, chain, call, block, chain.convolutional ? 1 : threads);
   std::optional<Team> team;
+  std::exception_ptr failure;
 #pragma omp parallel num_threads(threads)
   {
+    Own* own = nullptr;
+    try {
+      own = &reserve_own(chain, call, block);
+    } catch (...) {
+#pragma omp critical
+      failure = std::current_exception();
+    }
 #pragma omp single
     team.emplace(omp_get_num_threads());  // may be fewer than asked for
-    run_range(chain, call, *team, omp_get_thread_num(), buffers, block, 0, call.batch);
+    if (!failure)  // of any: they met at the end of single
+      run_range({chain, call, *team, omp_get_thread_num(), buffers, *own}, block, 0, call.batch);
   }
+  if (failure) std::rethrow_exception(failure);
 }
 
 // Each thread on samples of its own, without waiting for another.
@@ -233,11 +273,12 @@ void run_apart(const Chain& chain, const Call& call) {
   try {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const int64_t first = call.batch * thread / threads, last = call.batch * (thread + 1) / threads;
-    const int block = chain.convolutional ? 1 : static_cast<int>(std::min<int64_t>(BLOCK, last - first));
+    const int block = block_size(chain, call, BLOCK, last - first);
     Team alone(1);
     if (block) {
+      Own& own = reserve_own(chain, call, block);
       reserve(own_buffers(), chain, call, block, 1);
-      run_range(chain, call, alone, 0, own_buffers(), block, first, last);
+      run_range({chain, call, alone, 0, own_buffers(), own}, block, first, last);
     }
   } catch (...) {
 #pragma omp critical

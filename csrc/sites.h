@@ -36,7 +36,9 @@ struct Storage {
   void reserve_lists(std::size_t sites, Values values, int regions) {
     index.resize(sites * (values.padded() + static_cast<std::size_t>(LANES) * regions));
     value.resize(sites * (values.padded() + static_cast<std::size_t>(LANES) * regions));
-    end.resize(regions * (sites * (values.panels() / regions + 1) + LANES));
+    // enough for fewer regions too, of more panels each: r * (panels / r + 1) <= panels + r
+    end.resize(sites * (static_cast<std::size_t>(values.panels()) + regions) +
+               static_cast<std::size_t>(LANES) * regions);
   }
 };
 
@@ -72,6 +74,15 @@ struct Lists {
   }
   int32_t& end(std::size_t site, const Region& r, int p) const {
     return r.end[site * per_region + p - r.first_panel];
+  }
+
+  // Entries of all sites.
+  int64_t total(std::size_t sites) const {
+    int64_t n = 0;
+    for (int i = 0; i < regions; ++i)
+      for (std::size_t s = 0; s < sites && region[i].first_panel < region[i].last_panel; ++s)
+        n += end(s, region[i], region[i].last_panel - 1) - region[i].opens;
+    return n;
   }
 
   // A site's entries in panels [from, to) of a region.

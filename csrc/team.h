@@ -29,9 +29,6 @@ class Team {
       spins < 4000 ? rest() : std::this_thread::yield();
   }
 
-  // The part of [0, n) that belongs to a member.
-  int first(int member, int n) const { return static_cast<int>(static_cast<int64_t>(n) * member / size_); }
-
  private:
   static void rest() {
 #if defined(__x86_64__)

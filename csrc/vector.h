@@ -46,11 +46,19 @@ template <>
 struct Stored<Format::bfloat16> {
   using Type = uint16_t;
   static Vec load(const uint16_t* p) {
+#if defined(__AVX512F__)
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+#elif defined(__AVX2__)
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+#else
     typedef uint16_t Half __attribute__((vector_size(W * 2), aligned(2), may_alias));
-    Bits bits = __builtin_convertvector(*reinterpret_cast<const Half*>(p), Bits) << 16;
+    const Bits bits = __builtin_convertvector(*reinterpret_cast<const Half*>(p), Bits) << 16;
     Vec x;
     std::memcpy(&x, &bits, sizeof x);
     return x;
+#endif
   }
 };
 
@@ -58,15 +66,26 @@ template <>
 struct Stored<Format::int8> {
   using Type = int8_t;
   static Vec load(const int8_t* p) {
-    typedef int8_t Bytes __attribute__((vector_size(W), aligned(1), may_alias));
-    return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Bytes*>(p), Ints), Vec);
+#if defined(__AVX512F__)
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+    Vec x;
+    for (int i = 0; i < W; ++i) x[i] = p[i];
+    return x;
+#endif
   }
 };
 
 // The lanes that are not zero (NaN is not), as bits.
 inline uint32_t active_lanes(Vec y) {
 #if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  __mmask16 lanes = _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  // GCC 12 may keep the widened mask in memory by a 16-bit store and read back 32 bits; in a general
+  // register it is widened rightly. Met with -fsanitize=thread, where registers are few.
+  asm("" : "+r"(lanes));
+  return lanes;
 #elif defined(__AVX2__)
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(y, _mm256_setzero_ps(), _CMP_NEQ_UQ)));
 #else

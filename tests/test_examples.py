@@ -17,8 +17,17 @@ def test_example_runs(path, capsys):
     assert capsys.readouterr().out
 
 
+def test_the_accelerated_network_is_the_trained_one(capsys):
+    """The engine takes what train saved, and its outputs are the model's."""
+    runpy.run_path(str(ROOT / "examples" / "accelerate.py"))["main"](depth=4, width=60, epochs=1)
+    said = capsys.readouterr().out
+    assert float(re.search(r"largest difference (\S+)", said)[1]) <= 1e-5
+    assert "same decisions 100.0%" in said
+    assert "read from its file: 100.0%" in said
+
+
 def test_there_are_examples():
-    assert len(EXAMPLES) >= 2
+    assert len(EXAMPLES) >= 3
 
 
 def test_the_python_of_the_readme_runs(capsys, tmp_path, monkeypatch):
@@ -44,3 +53,28 @@ def test_the_recorded_escapes_agree_with_the_operator():
         for sample in (row["chain"], row["networks"]):
             assert sample["n"] == 10_000
             assert abs(sample["z_score"]) < 4.0  # false alarm 6e-5 each
+
+
+def test_the_tables_of_the_engine_are_those_of_the_recorded_runs(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    page, readme = (ROOT / "docs/engine.md").read_text(), (ROOT / "README.md").read_text()
+    shapes = runpy.run_path(str(ROOT / "benchmarks/engine.py"))["table"]
+    recorded = shapes(ROOT / "results/benchmarks/engine")
+    assert recorded in page
+    rows = [line for line in readme.splitlines() if line.startswith(("| dnn-", "| cnn-"))]
+    assert len(rows) >= 6
+    assert all(row in recorded.splitlines() for row in rows)
+    assert recorded.replace("x (", "0x (", 1) not in page  # the twin
+    trained = runpy.run_path(str(ROOT / "benchmarks/trained_engine.py"))["table"]
+    assert trained(ROOT / "results/trained") in page
+
+
+def test_a_trained_network_answers_the_same_through_the_engine():
+    recorded = sorted((ROOT / "results/trained").glob("*.json"))
+    assert len(recorded) >= 2
+    for path in recorded:
+        (row,) = json.loads(path.read_text())["rows"]
+        said = row["answers"]
+        assert said["images"] == 10_000
+        assert said["images_decided_otherwise"] == said["of_1000_one_by_one"] == 0
+        assert said["accuracy_engine"] == said["accuracy_model"]

@@ -64,12 +64,14 @@ def test_formats_and_tables_of_a_convolution(capsys, runs):
 def test_measure_reads_counters_or_says_why_not(capsys, runs):
     flags = ["--samples", "4", "--measure", "--window", "0.2", "--repeats", "2", "--json"]
     assert main(["energy", str(runs / "dnn"), *flags]) == 0
-    (measured,) = json.loads(capsys.readouterr().out)["measured"]
-    if measured["absent"] is None:
-        assert measured["counters"]
-    else:
-        assert measured["absent"].startswith("not measurable on this machine: ")
-        assert measured["counters"] == []
+    model, engine = json.loads(capsys.readouterr().out)["measured"]
+    assert model["what"] != engine["what"]
+    for measured in (model, engine):
+        if measured["absent"] is None:
+            assert measured["counters"]
+        else:
+            assert measured["absent"].startswith("not measurable on this machine: ")
+            assert measured["counters"] == []
 
 
 def test_the_same_data_by_name(capsys, runs):

@@ -17,6 +17,7 @@ from .bench import bench
 from .energy import energy
 from .flags import Flags, given
 from .pictures import figure, phase_map
+from .sweep import sweep
 
 Json = Annotated[bool, tyro.conf.arg(help="print one JSON object and nothing else")]
 
@@ -171,6 +172,7 @@ def report(directory: Annotated[Path, tyro.conf.Positional], json: Json = False)
 COMMANDS: dict[str, Callable[..., None]] = {
     "solve": solve,
     "train": train,
+    "sweep": sweep,
     "demo": demo,
     "report": report,
     "map": phase_map,

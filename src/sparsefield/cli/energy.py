@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -49,7 +50,7 @@ def energy(
     table
         published energies of the modelled column
     measure
-        read the energy counters of this machine, for (2 repeats + 2) windows
+        read the energy counters of this machine, for (2 repeats + 2) windows, beside the engine
     window
         seconds of a window of --measure
     repeats
@@ -69,14 +70,16 @@ def energy(
         picture_path(picture)
     _check(directory, samples, batch)
     model = load_model(directory)
+    x = _test_samples(directory, model, data, samples)
     book = ledger(
         model,
-        _test_samples(directory, model, data, samples),
+        x,
         batch=batch,
         weights=format,
         arithmetic=arithmetic,
         table=table,
         measured=measure,
+        runner=_engine(model, x[:batch]) if measure else None,
         window_seconds=window,
         repeats=repeats,
     )
@@ -87,6 +90,13 @@ def energy(
     where = None if picture is None else str(picture)
     answer = jsonlib.dumps({**book.to_dict(), "picture": where}, allow_nan=False) if json else ""
     print(answer or f"\npicture              {where}")
+
+
+def _engine(model: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """The same network with the zeros skipped, to be measured beside it."""
+    from sparsefield.engine import accelerate
+
+    return accelerate(model, x, batches=(len(x),))
 
 
 def _check(directory: Path, samples: int, batch: int) -> None:

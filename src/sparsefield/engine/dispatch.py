@@ -26,7 +26,13 @@ def measure(runner: Runner, x: Tensor) -> Plan:
     """The plan of a group for batches of the size of ``x``, [batch, ...], its input.
 
     Sets ``runner.density`` to what is seen in ``x``.
+
+    Raises
+    ------
+    InvalidInput
+        an input of another shape than the group reads.
     """
+    runner.check(x)
     if runner.group.convolutional:
         x = x.permute(0, 2, 3, 1)
     x = x.contiguous()
@@ -93,8 +99,8 @@ def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, 
     if not dense:
         return 2.0, SPARSE
     best = min(dense, key=lambda kind: dense[kind] * (_MARGIN if kind == TORCH else 1.0))
-    if runner.packed is None and runner.group.convolutional:
-        return 0.0, best  # there is no other way
+    if runner.always_dense:
+        return 0.0, best
     phi = runner.group.phi_read(index)
     low, high = (
         seconds(partial(_one, runner, index, _with_density(h, phi, d), SPARSE, how))
@@ -102,7 +108,7 @@ def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, 
     )
     slope = max((high - low) / (_DENSITIES[1] - _DENSITIES[0]), 1e-12)
     density = _DENSITIES[0] + (dense[best] - low) / slope
-    # never: beyond a density of one
+    # a crossover beyond one: dense never takes over
     return float(np.clip(density, 0.0, 2.0)), best
 
 

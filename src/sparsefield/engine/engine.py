@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Literal
 
 import torch
@@ -14,15 +13,17 @@ from torch import Tensor, nn
 from sparsefield.errors import InvalidInput
 
 from .dispatch import backend, measure
+from .forking import one_thread_if_forked
 from .native import FORMATS, Weights, kernels
 from .plan import Plan
 from .products import Group
 from .reading import Between, Part, read
 from .runner import Runner
+from .watching import Watch
 
 Choice = Literal["measure", "sparse", "dense"]
-_version = attrgetter("_version")
-_SMALL, _SOME = 16, 8  # below this batch, this many weights are checked for changes in a call
+_SMALL = 16  # below this batch, a call looks at some of the weights for changes
+_STALE = "the model's weights have changed since accelerate(); call it again on the model"
 
 
 class StaleEngine(InvalidInput):
@@ -59,7 +60,8 @@ class Engine:
 
     Calling it with ``[batch, ...]`` float32 on the CPU, of any batch size and any strides, gives
     the model's outputs in evaluation mode, without a graph for gradients. It may be called from
-    several threads at once, and after a fork.
+    several threads at once, and after a fork: in the child it runs on one thread, and sets
+    PyTorch's number of threads to 1, since OpenMP's threads do not live on there.
 
     Attributes
     ----------
@@ -74,6 +76,7 @@ class Engine:
     def __init__(
         self, parts: Iterable[Part], weights: Weights = "float32", *, instruction_set: str = ""
     ) -> None:
+        one_thread_if_forked()
         self.parts = tuple(parts)
         self.weights: Weights = weights
         self.backend = f"native {instruction_set}" if instruction_set else backend()
@@ -82,36 +85,27 @@ class Engine:
             for part in self.parts
             if isinstance(part, Group)
         )
-        self._steps = self._in_order()
-        self._held = [
-            tensor
-            for runner in self.runners
-            for product in runner.group.products
-            for tensor in (product.weight, product.bias)
-            if tensor is not None
-        ]
-        self._versions = list(map(_version, self._held))
-        self._turn = 0
+        runners = iter(self.runners)
+        self._steps: tuple[Callable[[Tensor], Tensor], ...] = tuple(
+            part.module if isinstance(part, Between) else next(runners) for part in self.parts
+        )
+        self._watch = Watch(p for runner in self.runners for p in runner.group.products)
 
-    def check(self, *, some: bool = False) -> None:
+    def check(self) -> None:
         """Whether the model's weights are still those that were copied.
 
-        A call on a small batch looks at ``some``, in turn: to look at all would take as long as
-        the call. An optimiser's step changes all, and is seen at once.
+        A call looks at some, in turn, and on a batch that is not small at all in-place changes: to
+        look at everything would take as long as a small call. An optimiser's step or
+        ``load_state_dict`` changes all, and is seen at once. What is written through
+        ``weight.data[...]`` leaves no trace and is not seen.
 
         Raises
         ------
         StaleEngine
             they are not.
         """
-        looked_at = slice(None)
-        if some:
-            self._turn = (self._turn + 1) % (1 + len(self._held) // _SOME)
-            looked_at = slice(self._turn * _SOME, (self._turn + 1) * _SOME)
-        if list(map(_version, self._held[looked_at])) != self._versions[looked_at]:
-            raise StaleEngine(
-                "the model's weights have changed since accelerate(); call it again on the model"
-            )
+        if self._watch.changed():
+            raise StaleEngine(_STALE)
 
     @property
     def threads(self) -> int:
@@ -145,49 +139,36 @@ class Engine:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
+        one_thread_if_forked()
         _check_input(x)
-        self.check(some=len(x) < _SMALL)
+        if self._watch.glimpsed(versions=len(x) >= _SMALL):
+            raise StaleEngine(_STALE)
         with torch.no_grad():
             return self._run(x)
 
     def _run(self, x: Tensor) -> Tensor:
-        for name, inputs, step in self._steps:
-            if inputs is not None:
-                _check_width(x, inputs, name)
+        for step in self._steps:
             x = step(x)
         return x
-
-    def _in_order(
-        self,
-    ) -> tuple[tuple[str, tuple[int, int] | None, Callable[[Tensor], Tensor]], ...]:
-        """Name, (dimensions, inputs) to check, and what to call, of every part."""
-        runners = iter(self.runners)
-        steps: list[tuple[str, tuple[int, int] | None, Callable[[Tensor], Tensor]]] = []
-        for part in self.parts:
-            if isinstance(part, Between):
-                steps.append((part.name, None, part.module))
-                continue
-            first = part.products[0]
-            dimensions = 4 if part.convolutional else 2
-            steps.append((first.name, (dimensions, first.inputs), next(runners)))
-        return tuple(steps)
 
     def measure(self, sample: Tensor, batches: Iterable[int] | None = None) -> None:
         """Measure the plans on this machine, for the given batch sizes (1 and the sample's).
 
-        ``sample``, [batch, ...], is repeated or cut to each size.
+        ``sample``, [batch, ...], is repeated or cut to each size. What :meth:`override` forced is
+        measured anew.
         """
+        one_thread_if_forked()
         _check_input(sample)
         if not len(sample):
             raise InvalidInput("sample: holds no row; give a batch of real inputs")
         wanted = sorted({1, len(sample)} if batches is None else set(batches))
+        if not wanted or wanted[0] < 1:
+            raise InvalidInput(f"batches {wanted}: give sizes of at least 1 to measure at")
         plans: dict[int, list[Plan]] = {index: [] for index in range(len(self.runners))}
         with torch.no_grad():
             for batch in wanted:
                 x = sample[torch.arange(batch) % len(sample)]
-                for name, inputs, step in self._steps:
-                    if inputs is not None:
-                        _check_width(x, inputs, name)
+                for step in self._steps:
                     if isinstance(step, Runner):
                         plan = measure(step, x)
                         plans[self.runners.index(step)].append(plan)
@@ -198,6 +179,11 @@ class Engine:
 
     def override(self, choice: Choice | Mapping[str, Choice]) -> None:
         """Force layers to run sparse or dense, all or by name; ``measure`` leaves them."""
+        by_name = self._by_name(choice)
+        for runner in self.runners:
+            runner.plans = tuple(_forced(plan, runner, by_name) for plan in runner.plans)
+
+    def _by_name(self, choice: Choice | Mapping[str, Choice]) -> Mapping[str, Choice]:
         names = {p.name for runner in self.runners for p in runner.group.products}
         by_name = choice if isinstance(choice, Mapping) else dict.fromkeys(names, choice)
         for name, value in by_name.items():
@@ -205,8 +191,7 @@ class Engine:
                 raise InvalidInput(f"dispatch {name!r}: no layer of that name; see engine.layers")
             if value not in ("measure", "sparse", "dense"):
                 raise InvalidInput(f"dispatch {value!r}: choose measure, sparse or dense")
-        for runner in self.runners:
-            runner.plans = tuple(_forced(plan, runner, by_name) for plan in runner.plans)
+        return by_name
 
     def __repr__(self) -> str:
         lines = [f"Engine({self.backend}, {self.threads} threads, weights {self.weights})"]
@@ -241,7 +226,9 @@ def accelerate(
         ``float32``; or ``bfloat16`` or ``int8`` (one scale per output), which move fewer bytes
         and change the outputs: see :func:`~sparsefield.engine.rounding`.
     dispatch
-        ``measure``; or ``sparse`` or ``dense`` for all layers, or by layer name.
+        ``measure``; or ``sparse`` or ``dense`` for all layers, or by layer name, where there is
+        such a way (convolutions have no sparse one without kernels, and no dense one with
+        rounded weights).
     batches
         batch sizes to measure; by default 1 and the sample's. A call follows the nearest.
 
@@ -266,9 +253,14 @@ def accelerate(
         raise InvalidInput(f"weights {weights!r}: choose one of {', '.join(FORMATS)}")
     if weights != "float32" and kernels() is None:
         raise InvalidInput(f"weights {weights}: need the compiled kernels; build with a compiler")
+    one_thread_if_forked()
     engine = Engine(read(model), weights)
     if not engine.runners:
-        raise InvalidInput(f"{type(model).__name__}: holds no Linear or Conv2d that it can take")
+        reasons = "".join(f"; {name}: {reason}" for name, reason in engine.runs_dense.items())
+        raise InvalidInput(
+            f"{type(model).__name__}: holds no Linear or Conv2d that it can take{reasons}"
+        )
+    engine._by_name(dispatch)  # before seconds are spent
     for name, reason in engine.runs_dense.items():
         warnings.warn(f"accelerate: {name} runs dense: {reason}", stacklevel=2)
     engine.measure(sample, batches)
@@ -277,22 +269,21 @@ def accelerate(
 
 
 def _check_input(x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise InvalidInput(f"input of {type(x).__name__}: the engine takes a torch.Tensor")
     if x.dtype != torch.float32:
         raise InvalidInput(f"input of {x.dtype}: the engine takes float32; pass x.float()")
     if x.device.type != "cpu":
         raise InvalidInput(f"input on {x.device}: the engine runs on the CPU; pass x.cpu()")
-
-
-def _check_width(x: Tensor, inputs: tuple[int, int], name: str) -> None:
-    dimensions, width = inputs
-    if x.dim() != dimensions or x.shape[1] != width:
-        axes = "" if dimensions == 2 else ", height, width"
-        raise InvalidInput(
-            f"{name}: got {list(x.shape)}, it reads [batch, {width}{axes}]; reshape the input"
-        )
+    if x.layout != torch.strided:
+        raise InvalidInput(f"input of {x.layout}: the engine finds zeros itself; pass x.to_dense()")
+    if x.dim() < 2:
+        raise InvalidInput(f"input {list(x.shape)}: the engine takes [batch, ...]; pass x[None]")
 
 
 def _forced(plan: Plan, runner: Runner, by_name: Mapping[str, Choice]) -> Plan:
+    if runner.always_dense:
+        return plan
     never = {"sparse": 2.0, "dense": 0.0}
     crossover = [
         never.get(by_name.get(product.name, "measure"), measured)

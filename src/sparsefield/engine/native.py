@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sparsefield.errors import InvalidInput
+
 from .phi import CODES
 from .products import Group
 
@@ -47,6 +49,11 @@ class Packed:
         that the outputs of a layer are to be shared by.
     instruction_set
         by default the best.
+
+    Raises
+    ------
+    InvalidInput
+        an instruction set that this machine does not have.
     """
 
     def __init__(
@@ -54,6 +61,11 @@ class Packed:
     ) -> None:
         module = kernels()
         assert module is not None
+        present = module.instruction_sets()
+        if instruction_set not in ("", *present):
+            raise InvalidInput(
+                f"instruction set {instruction_set!r}: choose one of {', '.join(present)}"
+            )
         self.convolutional = group.convolutional
         self.outputs = [product.outputs for product in group.products]
         before = group.before
@@ -78,7 +90,7 @@ class Packed:
                 tau=product.phi.tau,
                 m=product.phi.m,
                 alpha=math.sqrt(skip),
-                threads=threads,
+                threads=1 if group.convolutional else threads,  # those share pixels
             )
 
     @property

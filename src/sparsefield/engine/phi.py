@@ -9,10 +9,15 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparsefield.nn import Activation, crelu, cst
+from sparsefield.nn import CST, Activation, CReLU, ShiftedReLU, SoftThreshold, crelu, cst
 
 Kind = Literal["identity", "one_sided", "two_sided"]
 CODES: dict[Kind, int] = {"identity": 0, "one_sided": 1, "two_sided": 2}  # as in csrc/chain.h
+
+_KNOWN = (
+    *(CReLU, CST, ShiftedReLU, SoftThreshold),
+    *(nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Softshrink),
+)
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,11 @@ IDENTITY = Phi()
 
 def phi_of(module: nn.Module) -> Phi | None:
     """The activation that a module is, if the kernels know it."""
+    if type(module) not in _KNOWN:  # a subclass may compute anything
+        return None
     if isinstance(module, Activation):
         return Phi("two_sided" if module.two_sided else "one_sided", module.tau, module.m)
-    if type(module) is nn.ReLU:
+    if isinstance(module, nn.ReLU):
         return Phi("one_sided")
     if isinstance(module, nn.Hardtanh) and module.min_val == 0.0:  # ReLU6 is one
         return Phi("one_sided", 0.0, float(module.max_val))

@@ -28,8 +28,7 @@ class Plan:
         the threads share each layer's outputs (``together``), or the samples (``apart``), or one
         thread does all (``alone``).
     crossover
-        per layer, the density of the input above which dense is faster: 0 always, 1 never
-        (up to a density of one).
+        per layer, the density of the input from which on dense is faster: 0 always, above 1 never.
     dense
         per layer, the faster of the dense ways: ``ROWS`` (the kernels) or ``TORCH``.
     """
@@ -60,14 +59,16 @@ class Plan:
 
 def plan_from_dict(content: Mapping[str, Any]) -> Plan:
     """The inverse of :meth:`Plan.to_dict`; KeyError, TypeError or ValueError if damaged."""
-    if content["how"] not in ("together", "apart", "alone"):
-        raise ValueError(f"how {content['how']!r}")
-    return Plan(
+    plan = Plan(
         int(content["batch"]),
         content["how"],
         tuple(float(value) for value in content["crossover"]),
         tuple(int(value) for value in content["dense"]),
     )
+    known = plan.how in ("together", "apart", "alone") and {*plan.dense} <= {SPARSE, ROWS, TORCH}
+    if plan.batch < 1 or not known or len(plan.crossover) != len(plan.dense):
+        raise ValueError(f"plan {content}")
+    return plan
 
 
 def nearest(plans: tuple[Plan, ...], batch: int) -> Plan:

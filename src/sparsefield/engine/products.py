@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsefield.errors import InvalidInput
 
 from .phi import IDENTITY, Phi
+
+_TAKEN = (torch.float32, "cpu")
 
 
 class Window(NamedTuple):
@@ -58,6 +62,13 @@ class Product:
         what is applied to h before the next layer reads it.
     skip
         alpha^2; a layer that changes the image's size has none.
+    layer
+        that the weight and bias belong to, where there is one.
+
+    Raises
+    ------
+    InvalidInput
+        shapes or types that do not belong together: the kernels read what they are told to.
     """
 
     name: str
@@ -66,6 +77,28 @@ class Product:
     window: Window | None
     phi: Phi
     skip: float = 0.0
+    layer: nn.Module | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        weight, bias, window = self.weight, self.bias, self.window
+        kernel = () if window is None else window.kernel
+        if tuple(weight.shape[2:]) != kernel or weight.dim() < 2:
+            raise InvalidInput(f"{self.name}: weights of {list(weight.shape)}, kernel {kernel}")
+        if bias is not None and bias.shape != weight.shape[:1]:
+            raise InvalidInput(
+                f"{self.name}: a bias of {list(bias.shape)} beside weights of "
+                f"{list(weight.shape)}; give one value for each output"
+            )
+        if window is not None and (min(window.stride) < 1 or min(window.padding) < 0):
+            raise InvalidInput(f"{self.name}: {window}; strides are at least 1, paddings 0")
+        if not 0.0 <= self.skip < 1.0:
+            raise InvalidInput(f"{self.name}: skip {self.skip}; it lies in [0, 1)")
+        for tensor in (weight, bias):
+            if tensor is not None and (tensor.dtype, tensor.device.type) != _TAKEN:
+                raise InvalidInput(
+                    f"{self.name}: weights are {tensor.dtype} on {tensor.device}; the engine takes "
+                    "float32 on the CPU: model.float().cpu()"
+                )
 
     @property
     def inputs(self) -> int:
@@ -114,6 +147,12 @@ class Group:
     """Products that follow one another, all fully connected or all convolutions.
 
     ``before`` is applied to what the first of them is given.
+
+    Raises
+    ------
+    InvalidInput
+        one reads another number of values than the one before makes, or a skip has no two equal
+        ends.
     """
 
     products: tuple[Product, ...]
@@ -126,6 +165,21 @@ class Group:
     def phi_read(self, index: int) -> Phi:
         """The activation that is applied before a product."""
         return self.products[index - 1].phi if index else self.before
+
+    def __post_init__(self) -> None:
+        for index, product in enumerate(self.products):
+            ends = index > 0 and product.inputs == product.outputs
+            if product.skip and product.keeps_size and not ends:
+                raise InvalidInput(
+                    f"{product.name}: a skip from {product.inputs} to {product.outputs} values, "
+                    f"layer {index}; it needs a layer before it, and equal numbers"
+                )
+        for before, after in pairwise(self.products):
+            if before.outputs != after.inputs:
+                raise InvalidInput(
+                    f"{after.name}: reads {after.inputs} values, but {before.name} makes "
+                    f"{before.outputs}; make them equal"
+                )
 
     @property
     def convolutional(self) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -21,7 +20,10 @@ _SHAPING = (
     *(nn.Flatten, nn.Unflatten, nn.MaxPool2d, nn.AvgPool2d),
     *(nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
 )
-_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
+_NOTHING = (  # in evaluation mode
+    *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Between:
     name
         in the model.
     module
-        called with the activations so far: a module, a :class:`Phi` or a function.
+        called with the activations so far: a module in evaluation mode, a :class:`Phi` or a
+        function.
     reason
         why the engine cannot take it; None for pooling and reshaping, which belong to no product.
     """
@@ -57,18 +60,20 @@ def read(model: nn.Module) -> tuple[Part, ...]:
     Raises
     ------
     InvalidInput
-        weights that are not float32 on the CPU.
+        weights that are not float32 on the CPU, or that do not fit together.
     """
     return tuple(_grouped(_pieces(model, "")))
 
 
 def _pieces(module: nn.Module, name: str) -> Iterator[Product | Between]:
-    if isinstance(module, DNN):
+    if _hooked(module):
+        yield _as_it_is(module, name or type(module).__name__, _HOOKS)
+    elif isinstance(module, DNN) and type(module).forward is DNN.forward:
         yield Between(_join(name, "flatten"), flatten)
         yield from _stack(module, name)
-    elif isinstance(module, CNN):
+    elif isinstance(module, CNN) and type(module).forward is CNN.forward:
         yield from _stack(module, name)
-        yield Between(_join(name, "pool"), module.pool)
+        yield _as_it_is(module.pool, _join(name, "pool"))
         yield Between(_join(name, "flatten"), flatten)
         yield _product(module.head, _join(name, "head"))
     elif type(module) is nn.Sequential:
@@ -83,9 +88,10 @@ def _stack(network: DNN | CNN, name: str) -> Iterator[Product | Between]:
         product = _product(layer, _join(name, f"layers.{index}"))
         if isinstance(product, Between):
             raise InvalidInput(f"{product.name}: {product.reason}; the engine needs every layer")
-        known = phi_of(phi)
+        known = _phi(phi)
         if known is None:
-            raise InvalidInput(f"activations.{index}: {type(phi).__name__} is not known here")
+            reason = _HOOKS if _hooked(phi) else f"{type(phi).__name__} is not known here"
+            raise InvalidInput(f"activations.{index}: {reason}; the engine needs every layer")
         yield dataclasses.replace(product, phi=known, skip=network.skip if index else 0.0)
     if isinstance(network, DNN):
         yield _product(network.head, _join(name, "head"))
@@ -94,52 +100,72 @@ def _stack(network: DNN | CNN, name: str) -> Iterator[Product | Between]:
 def _merged(sequence: nn.Sequential, name: str) -> Iterator[Product | Between]:
     """The pieces of a sequence, an activation joined to the product before it."""
     waiting: Product | None = None
-    for child_name, child in sequence.named_children():
-        if type(child) in _NOTHING:
+    for child_name, child in sequence._modules.items():  # named_children() skips a second use
+        if child is None or (type(child) in _NOTHING and not _hooked(child)):
             continue
-        phi = phi_of(child)
+        phi = _phi(child)
         if waiting is not None and phi is not None and waiting.phi.kind == "identity":
             waiting = dataclasses.replace(waiting, phi=phi)
             continue
-        if waiting is not None:
-            yield waiting
-            waiting = None
-        *others, final = _pieces(child, _join(name, child_name))
-        yield from others
-        if isinstance(final, Product):
-            waiting = final
-        else:
-            yield final
+        for piece in _pieces(child, _join(name, child_name)):
+            if waiting is not None:
+                yield waiting
+            waiting = piece if isinstance(piece, Product) else None
+            if not isinstance(piece, Product):
+                yield piece
     if waiting is not None:
         yield waiting
 
 
 def _single(module: nn.Module, name: str) -> Product | Between:
-    if type(module) in (nn.Linear, nn.Conv2d):
+    if isinstance(module, nn.Linear | nn.Conv2d) and (
+        type(module) in (nn.Linear, nn.Conv2d) or is_parametrized(module)
+    ):
         return _product(module, name)
-    if isinstance(module, _SHAPING):
-        return Between(name, module)
     phi = phi_of(module)
     if phi is not None:
         return Between(name, phi)
-    return Between(name, module, f"{type(module).__name__} is none of the layers it knows")
+    if isinstance(module, _SHAPING):
+        return _as_it_is(module, name)
+    return _as_it_is(module, name, f"{type(module).__name__} is none of the layers it knows")
+
+
+_HOOKS = "it has hooks, which may change what it computes"
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _phi(module: nn.Module) -> Phi | None:
+    return None if _hooked(module) else phi_of(module)
+
+
+def _as_it_is(module: nn.Module, name: str, reason: str | None = None) -> Between:
+    return Between(name, evaluating(module), reason)
+
+
+def evaluating(module: nn.Module) -> nn.Module:
+    """The module in evaluation mode; it shares all else, and the model stays as it is."""
+    twin: nn.Module = object.__new__(type(module))
+    twin.__dict__.update(module.__dict__)
+    children = {
+        name: None if child is None else evaluating(child)
+        for name, child in module._modules.items()
+    }
+    twin.__dict__.update(training=False, _modules=children)
+    return twin
 
 
 def _product(layer: nn.Module, name: str) -> Product | Between:
     assert isinstance(layer, nn.Linear | nn.Conv2d)
     reason = _obstacle(layer)
     if reason is not None:
-        return Between(name, layer, reason)
+        return _as_it_is(layer, name, reason)
     weight = layer.weight.detach()
     bias = None if layer.bias is None else layer.bias.detach()
-    for tensor in (weight, bias):
-        if tensor is not None and (tensor.dtype != torch.float32 or tensor.device.type != "cpu"):
-            raise InvalidInput(
-                f"{name}: weights are {tensor.dtype} on {tensor.device}; the engine takes float32 "
-                "on the CPU: model.float().cpu()"
-            )
     window = _window(layer) if isinstance(layer, nn.Conv2d) else None
-    return Product(name, weight, bias, window, Phi())
+    return Product(name, weight, bias, window, Phi(), layer=layer)
 
 
 def _window(layer: nn.Conv2d) -> Window:
@@ -156,7 +182,11 @@ def _obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
     """Why a layer runs as it is."""
     if is_parametrized(layer):
         return "its weight is computed from others before each call"
-    if not torch.isfinite(layer.weight).all():
+    if _hooked(layer):
+        return _HOOKS
+    if not layer.weight.numel():
+        return "it holds no weight"
+    if layer.weight.device.type == "cpu" and not layer.weight.detach().isfinite().all():
         return "a weight is NaN or infinite, and zero times it is not zero"
     if isinstance(layer, nn.Conv2d):
         if layer.groups != 1 or layer.dilation != (1, 1):

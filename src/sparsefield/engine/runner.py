@@ -53,7 +53,14 @@ class Runner:
         self._calls = 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """From the group's input to phi of its last h; images are [batch, channels, ...]."""
+        """From the group's input to phi of its last h; images are [batch, channels, ...].
+
+        Raises
+        ------
+        InvalidInput
+            an input of another shape than the group reads.
+        """
+        self.check(x)
         images = self.group.convolutional
         h = (x.permute(0, 2, 3, 1) if images else x).contiguous()
         self._calls += 1
@@ -61,12 +68,32 @@ class Runner:
         y = self.run(h, self._way(len(x)), look=look)
         return y.permute(0, 3, 1, 2) if images else y
 
+    def check(self, x: Tensor) -> None:
+        """Whether the group can read an input of this shape; InvalidInput if not."""
+        first = self.group.products[0]
+        images = self.group.convolutional
+        if x.dim() != (4 if images else 2) or x.shape[1] != first.inputs:
+            axes = ", height, width" if images else ""
+            raise InvalidInput(
+                f"{first.name}: got {list(x.shape)}, it reads [batch, {first.inputs}{axes}]; "
+                "reshape the input"
+            )
+        if images:
+            size = (int(x.shape[2]), int(x.shape[3]))
+            self._geometry(size, 0, len(self.group.products))
+
+    @property
+    def always_dense(self) -> bool:
+        """Whether there is no sparse way: convolutions without compiled kernels."""
+        return self.packed is None and self.group.convolutional
+
     def _way(self, batch: int) -> Way:
         """How a batch of this size runs; kept until the next look at the densities."""
-        found = self._ways.get(batch)
+        ways = self._ways  # a setter that runs meanwhile puts another in its place
+        found = ways.get(batch)
         if found is None:
             plan = nearest(self.plans, batch)
-            found = self._ways[batch] = way(plan.choose(self.density), plan.how)
+            found = ways[batch] = way(plan.choose(self.density), plan.how)
         return found
 
     @property
@@ -115,7 +142,8 @@ class Runner:
     ) -> Tensor:
         """Products [first, last) in one call."""
         assert self.packed is not None
-        values, size = self._geometry(h, first, last)
+        before = (int(h.shape[1]), int(h.shape[2])) if self.group.convolutional else (1, 1)
+        values, size = self._geometry(before, first, last)
         active = None if density is None else np.zeros(len(density), np.int64)
         out = self.packed.run(
             h.contiguous(),
@@ -161,9 +189,8 @@ class Runner:
             self._tables[index] = self.group.products[index].weight.t().contiguous()
         return self._tables[index]
 
-    def _geometry(self, h: Tensor, first: int, last: int) -> _Geometry:
+    def _geometry(self, size: tuple[int, int], first: int, last: int) -> _Geometry:
         """How many values a sample has before each of the products, and the last one's image."""
-        size = (int(h.shape[1]), int(h.shape[2])) if self.group.convolutional else (1, 1)
         key = (size, first, last)
         found = self._geometries.get(key)
         if found is None:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from sparsefield.errors import InvalidInput
 
 from .engine import Engine
-from .native import FORMATS, kernels
+from .native import FORMATS, Weights, kernels
 from .phi import CODES, Phi
-from .plan import plan_from_dict
+from .plan import Plan, plan_from_dict
 from .products import Group, Product, Window
 from .reading import Between, Part, flatten
 
@@ -32,8 +32,13 @@ _POOLS: dict[str, type[nn.Module]] = {
     )
 }
 _ARGUMENTS = {
-    "MaxPool2d": ("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
-    "AvgPool2d": ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    "MaxPool2d": (
+        *("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
+    ),
+    "AvgPool2d": (
+        *("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+        "divisor_override",
+    ),
     "AdaptiveAvgPool2d": ("output_size",),
     "AdaptiveMaxPool2d": ("output_size",),
     "Flatten": ("start_dim", "end_dim"),
@@ -46,22 +51,28 @@ def save_engine(engine: Engine, path: str | Path) -> None:
     Raises
     ------
     InvalidInput
-        a part of it is a module of yours; save that model instead.
+        a part of it is a module of yours (save that model instead), or there is no such directory.
     """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise InvalidInput(f"{target}: there is no directory {target.parent}; make it first")
     tensors: dict[str, Tensor] = {}
     parts = [_described(part, tensors) for part in engine.parts]
-    content = {
+    content: dict[str, Any] = {
         "form": _FORM,
         "weights": engine.weights,
         "parts": parts,
         "plans": [[plan.to_dict() for plan in runner.plans] for runner in engine.runners],
         "density": [runner.density.tolist() for runner in engine.runners],
-        "digest": _digest(tensors),
     }
-    target = Path(path)
+    content["digest"] = _digest(content, tensors)
     aside = target.with_name(target.name + ".partial")
-    aside.write_bytes(save(tensors, {"sparsefield.engine": json.dumps(content)}))
-    aside.replace(target)
+    try:
+        aside.write_bytes(save(tensors, {"sparsefield.engine": json.dumps(content)}))
+        aside.replace(target)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise InvalidInput(f"{target}: cannot be written ({error.strerror})") from None
 
 
 def load_engine(path: str | Path) -> Engine:
@@ -77,28 +88,42 @@ def load_engine(path: str | Path) -> Engine:
     """
     try:
         content, tensors = _read(Path(path))
-        if content["digest"] != _digest(tensors):
-            raise ValueError("the weights are not those that were written")
         parts = [_part(described, tensors) for described in content["parts"]]
-        weights = content["weights"]
-        if weights not in FORMATS:
-            raise ValueError(f"weights {weights!r}")
-        if weights != "float32" and kernels() is None:
-            raise InvalidInput(f"{path}: holds {weights} weights, which need the compiled kernels")
-        engine = Engine(parts, weights)
-        for runner, plans, density in zip(
-            engine.runners, content["plans"], content["density"], strict=True
-        ):
-            runner.plans = tuple(plan_from_dict(plan) for plan in plans)
-            runner.density = _densities(density, len(runner.group.products))
-    except InvalidInput:
-        raise
+        weights = _weights(content)
+        if kernels() is not None or weights == "float32":
+            return _measured(Engine(parts, weights), content)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, AttributeError) as error:
         raise InvalidInput(
             f"{path}: is damaged or no engine ({type(error).__name__}: {error}); "
             "accelerate the model again and save it"
         ) from None
+    raise InvalidInput(
+        f"{path}: holds {weights} weights, which need the compiled kernels; build with a compiler"
+    )
+
+
+def _measured(engine: Engine, content: Mapping[str, Any]) -> Engine:
+    """The engine with the plans and densities of the file."""
+    for runner, plans, density in zip(
+        engine.runners, content["plans"], content["density"], strict=True
+    ):
+        runner.plans = _plans(plans, len(runner.group.products))
+        runner.density = _densities(density, len(runner.group.products))
     return engine
+
+
+def _weights(content: Mapping[str, Any]) -> Weights:
+    for known in FORMATS:
+        if content["weights"] == known:
+            return known
+    raise ValueError(f"weights {content['weights']!r}")
+
+
+def _plans(content: Any, count: int) -> tuple[Plan, ...]:
+    plans = tuple(plan_from_dict(plan) for plan in content)
+    if not plans or any(len(plan.crossover) != count for plan in plans):
+        raise ValueError(f"{len(plans)} plans for {count} layers")
+    return plans
 
 
 def _densities(values: Any, count: int) -> NDArray[np.float64]:
@@ -113,7 +138,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         content = json.loads((file.metadata() or {})["sparsefield.engine"])
         if content["form"] != _FORM:
             raise ValueError(f"form {content['form']}, this version reads {_FORM}")
-        return content, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if content.pop("digest") != _digest(content, tensors):
+        raise ValueError("it is not what was written")
+    return content, tensors
 
 
 def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -136,9 +164,10 @@ def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _product(product: Product, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    tensors[f"{product.name}.weight"] = product.weight.contiguous()
+    # copies: layers may share weights, which a file cannot
+    tensors[f"{product.name}.weight"] = product.weight.clone(memory_format=torch.contiguous_format)
     if product.bias is not None:
-        tensors[f"{product.name}.bias"] = product.bias.contiguous()
+        tensors[f"{product.name}.bias"] = product.bias.clone(memory_format=torch.contiguous_format)
     return {
         "name": product.name,
         "bias": product.bias is not None,
@@ -189,9 +218,9 @@ def _tupled(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of the names, shapes and bytes of all weights."""
-    digest = hashlib.sha256()
+def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Of the description, and of the names, shapes and bytes of all weights."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())

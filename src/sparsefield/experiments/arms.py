@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsefield.errors import InvalidInput
+from sparsefield.experiments.failure import FAILED
 from sparsefield.experiments.labels import labels
 from sparsefield.train import Run, TrainConfig, read_run
 
@@ -95,6 +96,8 @@ class Arm:
 def read_arms(directory: str | Path) -> tuple[Arm, ...]:
     """Read one run directory, or every run in a folder, up to two folders below it.
 
+    Runs of a sweep that ended without a result (``failed.json``) are left out.
+
     Raises
     ------
     InvalidInput
@@ -124,6 +127,7 @@ def _places(root: Path) -> list[Path]:
         raise InvalidInput(f"{root}: there is no such directory; give a run, or a folder of runs")
     for patterns in (_PATTERNS[:1], _PATTERNS[1:]):
         found = sorted(path.parent for pattern in patterns for path in root.glob(pattern))
+        found = [place for place in found if not (place / FAILED).exists()]
         if found:
             return found
     raise InvalidInput(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsefield.errors import SparsefieldError
+from sparsefield.experiments.lifeline import live_with_parent
 from sparsefield.experiments.watching import Watch
 from sparsefield.train import TrainConfig, read_run
 
@@ -60,7 +57,7 @@ def _pool(waiting: list[Job], workers: int, watch: Watch) -> None:
     context = multiprocessing.get_context("spawn")
     # The pipe's one writing end is here: it closes when this process says so, or dies.
     reader, writer = context.Pipe(duplex=False)
-    with ProcessPoolExecutor(workers, context, _start_worker, (reader,)) as pool, reader:
+    with ProcessPoolExecutor(workers, context, live_with_parent, (reader,)) as pool, reader:
         try:
             _feed(pool, waiting, workers, watch)
         except BrokenProcessPool:
@@ -91,16 +88,3 @@ def _run(job: Job) -> Result:
     from sparsefield.train import train
 
     return train(job.config, out=job.directory, resume=True, progress=False)
-
-
-def _start_worker(reader: Connection) -> None:
-    """Leave Ctrl-C to the parent, and end as on termination when the parent's pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(reader,), daemon=True).start()
-
-
-def _end_with_parent(reader: Connection) -> None:
-    try:
-        reader.recv()
-    except (EOFError, OSError):
-        os.kill(os.getpid(), signal.SIGTERM)

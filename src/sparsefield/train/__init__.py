@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparsefield.train.accelerated import accelerate_run as accelerate_run
     from sparsefield.train.config import TrainConfig as TrainConfig
     from sparsefield.train.configfile import load_config as load_config
     from sparsefield.train.faster import faster_together as faster_together
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sparsefield.train.together import train_together as train_together
 
 _HOME = {
+    "accelerate_run": "accelerated",
     "TrainConfig": "config",
     "load_config": "configfile",
     "groups": "grouping",
@@ -35,20 +37,7 @@ _HOME = {
     "train_together": "together",
 }
 
-__all__ = [
-    "Result",
-    "Run",
-    "TrainConfig",
-    "begun_together",
-    "faster_together",
-    "groups",
-    "load_config",
-    "load_model",
-    "read_run",
-    "train",
-    "train_all",
-    "train_together",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,10 @@ from sparsefield.errors import InvalidInput
 _ASIDE = ".part"
 
 
+class Held(InvalidInput):
+    """Another process holds the directory."""
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write aside in the same directory, force it to the disk, then rename over ``path``.
 
@@ -82,7 +86,7 @@ def _lock(directory: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise InvalidInput(
+        raise Held(
             f"{directory}: another process trains there; wait for it, or give another directory"
         ) from None
     except OSError:

@@ -33,13 +33,17 @@ def load_config(
         A file that is missing, no YAML or no mapping; an unknown key; a value
         that breaks a rule.
     """
-    values = _read(Path(path)) if path is not None else {}
-    changes = dict(overrides or {})
-    values = {name: value for name, value in values.items() if name not in _stale(values, changes)}
+    values = read_mapping(Path(path)) if path is not None else {}
     try:
-        return TrainConfig(**{**values, **changes})
+        return TrainConfig(**overlaid(values, overrides or {}))
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}" if path is not None else str(error)) from None
+
+
+def overlaid(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields ``values`` with ``changes`` over them, less what the changes make void."""
+    stale = _stale(values, changes)
+    return {**{name: value for name, value in values.items() if name not in stale}, **changes}
 
 
 def _stale(values: Mapping[str, Any], changes: Mapping[str, Any]) -> set[str]:
@@ -67,7 +71,8 @@ def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
     return [name for name in a if a[name] != b[name]]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; :class:`InvalidInput` in one line where there is none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -27,7 +27,7 @@ def hardware(processes: int = 1, device: torch.device | None = None) -> dict[str
     on_gpu = device is not None and device.type == "cuda"
     return {
         "cpu": _cpu_name(),
-        "cores": _cores(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "processes": processes,
         "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
@@ -41,7 +41,8 @@ def _own_version() -> str:
         return "source tree"
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -15,7 +15,7 @@ from sparsefield.data import Dataset, load
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.group import Group
 from sparsefield.train.grouping import groups, representative
-from sparsefield.train.loop import threads, train
+from sparsefield.train.loop import cpu_threads, train
 from sparsefield.train.member import Member
 from sparsefield.train.record import Result
 from sparsefield.train.runtime import Runtime, start_runtime
@@ -75,7 +75,7 @@ def _faster(config: TrainConfig, members: int, _: int) -> bool:
     if runtime.world_size > 1:
         return False
     dataset = placed(load(config.data, normalise=config.normalise), runtime.device)
-    with threads(config.threads):
+    with cpu_threads(config.threads):
         both = rivals(config, members, dataset, runtime)
         together, one_by_one = _timed(both, runtime.device)
     return together < one_by_one

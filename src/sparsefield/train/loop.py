@@ -14,14 +14,14 @@ from sparsefield.train.atomic import exclusive
 from sparsefield.train.checkpoint import load_checkpoint
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.interrupt import Interruption
-from sparsefield.train.progress import display
+from sparsefield.train.progress import Silent, display
 from sparsefield.train.record import CHECKPOINT, Result, open_run
 from sparsefield.train.runtime import Runtime, from_main, main_first, start_runtime
 from sparsefield.train.training import Training
 
 
 def train(
-    config: TrainConfig, *, out: str | Path, resume: bool = False, progress: bool = True
+    config: TrainConfig, *, out: str | Path, resume: bool = False, progress: bool | Silent = True
 ) -> Result:
     """Train the network of ``config`` and record the run in the directory ``out``.
 
@@ -41,7 +41,7 @@ def train(
         Go on from the checkpoint there, start where there is none, and return the result
         of a finished run.
     progress
-        Show progress on stderr.
+        Show progress on stderr; or a display of one's own, which is told of every step.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def train(
     require("pyarrow", "train")
     config.point()  # an impossible point is an error before anything is written
     runtime, directory = start_runtime(config), Path(out)
-    with ExitStack() as held, threads(config.threads):
+    with ExitStack() as held, cpu_threads(config.threads):
 
         def open_directory() -> Result | None:
             held.enter_context(exclusive(directory))
@@ -66,17 +66,12 @@ def train(
         return finished or _run(config, runtime, directory, progress)
 
 
-def _run(config: TrainConfig, runtime: Runtime, directory: Path, progress: bool) -> Result:
+def _run(config: TrainConfig, runtime: Runtime, directory: Path, progress: bool | Silent) -> Result:
     dataset = main_first(runtime, lambda: load(config.data, normalise=config.normalise))
     training = Training(config, runtime, directory, dataset)
     path = directory / CHECKPOINT
     training.restore(from_main(runtime, lambda: load_checkpoint(path, config, dataset.digest)))
-    shown = display(
-        progress and runtime.is_global_zero,
-        step=training.step,
-        total=training.total,
-        epochs=training.epochs,
-    )
+    shown = _shown(progress, training)
     with Interruption() as interruption:
         with shown:
             ended = training.loop(shown, interruption)
@@ -86,9 +81,21 @@ def _run(config: TrainConfig, runtime: Runtime, directory: Path, progress: bool)
     return result
 
 
+def _shown(progress: bool | Silent, training: Training) -> Silent:
+    if not isinstance(progress, Silent):
+        return display(
+            progress and training.runtime.is_global_zero,
+            step=training.step,
+            total=training.total,
+            epochs=training.epochs,
+        )
+    progress.begin(training.step)
+    return progress
+
+
 @contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Compute on ``count`` CPU threads inside the block; None leaves them as they are."""
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """So many threads in PyTorch inside the block; None: as many as there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -25,6 +25,9 @@ class Silent:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def begin(self, step: int) -> None:
+        """The run starts, or goes on, after so many steps."""
+
     def advance(self) -> None:
         """One more step is done."""
 

@@ -18,7 +18,7 @@ from sparsefield.train.configfile import differences
 from sparsefield.train.group import CHECKPOINT, Group
 from sparsefield.train.grouping import parted
 from sparsefield.train.interrupt import Interruption
-from sparsefield.train.loop import threads
+from sparsefield.train.loop import cpu_threads
 from sparsefield.train.member import Member
 from sparsefield.train.progress import display
 from sparsefield.train.record import CHECKPOINT as OWN_CHECKPOINT
@@ -75,7 +75,7 @@ def train_together(
             f"{runtime.world_size} processes: runs train together in one; train each alone, or "
             "start a single process"
         )
-    with ExitStack() as held, threads(resolved[0].threads):
+    with ExitStack() as held, cpu_threads(resolved[0].threads):
         for directory in directories:
             held.enter_context(exclusive(directory))
         path = _group_checkpoint(directories, resume=resume)

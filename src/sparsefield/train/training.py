@@ -18,6 +18,7 @@ from sparsefield.data import Dataset
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Monitor
 from sparsefield.train.batches import Batches
+from sparsefield.train.budget import steps_of
 from sparsefield.train.checkpoint import State, save_checkpoint
 from sparsefield.train.config import TrainConfig, default_epochs
 from sparsefield.train.environment import hardware, versions
@@ -52,7 +53,7 @@ class Training:
             world=world,
         )
         self.epochs = config.epochs or default_epochs(self.batches.per_epoch)
-        self.total = min(self.batches.per_epoch * self.epochs, config.steps or 2**63)
+        self.total = steps_of(config, self.batches.per_epoch)
         moment = dataset.input_moment
         self.model = build(config, self.shape, input_moment=moment).to(device)
         self.optimizer = make_optimizer(config, self.model)

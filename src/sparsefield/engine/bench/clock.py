@@ -16,7 +16,7 @@ Call = Callable[[Tensor], object]
 _ROUNDS = (5, 101)
 _BLOCK = (5, 500)  # calls
 _BLOCK_S = 0.004
-_PAUSE_S = 0.002  # threads of the last contender's pool, which wait by spinning, go to sleep
+_PAUSE_S = 0.02  # threads of the last contender's pool, which wait by spinning, go to sleep
 
 
 def interleaved(
@@ -50,7 +50,7 @@ def interleaved(
 def _rounds(blocks: Sequence[tuple[int, float]], seconds: float) -> int:
     """Rounds that take about so many seconds a contender."""
     low, high = _ROUNDS
-    one_round = sum((count + 1) * one for count, one in blocks)
+    one_round = sum(_PAUSE_S + (count + 1) * one for count, one in blocks)
     return min(max(int(seconds * len(blocks) / max(one_round, 1e-9)), low), high)
 
 

@@ -84,6 +84,7 @@ def bench(
     _check(model, inputs, batches, chosen, seconds, layers)
     with torch.no_grad():
         frozen = copy.deepcopy(model).eval()
+        _check_fit(frozen, inputs)
         run = _Run(frozen, inputs, chosen, seconds, progress)
         zeros = measured_zeros(frozen, run.taken(max(batches)))
         network = tuple(row for batch in batches for row in run.network(batch))
@@ -203,6 +204,17 @@ def _check(
         raise InvalidInput("model or inputs: must be float32 on the CPU; use .float().cpu()")
     if len(inputs) == 0:
         raise InvalidInput("inputs: there are none; give [n, ...] samples")
+
+
+def _check_fit(model: nn.Module, inputs: Tensor) -> None:
+    try:
+        model(inputs[:1])
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInput(
+            f"inputs of shape {list(inputs.shape[1:])}: the model cannot read them ({reason}); "
+            "give those that it was made for"
+        ) from None
 
 
 def _versions() -> dict[str, str]:

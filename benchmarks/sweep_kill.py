@@ -1,0 +1,117 @@
+"""Is a sweep of 40 runs, killed five times at random moments and resumed, the same sweep?
+
+Once undisturbed; then again with `kill -9` of the whole process group at moments drawn uniformly
+over what an undisturbed sweep takes, after each of which the same command is given again. Every
+column of the two tables but the seconds is compared, bit by bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sparsefield.experiments.sweep import read_plan, read_table
+from sparsefield.experiments.sweep.folder import place, waiting
+from sparsefield.train.environment import hardware, versions
+
+KILLS = 5
+SWEEP = {
+    "base": {
+        "data": "digits",
+        "depth": 10,
+        "width": 50,
+        "skip": 0.9,
+        "batch": 64,
+        "steps": 100,
+        "device": "cpu",
+        "checkpoint_every": 0.05,
+    },
+    "grid": {"q": [1, 4], "sparsity": [0.8, 0.9], "lr": [0.0003, 0.001]},
+    "seeds": 5,
+}
+
+
+def start(file: Path, out: Path) -> subprocess.Popen[bytes]:
+    """The command, in a process group of its own."""
+    command = [sys.executable, "-m", "sparsefield", "sweep", str(file), "--out", str(out)]
+    return subprocess.Popen(
+        [*command, "--jobs", "2", "--json"], start_new_session=True, stdout=subprocess.DEVNULL
+    )
+
+
+def state(file: Path, out: Path) -> dict[str, int]:
+    """Runs that have ended, and runs that were cut with a checkpoint."""
+    plan = read_plan(file)
+    left = waiting(out, plan)
+    cut = sum((place(out, run) / "checkpoint").exists() for run in left)
+    return {"ended": len(plan.runs) - len(left), "cut": cut}
+
+
+def table(out: Path) -> list[dict[str, Any]]:
+    """The rows, less the seconds."""
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_table(out)]
+
+
+def killed_and_resumed(file: Path, out: Path, seconds: float, seed: int) -> list[dict[str, Any]]:
+    """Kill five times, then let it end; what was found after each kill."""
+    moments, kills = random.Random(seed), []
+    for _ in range(KILLS):
+        process, moment = start(file, out), moments.uniform(0.0, 0.6 * seconds)
+        time.sleep(moment)
+        os.killpg(process.pid, signal.SIGKILL)
+        if process.wait() != -signal.SIGKILL:
+            raise SystemExit("the sweep ended before it could be killed; give it more steps")
+        kills.append({"after_seconds": round(moment, 3), **state(file, out)})
+        print(json.dumps(kills[-1]), flush=True)
+    if start(file, out).wait():
+        raise SystemExit("the resumed sweep failed")
+    return kills
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--out", type=Path, default=Path("results/studies/sweep_kill.json"))
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kill.yaml"
+        file.write_text(yaml.safe_dump(SWEEP))
+        begun = time.monotonic()
+        if start(file, Path(folder) / "whole").wait():
+            raise SystemExit("the undisturbed sweep failed")
+        seconds = time.monotonic() - begun
+        print(f"undisturbed: {seconds:.1f} s", flush=True)
+        kills = killed_and_resumed(file, Path(folder) / "parts", seconds, given.seed)
+        whole, parts = table(Path(folder) / "whole"), table(Path(folder) / "parts")
+    content = {
+        "question": __doc__,
+        "sweep": SWEEP,
+        "hardware": hardware(),
+        "versions": versions(),
+        "undisturbed_seconds": round(seconds, 1),
+        "kills": kills,
+        "runs": len(whole),
+        "same_table": whole == parts,
+        "rows_that_differ": sum(a != b for a, b in zip(whole, parts, strict=True)),
+        "table": parts,
+    }
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{len(whole)} runs, same table: {whole == parts}; written to {given.out}")
+    if whole != parts:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What a sweep will cost, from a few measured steps of each kind of network in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsefield.experiments.sweep.folder import waiting
+from sparsefield.experiments.sweep.plan import Plan, Planned
+from sparsefield.experiments.sweep.progress import duration
+from sparsefield.train import TrainConfig
+from sparsefield.train.budget import Budget, budgets
+from sparsefield.train.timing import Cost, cost
+
+# Fields that change what a step computes with, not how long it takes.
+_NUMBERS = frozenset(
+    {"sparsity", "q", "clip", "m", "slope", "chi1", "init", "weights", "head_gain", "seed"}
+    | {"epochs", "steps", "lr", "momentum", "weight_decay", "schedule", "warmup"}
+    | {"log_every", "checkpoint_every"}
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Runs that cost the same by the step, as measured on one of them.
+
+    ``runs`` and ``steps`` are those still to be made; ``seconds`` that they take one after the
+    other; ``disk`` bytes of one record without its tables.
+    """
+
+    fields: dict[str, Any]
+    runs: int
+    steps: int
+    seconds_per_step: float
+    seconds: float
+    disk: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of what is left of a sweep.
+
+    ``seconds`` are those of all runs one after the other, ``wall_seconds`` with ``jobs`` at a
+    time on cores of their own; ``disk`` is in bytes.
+    """
+
+    runs: int
+    ended: int
+    steps: int
+    jobs: int
+    seconds: float
+    wall_seconds: float
+    disk: int
+    kinds: tuple[Kind, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"runs          {self.runs}, {self.ended} of them ended before",
+            f"steps         {self.steps} to be made",
+            f"one by one    {duration(self.seconds)} ({self.seconds / 3600:.2f} h)",
+            f"{f'{self.jobs} at a time':<14}{duration(self.wall_seconds)} "
+            f"({self.wall_seconds / 3600:.2f} h), if each has its cores to itself",
+            f"disk          {self.disk / 1e6:.1f} MB",
+        ]
+        lines += [
+            f"  {kind.runs} runs{_told(kind.fields)}: {1e3 * kind.seconds_per_step:.2f} ms a step, "
+            f"{duration(kind.seconds / kind.runs)} a run"
+            for kind in self.kinds
+        ]
+        return "\n".join(lines)
+
+
+def estimate(plan: Plan, directory: Path, *, jobs: int) -> Estimate:
+    """Measure a few steps of each kind of network that has runs left, and add up.
+
+    Raises
+    ------
+    SparsefieldError
+        What the measured run raises: data that is not there, a device that is not there.
+    """
+    left = waiting(directory, plan)
+    budget = dict(zip(left, budgets(run.config for run in left), strict=True))
+    groups: dict[str, list[Planned]] = {}
+    for run in left:
+        groups.setdefault(_key(run.config), []).append(run)
+    costs = {key: cost(group[0].config) for key, group in groups.items()}
+    swept = _differing([group[0].config for group in groups.values()])
+    kinds = tuple(_kind(group, budget, costs[key], swept) for key, group in groups.items())
+    seconds = math.fsum(kind.seconds for kind in kinds)
+    # The last runs may find other workers idle: no run is shared by two.
+    longest = max((_run_seconds(budget[r], costs[_key(r.config)]) for r in left), default=0.0)
+    return Estimate(
+        runs=len(plan.runs),
+        ended=len(plan.runs) - len(left),
+        steps=sum(kind.steps for kind in kinds),
+        jobs=jobs,
+        seconds=seconds,
+        wall_seconds=max(seconds / jobs, longest),
+        disk=sum(kind.disk * kind.runs for kind in kinds),
+        kinds=kinds,
+    )
+
+
+def _kind(
+    group: list[Planned], budget: Mapping[Planned, Budget], measured: Cost, swept: list[str]
+) -> Kind:
+    return Kind(
+        fields={field: getattr(group[0].config, field) for field in swept},
+        runs=len(group),
+        steps=sum(budget[run].steps for run in group),
+        seconds_per_step=measured.step,
+        seconds=math.fsum(_run_seconds(budget[run], measured) for run in group),
+        disk=measured.disk,
+    )
+
+
+def _run_seconds(budget: Budget, measured: Cost) -> float:
+    steps, evaluations = budget.steps * measured.step, budget.evaluations * measured.evaluation
+    return measured.start + steps + evaluations
+
+
+def _key(config: TrainConfig) -> str:
+    return config.model_dump_json(exclude=set(_NUMBERS))
+
+
+def _differing(configs: list[TrainConfig]) -> list[str]:
+    fields = [name for name in TrainConfig.model_fields if name not in _NUMBERS]
+    return [name for name in fields if len({repr(getattr(c, name)) for c in configs}) > 1]
+
+
+def _told(fields: Mapping[str, Any]) -> str:
+    return "".join(f", {name} {value}" for name, value in fields.items())

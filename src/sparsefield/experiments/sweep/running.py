@@ -1,0 +1,184 @@
+"""sweep(): one file in, a directory of runs and their table out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from sparsefield.errors import InvalidInput, require
+from sparsefield.experiments.failure import Failure, write_failure
+from sparsefield.experiments.sweep.engine import Engine, Steps
+from sparsefield.experiments.sweep.estimate import Estimate, estimate
+from sparsefield.experiments.sweep.folder import forget_failures, opened, place, waiting
+from sparsefield.experiments.sweep.local import run_local
+from sparsefield.experiments.sweep.plan import Plan, Planned, read_plan
+from sparsefield.experiments.sweep.progress import Quiet, display
+from sparsefield.experiments.sweep.ray_engine import load_ray, run_ray
+from sparsefield.experiments.sweep.table import ArmSummary, Row, rows, summaries, write_table
+from sparsefield.experiments.sweep.workload import Workload
+from sparsefield.train.budget import budgets
+from sparsefield.train.environment import cores
+from sparsefield.train.record import read_result
+
+EngineName = Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that has ended: its directory, a row for each run, a summary of each arm."""
+
+    directory: Path
+    fields: tuple[str, ...]
+    rows: tuple[Row, ...]
+    arms: tuple[ArmSummary, ...]
+
+    @property
+    def without_result(self) -> int:
+        """Runs that raised, or whose process was killed."""
+        return sum(row["steps_made"] is None for row in self.rows)
+
+
+def sweep(
+    source: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
+    retry_failed: bool = False,
+    progress: bool = True,
+) -> Swept:
+    """Make every run of a sweep, each in a directory of its own, and the table of their results.
+
+    The same call again goes on where it was, however it was ended: finished runs are kept, others
+    go on from their checkpoints, and the table is the same to the last digit. A run that raises,
+    or whose process is killed twice, is recorded (``failed.json``), and the others go on.
+
+    Parameters
+    ----------
+    source
+        A sweep file, or its content; see :func:`read_plan`.
+    out
+        The sweep directory: ``sweep.yaml``, ``plan.json``, ``runs/NAME/``, ``table.parquet``. By
+        default ``sweeps/`` and the name of the file.
+    jobs
+        Runs at a time; by default as many as have their threads' cores to themselves.
+    engine
+        ``local``: processes of this machine. ``ray``: tasks of a Ray cluster.
+    address
+        Of the cluster (ray); by default a cluster of this machine alone.
+    retry_failed
+        Try the runs again that are recorded as failed without a result.
+    progress
+        Show progress on stderr.
+
+    Raises
+    ------
+    InvalidInput
+        What :func:`read_plan` raises; a directory that holds another sweep or is in use; data
+        that cannot be loaded.
+    MissingExtra
+        Pyarrow or ray is not installed.
+    """
+    plan, directory = read_plan(source), _directory(source, out)
+    make = _engine(plan, engine, jobs, address)
+    require("pyarrow", "train")
+    steps = [budget.steps for budget in budgets(run.config for run in plan.runs)]
+    with opened(directory, plan):
+        if retry_failed:
+            forget_failures(directory, plan)
+        left = waiting(directory, plan)
+        work = Workload(
+            plan.runs,
+            dict(zip((run.name for run in plan.runs), steps, strict=True)),
+            {run.name for run in left},
+        )
+        shown = display(progress, work, total=len(plan.runs), ended=len(plan.runs) - len(left))
+        with _tabled(directory, plan) as table, shown:
+            if left:
+                make(left, directory, Recorder(directory, shown))
+    return Swept(directory, plan.fields, tuple(table), tuple(summaries(table, plan)))
+
+
+def dry_run(
+    source: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+) -> Estimate:
+    """What :func:`sweep` would cost from here on; nothing is written."""
+    plan = read_plan(source)
+    return estimate(plan, _directory(source, out), jobs=_jobs(plan, jobs))
+
+
+class Recorder:
+    """Hears the engine: failures go to disk, the rest to the display."""
+
+    def __init__(self, directory: Path, shown: Quiet) -> None:
+        self._directory, self._shown = directory, shown
+
+    def started(self, run: Planned) -> None:
+        """A run is being made."""
+        self._shown.started(run.name)
+
+    def stepped(self, steps: Steps) -> None:
+        """The steps of the runs under way."""
+        self._shown.stepped(steps)
+
+    def ended(self, run: Planned, failure: Failure | None) -> None:
+        """Record a failure; show how the run ended."""
+        target = place(self._directory, run)
+        if failure is not None:
+            write_failure(target, failure)
+            self._shown.ended(run.name, f"NO RESULT: {failure.reason}")
+            return
+        result = read_result(target)
+        self._shown.ended(
+            run.name,
+            f"accuracy {result.test_accuracy:.1%}, zeros {result.sparsity_mean:.1%}, "
+            f"{result.seconds:.0f} s{'  FAILED' if result.failed else ''}",
+        )
+
+    def note(self, message: str) -> None:
+        """Pass a message on."""
+        self._shown.note(message)
+
+
+@contextmanager
+def _tabled(directory: Path, plan: Plan) -> Iterator[list[Row]]:
+    """The table of what has ended is written however the block is left; filled at its end."""
+    table: list[Row] = []
+    try:
+        yield table
+    finally:
+        table.extend(rows(directory, plan))
+        write_table(directory, table, plan)
+
+
+def _engine(plan: Plan, name: EngineName, jobs: int | None, address: str | None) -> Engine:
+    if jobs is not None and jobs < 1:
+        raise InvalidInput(f"jobs={jobs}: must be at least 1")
+    if name == "ray":
+        load_ray()
+        return partial(run_ray, address=address, jobs=jobs)
+    if address is not None:
+        raise InvalidInput(f"address={address}: belongs to engine ray; choose it, or leave it out")
+    return partial(run_local, jobs=_jobs(plan, jobs))
+
+
+def _jobs(plan: Plan, jobs: int | None) -> int:
+    """As asked, or as many as have the cores of their threads to themselves."""
+    threads = max(run.config.threads or 1 for run in plan.runs)
+    return jobs or max(1, cores() // threads)
+
+
+def _directory(source: str | Path | Mapping[str, Any], out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    if isinstance(source, Mapping):
+        raise InvalidInput("out=None: a sweep given as a mapping has no name; give its directory")
+    return Path("sweeps") / Path(source).stem
