@@ -43,9 +43,7 @@ def answers(model: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor) -> di
         "largest_output": theirs.abs().max().item(),
         "engine": repr(engine).splitlines(),
         "rounded": {
-            weights: asdict(
-                rounding(sf.accelerate(model, x[:1], weights=weights), model, x, labels)
-            )
+            weights: asdict(rounding(sf.accelerate(model, x[:1], weights=weights), model, x, labels))
             for weights in ("bfloat16", "int8")
         },
     }
@@ -86,9 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/trained"))
     given = parser.parse_args()
     for directory in given.runs:
-        record(
-            given.out / f"{directory.name}.json", __doc__ or "", [examine(directory, given.seconds)]
-        )
+        record(given.out / f"{directory.name}.json", __doc__ or "", [examine(directory, given.seconds)])
 
 
 if __name__ == "__main__":
