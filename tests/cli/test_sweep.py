@@ -65,7 +65,7 @@ BAD = {
     "engine": (["a.yaml", "--engine", "slurm"], "slurm"),
     "address": (["a.yaml", "--address", "1.2.3.4:5"], "belongs to engine ray"),
     "out is a file": (["a.yaml", "--out", "a.yaml"], "a.yaml: cannot be made a directory"),
-    "out is something else": (["a.yaml", "--out", "."], "holds a.yaml and no sweep"),
+    "out is something else": (["a.yaml", "--out", "."], ".yaml and no sweep"),
     "unknown field": (["bad.yaml"], "did you mean 'width'"),
     "batch": (["large.yaml"], "batch=5000: larger than the training set of 1442"),
     "no data": (["data.yaml"], "nowhere"),

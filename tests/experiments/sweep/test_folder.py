@@ -45,8 +45,10 @@ def test_a_changed_file_is_refused_and_changes_nothing(tmp_path, small, plan, ch
 
 def test_what_is_no_sweep_is_left_alone(tmp_path, plan):
     (tmp_path / "thesis.tex").write_text("")
+    (tmp_path / "runs").mkdir()
     with pytest.raises(InvalidInput, match="holds thesis.tex and no sweep"), opened(tmp_path, plan):
         pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "thesis.tex"]
     with (
         pytest.raises(InvalidInput, match="cannot be made a directory"),
         opened(tmp_path / "thesis.tex" / "a", plan),

@@ -67,12 +67,11 @@ def test_a_list_names_arms_and_meets_the_grid():
 
 
 def test_configs_are_complete_and_their_threads_fixed():
-    (run,) = read_plan(
-        {"base": {"clip": "auto", "chi1": "typical", "depth": 100, "width": 300}}
-    ).runs
-    assert isinstance(run.config.clip, float)
-    assert isinstance(run.config.chi1, float)
-    assert (run.config.lr, run.config.threads) == (3e-4, 1)
+    (auto,) = read_plan({"base": {"clip": "auto", "depth": 9}}).runs
+    (typical,) = read_plan({"base": {"clip": 0.5, "chi1": "typical", "depth": 9}}).runs
+    assert isinstance(auto.config.clip, float)
+    assert typical.config.chi1 > 1.0
+    assert (auto.config.lr, auto.config.threads) == (3e-4, 1)
     assert read_plan({"base": {"threads": 3}}).runs[0].config.threads == 3
 
 

@@ -14,7 +14,7 @@ from sparsefield.train import train
 def made(tmp_path_factory):
     """Two arms of two seeds: one run raised, one is not made yet."""
     base = {"depth": 3, "width": 16, "batch": 64, "steps": 5, "device": "cpu"}
-    arms = [{"clip": 1.1}, {"family": "relu", "strides": [], "chi1": 0.9, "width": 200}]
+    arms = [{"clip": 1.1}, {"family": "relu", "strides": [], "width": 20}]
     plan, out = read_plan({"base": base, "list": arms, "seeds": 2}), tmp_path_factory.mktemp("a")
     for run in plan.runs[:2]:
         train(run.config, out=place(out, run), progress=False)
@@ -27,7 +27,7 @@ def test_a_row_for_each_run_that_ended(made):
     table = rows(out, plan)
     assert [row["name"] for row in table] == [run.name for run in plan.runs[:3]]
     assert list(table[0]) == [
-        *("name", "clip", "family", "strides", "chi1", "width", "seed", "test_accuracy"),
+        *("name", "clip", "family", "strides", "width", "seed", "test_accuracy"),
         *("train_loss", "sparsity_init", "sparsity_end", "failed", "reason", "steps_made"),
         "seconds",
     ]
@@ -73,7 +73,7 @@ def test_an_arm_is_over_the_seeds_that_have_a_result(made):
     accuracy = first.spreads["test_accuracy"]
     assert (accuracy.mean, accuracy.n) == (table[0]["test_accuracy"], 1)
     assert math.isnan(accuracy.sd)
-    assert second.values["width"] == 200
+    assert second.values["width"] == 20
     assert isinstance(second.spreads["train_loss"], Spread)
 
 

@@ -29,13 +29,15 @@ def opened(directory: Path, plan: Plan) -> Iterator[None]:
         with runs that ``plan`` has not or has otherwise.
     """
     try:
-        (directory / RUNS).mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(
             f"{directory}: cannot be made a directory ({error.strerror}); give another one"
         ) from None
+    _check_same(directory, plan)  # nothing is left in a directory that is another's
     with only_sweep(directory):
         _check_same(directory, plan)
+        (directory / RUNS).mkdir(exist_ok=True)
         remove_parts(directory)
         write_bytes(directory / PLAN, _dumped(plan))
         write_bytes(directory / FILE, plan.text.encode())
@@ -84,7 +86,7 @@ def _check_same(directory: Path, plan: Plan) -> None:
 
 def _check_unused(directory: Path) -> None:
     others = [path.name for path in sorted(directory.iterdir()) if path.name not in (RUNS, ".lock")]
-    others += [f"{RUNS}/{path.name}" for path in sorted((directory / RUNS).iterdir())]
+    others += [f"{RUNS}/{path.name}" for path in sorted((directory / RUNS).glob("*"))]
     others = [name for name in others if not name.endswith(".part")]
     if others:
         raise InvalidInput(

@@ -21,7 +21,7 @@ def run_name(values: Mapping[str, Any], seed: int) -> str:
     >>> run_name({"q": 4.0, "clip": "auto"}, 1)
     'q4-clipauto-seed1'
     >>> run_name({"data": "../mnist"}, 0)
-    'data.._mnist-c7c7b5f0-seed0'
+    'data.._mnist-f127fd13-seed0'
     """
     words = [field + _word(value) for field, value in values.items()]
     name = _FOREIGN.sub("_", "-".join(words))
