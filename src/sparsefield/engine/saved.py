@@ -72,7 +72,7 @@ def save_engine(engine: Engine, path: str | Path) -> None:
         aside.replace(target)
     except OSError as error:
         aside.unlink(missing_ok=True)
-        raise InvalidInput(f"{target}: cannot be written ({error.strerror})") from None
+        raise InvalidInput(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
 def load_engine(path: str | Path) -> Engine:
