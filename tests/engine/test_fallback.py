@@ -5,7 +5,6 @@ import torch
 from torch.nn import functional as F
 
 from sparsefield.engine import accelerate, load_engine, native, runner, save_engine, saved
-from sparsefield.engine import dispatch as measuring
 from sparsefield.engine import engine as engine_module
 from sparsefield.engine.gather import gather as gathered
 from sparsefield.errors import InvalidInput
@@ -18,7 +17,7 @@ BUILT = pytest.mark.skipif(native.kernels() is None, reason="built without a com
 
 @pytest.fixture
 def no_kernels(monkeypatch):
-    for module in (native, runner, measuring, engine_module, saved):
+    for module in (native, runner, engine_module, saved):
         monkeypatch.setattr(module, "kernels", lambda: None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from sparsefield.errors import InvalidInput
+
+from .answer import show
 
 if TYPE_CHECKING:
     from sparsefield.engine.bench.run import Progress
@@ -62,6 +63,7 @@ def bench(
     """
     from sparsefield.engine.bench import RIVALS, named_rivals
     from sparsefield.engine.bench import bench as run
+    from sparsefield.experiments.bench_figure import bench_figure
     from sparsefield.experiments.saving import picture_path
 
     chosen = named_rivals(RIVALS if rivals is None else _words("rivals", rivals))
@@ -86,19 +88,7 @@ def bench(
             versions=versions(),
             progress=progress,
         )
-    _show(result, picture, json=json)
-
-
-def _show(result: Any, picture: Path | None, *, json: bool) -> None:
-    from sparsefield.experiments.bench_figure import bench_figure
-    from sparsefield.experiments.saving import save_figure
-
-    answer = {**result.to_dict(), "picture": None if picture is None else str(picture)}
-    if not json:
-        print(result)
-    if picture:
-        save_figure(bench_figure(answer), picture)
-    print(jsonlib.dumps(answer, allow_nan=False) if json else f"\npicture  {picture}")
+    show(result, picture, lambda: bench_figure(result.to_dict()), label="\npicture  ", json=json)
 
 
 def _subject(
@@ -117,17 +107,16 @@ def _subject(
 
 
 def _trained(directory: Path, data: str | None) -> dict[str, Any]:
-    from sparsefield.data import load
     from sparsefield.train import load_config, load_model
+    from sparsefield.train.held_out import held_out_inputs
 
     config = load_config(directory / "config.yaml")
     model = load_model(directory)
-    images = load(config.data if data is None else data, normalise=config.normalise).test_x
     kind = f"{config.network} {config.depth} x {config.width}, skip {config.skip:g}"
     described = f"trained {kind}, test images of {Path(data or config.data).name}"
     return {
         "model": model,
-        "inputs": images,
+        "inputs": held_out_inputs(directory, model, data),
         "described": described,
         "sparsity_target": config.sparsity,
     }

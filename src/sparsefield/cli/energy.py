@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from sparsefield.errors import InvalidInput
+
+from .answer import show
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,15 +64,16 @@ def energy(
     """
     from sparsefield.energy import ledger
     from sparsefield.experiments.energy_figure import energy_figure
-    from sparsefield.experiments.saving import picture_path, save_figure
+    from sparsefield.experiments.saving import picture_path
     from sparsefield.train import load_model
+    from sparsefield.train.held_out import held_out_inputs
 
     picture = out or (None if json else Path("energy.svg"))
     if picture:
         picture_path(picture)
     _check(directory, samples, batch)
     model = load_model(directory)
-    x = _test_samples(directory, model, data, samples)
+    x = held_out_inputs(directory, model, data)[:samples]
     book = ledger(
         model,
         x,
@@ -83,13 +86,8 @@ def energy(
         window_seconds=window,
         repeats=repeats,
     )
-    if not json:
-        print(book)
-    if picture:
-        save_figure(energy_figure(book), picture)
-    where = None if picture is None else str(picture)
-    answer = jsonlib.dumps({**book.to_dict(), "picture": where}, allow_nan=False) if json else ""
-    print(answer or f"\npicture              {where}")
+    draw = partial(energy_figure, book)
+    show(book, picture, draw, label="\npicture              ", json=json)
 
 
 def _engine(model: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
@@ -108,21 +106,3 @@ def _check(directory: Path, samples: int, batch: int) -> None:
             f"batch {batch}: must lie between 1 and the {samples} samples; "
             "give a smaller --batch or more --samples"
         )
-
-
-def _test_samples(directory: Path, model: nn.Module, data: str | None, samples: int) -> Tensor:
-    """The first samples of the test set, normalised as those that the network was trained on."""
-    from sparsefield.data import load
-    from sparsefield.train import load_config
-    from sparsefield.train.network import shape_for
-
-    config = load_config(directory / "config.yaml")
-    dataset = load(data or config.data, normalise=config.normalise)
-    takes = next(model.parameters()).shape[1]
-    gives = shape_for(config, dataset).inputs
-    if takes != gives:
-        raise InvalidInput(
-            f"data {data or config.data!r}: gives {gives} inputs and the network of {directory} "
-            f"takes {takes}; leave --data out, or name data of that shape"
-        )
-    return dataset.test_x[:samples]

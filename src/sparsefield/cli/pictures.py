@@ -6,12 +6,15 @@ import json as jsonlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from sparsefield.errors import InvalidInput
+
+from .answer import show
 
 if TYPE_CHECKING:
     from sparsefield.theory.phase import Progress
@@ -78,7 +81,7 @@ def phase_map(
         print one JSON object and nothing else
     """
     from sparsefield.experiments.phase_figure import phase_figure
-    from sparsefield.experiments.saving import picture_path, save_figure
+    from sparsefield.experiments.saving import picture_path
     from sparsefield.theory.phase import Axis, phase_diagram
 
     y = y or ("clip" if family.startswith("c") else "q")
@@ -102,13 +105,8 @@ def phase_map(
             escape_size=_size("escape-size", escape_size),
             progress=progress,
         )
-    if not json:
-        print(diagram)
-    if picture:
-        save_figure(phase_figure(diagram), picture)
-    where = None if picture is None else str(picture)
-    answer = jsonlib.dumps({**diagram.to_dict(), "picture": where}, allow_nan=False) if json else ""
-    print(answer or f"picture           {where}")
+    draw = partial(phase_figure, diagram)
+    show(diagram, picture, draw, label="picture           ", json=json)
 
 
 def figure(

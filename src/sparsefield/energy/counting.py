@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from sparsefield.energy.counted import Counted
 from sparsefield.energy.products import CONNECTIONS
 from sparsefield.energy.watch import Watch
 from sparsefield.errors import InvalidInput
-from sparsefield.nn import CNN, DNN, Activation
+from sparsefield.nn import CNN, DNN, Activation, evaluating
 
 # NeuroBench's own two, and this library's, which it is told of by add_activation_module().
 ACTIVATIONS: tuple[type[nn.Module], ...] = (Activation, nn.ReLU, nn.Sigmoid)
@@ -102,15 +101,3 @@ def _uncounted(model: nn.Module) -> tuple[str, ...]:
         for name, module in model.named_modules()
         if not isinstance(module, CONNECTIONS) and any(True for _ in module.parameters(False))
     )
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """``eval`` mode inside the block; afterwards every module is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from sparsefield.energy.counted import Counted
-from sparsefield.energy.counting import count, evaluating
+from sparsefield.energy.counting import count
 from sparsefield.energy.measured import Measured, measure
 from sparsefield.energy.meters import Meter, find_meter
 from sparsefield.energy.modelled import Modelled, model_energy
 from sparsefield.energy.tables import energy_table
 from sparsefield.energy.text import ledger_text
 from sparsefield.energy.traffic import Traffic, dense_traffic, sparse_traffic, weight_format
+from sparsefield.nn import evaluating
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .native import kernels
+from .native import instruction_set
 from .phi import Phi
 from .plan import ROWS, SPARSE, TORCH, How, Plan, way
 from .runner import Runner
@@ -155,7 +155,5 @@ def _fastest_whole(runner: Runner, x: Tensor, plan: Plan) -> Plan:
 
 def backend() -> str:
     """What sparse products run on, in words."""
-    module = kernels()
-    if module is None:
-        return "embedding_bag (built without a compiler)"
-    return f"native {module.instruction_sets()[0]}"
+    found = instruction_set()
+    return f"native {found}" if found else "embedding_bag (built without a compiler)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsefield.errors import InvalidInput
+from sparsefield.nn.networks import carry
 
 from .phi import IDENTITY, Phi
 
@@ -137,9 +137,9 @@ class Product:
 
     def joined(self, h_before: Tensor | None, update: Tensor) -> Tensor:
         """h from the layer before's and W y + b."""
-        if not self.skip or h_before is None or not self.keeps_size:
+        if h_before is None or not self.keeps_size:
             return update
-        return (math.sqrt(1.0 - self.skip) * update).add(h_before, alpha=math.sqrt(self.skip))
+        return carry(h_before, update, self.skip)
 
 
 @dataclass(frozen=True)

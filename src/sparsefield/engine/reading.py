@@ -142,15 +142,15 @@ def _phi(module: nn.Module) -> Phi | None:
 
 
 def _as_it_is(module: nn.Module, name: str, reason: str | None = None) -> Between:
-    return Between(name, evaluating(module), reason)
+    return Between(name, evaluating_twin(module), reason)
 
 
-def evaluating(module: nn.Module) -> nn.Module:
+def evaluating_twin(module: nn.Module) -> nn.Module:
     """The module in evaluation mode; it shares all else, and the model stays as it is."""
     twin: nn.Module = object.__new__(type(module))
     twin.__dict__.update(module.__dict__)
     children = {
-        name: None if child is None else evaluating(child)
+        name: None if child is None else evaluating_twin(child)
         for name, child in module._modules.items()
     }
     twin.__dict__.update(training=False, _modules=children)

@@ -13,5 +13,6 @@ from .activations import soft_threshold as soft_threshold
 from .initialise import InitTable as InitTable
 from .initialise import init_ as init_
 from .initialise import torch_default_ as torch_default_
+from .mode import evaluating as evaluating
 from .networks import CNN as CNN
 from .networks import DNN as DNN

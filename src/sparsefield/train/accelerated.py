@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sparsefield.data import load
 from sparsefield.engine import Engine, accelerate
-from sparsefield.train.configfile import load_config
+from sparsefield.train.held_out import held_out_inputs
 from sparsefield.train.network import load_model
 
 _SAMPLES = 128
@@ -34,6 +33,5 @@ def accelerate_run(directory: str | Path, sample: Tensor | None = None, **option
     """
     model = load_model(directory).eval()
     if sample is None:
-        config = load_config(Path(directory) / "config.yaml")
-        sample = load(config.data, normalise=config.normalise).test_x[:_SAMPLES]
+        sample = held_out_inputs(directory, model)[:_SAMPLES]
     return accelerate(model, sample, **options)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsefield.monitor import activation_modules
+from sparsefield.nn import evaluating
 from sparsefield.train.runtime import Runtime
 
 BATCH = 256
@@ -42,7 +43,7 @@ def evaluate(
     """
     rank, world = runtime.global_rank, runtime.world_size
     images, labels = images[rank::world], labels[rank::world]
-    with torch.no_grad(), _eval_mode(model), counting_zeros(model) as counts:
+    with torch.no_grad(), evaluating(model), counting_zeros(model) as counts:
         correct = torch.zeros((), dtype=torch.int64, device=images.device)
         for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
             counts.begin()
@@ -90,17 +91,6 @@ def counting_zeros(model: nn.Module) -> Iterator[ZeroCounts]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _from_tally(tally: list[int]) -> Evaluation:
