@@ -33,7 +33,7 @@ def stepper(
     model: nn.Module, config: TrainConfig, x: Tensor, y: Tensor
 ) -> Callable[[Monitor], None]:
     """One optimiser step under a monitor."""
-    optimizer = make_optimizer(config, model)
+    optimizer = make_optimizer(config, model.named_parameters())
 
     def step(monitor: Monitor) -> None:
         with monitor.at(1):

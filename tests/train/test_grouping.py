@@ -63,7 +63,7 @@ def test_runs_that_differ_in_numbers_are_one_group(changes, skip):
         *({"depth": 5}, {"width": 20}, {"batch": 64}, {"epochs": 3}, {"steps": 9}),
         *({"family": "cst"}, {"optimizer": "sgd"}, {"data": "mnist"}, {"normalise": "none"}),
         *({"log_every": 7}, {"monitor_every": 7}, {"skip": 0.5}, {"threads": 1}),
-        {"device": "cpu"},
+        *({"device": "cpu"}, {"validation": 0.1}),
     ],
 )
 def test_runs_of_other_kinds_are_apart_and_the_reason_names_the_field(change):
@@ -72,7 +72,7 @@ def test_runs_of_other_kinds_are_apart_and_the_reason_names_the_field(change):
     assert next(iter(change)) in parted(pair)
 
 
-@pytest.mark.parametrize("change", [{"network": "cnn"}, {"precision": "bf16"}])
+@pytest.mark.parametrize("change", [{"network": "cnn"}, {"precision": "bf16"}, {"lr_head": 0.5}])
 def test_some_kinds_train_alone(change):
     twice = [TrainConfig(**change), TrainConfig(**change)]
     assert not batchable(twice[0])

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from sparsefield.data import load, split
 from sparsefield.errors import InvalidInput, SparsefieldError
-from sparsefield.train import load_config, read_run, train
+from sparsefield.train import load_config, load_model, read_run, train
 from sparsefield.train.record import LAYERS_COLUMNS, METRICS_COLUMNS
-from sparsefield.train.training import last_epoch_loss
+from sparsefield.train.runtime import start_runtime
+from sparsefield.train.training import Training, last_epoch_loss
 
 
 def quietly(config, out, **options):
@@ -50,7 +52,10 @@ def test_the_result_has_the_contracts_keys(finished):
         "sparsity_init",
         "hardware",
         "data_digest",
+        "validation_accuracy",
+        "commit",
     }
+    assert result["validation_accuracy"] is None
     assert set(result["versions"]) == {"python", "torch", "numpy", "sparsefield"}
     assert set(result["hardware"]) == {"cpu", "cores", "threads", "processes", "gpu"}
     assert result["hardware"]["threads"] == 1
@@ -219,3 +224,31 @@ def test_progress_goes_to_stderr_one_line_an_epoch(config, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert [line.split()[1] for line in err.splitlines()] == ["1/2", "2/2"]
+
+
+def test_images_kept_apart_are_not_trained_on_and_are_judged_by(config, tmp_path, same_end):
+    chosen = config(validation=0.25, epochs=1)
+    result = quietly(chosen, tmp_path / "run")
+    train_on, kept_apart = split(1442, 0.25)
+    assert result.steps == len(train_on) // 64
+    training = Training(chosen.resolved(), start_runtime(chosen), tmp_path, load("digits"))
+    seen = {tuple(image.flatten().tolist()) for image in training.batches.at(0)[0]}
+    images = load("digits").train_x.flatten(1)
+    assert seen <= {tuple(image.tolist()) for image in images[train_on]}
+    model, labels = load_model(tmp_path / "run"), load("digits").train_y
+    right = model(images[kept_apart]).argmax(1) == labels[kept_apart]
+    assert result.validation_accuracy == float(right.sum()) / len(kept_apart)
+    assert result.validation_accuracy != result.test_accuracy
+
+
+def test_a_record_from_before_these_keys_can_be_read(config, tmp_path):
+    quietly(config(epochs=1, steps=2), tmp_path / "run")
+    path = tmp_path / "run" / "result.json"
+    content = json.loads(path.read_text())
+    del content["validation_accuracy"], content["commit"]
+    path.write_text(json.dumps(content))
+    assert read_run(tmp_path / "run").result.commit is None
+    del content["steps"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InvalidInput, match="damaged"):
+        read_run(tmp_path / "run")

@@ -2,3 +2,4 @@
 
 from sparsefield.data.dataset import Dataset as Dataset
 from sparsefield.data.loading import load as load
+from sparsefield.data.splitting import split as split

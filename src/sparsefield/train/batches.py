@@ -16,6 +16,8 @@ class Batches:
     ----------
     images, labels
         The training set, [n, ...] and [n].
+    chosen
+        Indices of the samples to train on, int64; all of them by default.
     batch
         Images per step over all processes; the last partial batch of an epoch is dropped.
     seed
@@ -30,13 +32,18 @@ class Batches:
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, *, batch: int, seed: int, rank: int, world: int
+        self,
+        images: Tensor,
+        labels: Tensor,
+        chosen: Tensor | None = None,
+        *,
+        batch: int,
+        seed: int,
+        rank: int,
+        world: int,
     ) -> None:
-        if batch > len(labels):
-            raise InvalidInput(
-                f"batch={batch}: larger than the training set of {len(labels)}; give a smaller one"
-            )
-        self.per_epoch = len(labels) // batch
+        self._chosen = torch.arange(len(labels)) if chosen is None else chosen
+        self.per_epoch = per_epoch(len(self._chosen), batch)
         self._images, self._labels = images, labels
         self._batch, self._seed = batch, seed
         share = batch // world
@@ -47,10 +54,25 @@ class Batches:
         """Give images and labels of this process's share of the batch of ``step`` (from 0)."""
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            order = epoch_order(len(self._labels), self._seed, epoch)
+            order = self._chosen[epoch_order(len(self._chosen), self._seed, epoch)]
             self._epoch, self._order = epoch, order.to(self._labels.device)
         chosen = self._order[position * self._batch : (position + 1) * self._batch][self._share]
         return self._images[chosen], self._labels[chosen]
+
+
+def per_epoch(samples: int, batch: int) -> int:
+    """Whole batches in a pass over so many samples.
+
+    Raises
+    ------
+    InvalidInput
+        None: the batch is larger than the training set.
+    """
+    if batch > samples:
+        raise InvalidInput(
+            f"batch={batch}: larger than the training set of {samples}; give a smaller one"
+        )
+    return samples // batch
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sparsefield.data import load
-from sparsefield.errors import InvalidInput
+from sparsefield.data import load, split
+from sparsefield.train.batches import per_epoch
 from sparsefield.train.config import TrainConfig, default_epochs
 
 
@@ -38,16 +38,12 @@ def budgets(configs: Iterable[TrainConfig]) -> list[Budget]:
     return found
 
 
-def steps_of(config: TrainConfig, per_epoch: int) -> int:
-    """Steps of a run whose epochs have ``per_epoch`` of them."""
-    return min(per_epoch * (config.epochs or default_epochs(per_epoch)), config.steps or 2**63)
+def steps_of(config: TrainConfig, epoch: int) -> int:
+    """Steps of a run whose epochs have ``epoch`` of them."""
+    return min(epoch * (config.epochs or default_epochs(epoch)), config.steps or 2**63)
 
 
 def _budget(config: TrainConfig, samples: int) -> Budget:
-    per_epoch = samples // config.batch
-    if not per_epoch:
-        raise InvalidInput(
-            f"batch={config.batch}: larger than the training set of {samples}; give a smaller one"
-        )
-    steps = steps_of(config, per_epoch)
-    return Budget(steps, 1 + -(-steps // per_epoch))
+    epoch = per_epoch(len(split(samples, config.validation)[0]), config.batch)
+    steps = steps_of(config, epoch)
+    return Budget(steps, 1 + -(-steps // epoch))

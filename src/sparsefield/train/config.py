@@ -47,6 +47,13 @@ class TrainConfig(_OneLineErrors):
         "both",
         description="scale the inputs per channel, per sample to unit second moment, or both",
     )
+    validation: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training images kept apart, to choose between runs by; the same "
+        "images whatever the seed",
+    )
     network: Literal["dnn", "cnn"] = Field(
         "dnn", description="fully connected, or 3x3 convolutions with a linear head"
     )
@@ -119,6 +126,15 @@ class TrainConfig(_OneLineErrors):
         gt=0,
         description="peak learning rate; by default "
         + ", ".join(f"{rate:g} ({name})" for name, rate in DEFAULT_LR.items()),
+    )
+    lr_first: float = Field(
+        1.0, gt=0, description="factor on the learning rate of the first layer's weights"
+    )
+    lr_bias: float = Field(
+        1.0, gt=0, description="factor on the learning rate of the hidden layers' biases"
+    )
+    lr_head: float = Field(
+        1.0, gt=0, description="factor on the learning rate of the head's weights"
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd)")
     weight_decay: float = Field(0.0, ge=0, description="weight decay")

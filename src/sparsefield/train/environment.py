@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,28 @@ def hardware(processes: int = 1, device: torch.device | None = None) -> dict[str
         "processes": processes,
         "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
     }
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the source tree this package runs from, ``-dirty`` if its code has changes.
+
+    None where the package does not lie in its repository, or git is not there to ask.
+    """
+    source = Path(__file__).parents[1]
+    if source.parent.name != "src":  # installed into some environment inside another repository
+        return None
+    head = _git(source, "rev-parse", "HEAD")
+    changed = _git(source, "status", "--porcelain", "--untracked-files=no", ".")
+    return head and head + ("-dirty" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    call = ["git", "-C", str(folder), *arguments]
+    try:
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _own_version() -> str:

@@ -10,8 +10,17 @@ from sparsefield.train.config import TrainConfig
 # What members of a group share: the data, the shape of the network and of its step, and when it is
 # looked at. Everything else is a number that each member has for itself.
 SHARED = (
-    *("data", "normalise", "network", "depth", "width", "family", "batch", "epochs", "steps"),
-    *("optimizer", "monitor_every", "log_every", "checkpoint_every", "device", "threads"),
+    *("data", "normalise", "validation", "network", "depth", "width", "family", "batch"),
+    *(
+        "epochs",
+        "steps",
+        "optimizer",
+        "monitor_every",
+        "log_every",
+        "checkpoint_every",
+        "device",
+        "threads",
+    ),
     *("precision", "padding", "strides", "pool"),
 )
 
@@ -20,7 +29,8 @@ def groups(configs: Sequence[TrainConfig]) -> list[list[int]]:
     """Put together the runs that can train together, as indices into ``configs``.
 
     Runs with a skip and runs without are apart, since the first do more work a step. A
-    convolutional network and bf16 train alone; see :func:`batchable`.
+    convolutional network, bf16, and factors on the learning rate train alone; see
+    :func:`batchable`.
 
     >>> runs = [TrainConfig(), TrainConfig(lr=1e-3), TrainConfig(depth=5), TrainConfig(seed=1)]
     >>> groups(runs)
@@ -33,9 +43,18 @@ def groups(configs: Sequence[TrainConfig]) -> list[list[int]]:
     return list(found.values())
 
 
+# What a member must have: a fully connected network, in float32, of one learning rate.
+MEMBER = {"network": "dnn", "precision": "fp32", "lr_first": 1.0, "lr_bias": 1.0, "lr_head": 1.0}
+
+
 def batchable(config: TrainConfig) -> bool:
-    """Whether this kind of run can be a member of a group: fully connected, in float32."""
-    return config.network == "dnn" and config.precision == "fp32"
+    """Whether a run can be a member of a group; see ``MEMBER``."""
+    return not _alone(config)
+
+
+def _alone(config: TrainConfig) -> list[str]:
+    """The fields that keep a run from every group."""
+    return [name for name, value in MEMBER.items() if getattr(config, name) != value]
 
 
 def representative(config: TrainConfig) -> TrainConfig:
@@ -48,8 +67,8 @@ def parted(configs: Sequence[TrainConfig]) -> str | None:
     """Why these runs cannot train together, or None: the first field that keeps two apart."""
     first = configs[0]
     for config in configs:
-        if not batchable(config):
-            return f"network={config.network}, precision={config.precision}"
+        if names := _alone(config):
+            return ", ".join(f"{name}={getattr(config, name)}" for name in names)
         for name in SHARED:
             if getattr(config, name) != getattr(first, name):
                 return f"{name}={getattr(first, name)} and {name}={getattr(config, name)}"

@@ -40,7 +40,7 @@ class Member(Training):
         self.companions = companions
         self.layout = Layout(self.model)
         self.row = nn.Parameter(torch.zeros(self.layout.size, device=runtime.device))
-        self.optimizer = make_optimizer(config, nn.ParameterList([self.row]))
+        self.optimizer = make_optimizer(config, [("row", self.row)])
         self.scheduler = LambdaLR(self.optimizer, self.factor)
 
     def move(self, row: Tensor, gradients: Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,6 +77,11 @@ class Result:
         Cpu, cores, threads, processes, gpu.
     data_digest
         Key of the content of the dataset.
+    validation_accuracy
+        As ``test_accuracy``, on the training images that were kept apart; None if there are none.
+    commit
+        Of the source tree that made the run, ``-dirty`` with changes in it; None where the
+        package is installed without its repository, or the record is older than this key.
     """
 
     test_accuracy: float
@@ -92,6 +97,8 @@ class Result:
     sparsity_init: tuple[float, ...]
     hardware: dict[str, Any]
     data_digest: str
+    validation_accuracy: float | None = None
+    commit: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON knows it: lists, and None for a loss that is not finite."""
@@ -207,7 +214,12 @@ def _check_same(directory: Path, config: TrainConfig) -> None:
 
 
 def _result(content: dict[str, Any]) -> Result:
-    values = {field.name: content[field.name] for field in fields(Result)}
+    values = {
+        field.name: content.get(field.name, field.default)
+        if field.default is not MISSING
+        else content[field.name]
+        for field in fields(Result)
+    }
     values["train_loss"] = math.nan if values["train_loss"] is None else values["train_loss"]
     for name in ("sparsity_per_layer", "sparsity_init"):
         values[name] = tuple(values[name])

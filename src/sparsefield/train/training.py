@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 
-from sparsefield.data import Dataset
+from sparsefield.data import Dataset, split
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Monitor
 from sparsefield.train.batches import Batches
 from sparsefield.train.budget import steps_of
 from sparsefield.train.checkpoint import State, save_checkpoint
 from sparsefield.train.config import TrainConfig, default_epochs
-from sparsefield.train.environment import hardware, versions
+from sparsefield.train.environment import commit, hardware, versions
 from sparsefield.train.evaluate import Evaluation, evaluate
 from sparsefield.train.interrupt import Interruption
 from sparsefield.train.network import build, expectation, save_model, shape_for
@@ -44,9 +44,13 @@ class Training:
         self.shape = shape_for(config, dataset)
         device, world = runtime.device, runtime.world_size
         self.test = dataset.test_x.to(device), dataset.test_y.to(device)
+        images, labels = dataset.train_x.to(device), dataset.train_y.to(device)
+        chosen, held_out = split(len(labels), config.validation)
+        self._validation = images, labels, held_out.to(device)
         self.batches = Batches(
-            dataset.train_x.to(device),
-            dataset.train_y.to(device),
+            images,
+            labels,
+            chosen,
             batch=config.batch,
             seed=config.seed,
             rank=runtime.global_rank,
@@ -56,7 +60,7 @@ class Training:
         self.total = steps_of(config, self.batches.per_epoch)
         moment = dataset.input_moment
         self.model = build(config, self.shape, input_moment=moment).to(device)
-        self.optimizer = make_optimizer(config, self.model)
+        self.optimizer = make_optimizer(config, self.model.named_parameters())
         self.factor = partial(
             factor, total=self.total, warmup=config.warmup, schedule=config.schedule
         )
@@ -107,7 +111,8 @@ class Training:
     def update(self, loss: Tensor) -> None:
         """What follows the gradients of a step: clipping, optimiser, schedule, the tally."""
         if self.config.grad_clip is not None:
-            parameters = self.optimizer.param_groups[0]["params"]
+            groups = self.optimizer.param_groups
+            parameters = [parameter for group in groups for parameter in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
         self.optimizer.step()
         self.scheduler.step()
@@ -155,6 +160,7 @@ class Training:
         )
         result = Result(
             test_accuracy=evaluation.accuracy,
+            validation_accuracy=self.validation_accuracy(),
             train_loss=loss,
             sparsity_mean=evaluation.sparsity_mean,
             sparsity_per_layer=evaluation.sparsity,
@@ -164,6 +170,7 @@ class Training:
             seconds=self.elapsed(),
             seed=self.config.seed,
             versions=versions(),
+            commit=commit(),
             sparsity_init=self.sparsity_init,
             hardware=self.made_on(),
             data_digest=self.digest,
@@ -231,6 +238,14 @@ class Training:
             self.evaluation = evaluate(self.model, *self.test, self.runtime, self.autocast)
             self.evaluated_at = self.step
         return self.evaluation
+
+    def validation_accuracy(self) -> float | None:
+        """Accuracy on the images kept apart, as of now; None where there are none."""
+        images, labels, held_out = self._validation
+        if not len(held_out):
+            return None
+        kept_apart = images[held_out], labels[held_out]
+        return evaluate(self.model, *kept_apart, self.runtime, self.autocast).accuracy
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the config."""

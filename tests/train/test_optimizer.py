@@ -1,0 +1,65 @@
+"""Learning rates by group, and through them the scale identity of PAPER: q* in other units."""
+
+import numpy as np
+import pytest
+
+from sparsefield.train import load_model, read_run, train
+
+UNITS = 2.0  # a power of two: every number in the larger units is exact
+LARGER = {"q": UNITS**2, "head_gain": 3.0 / UNITS}
+RATES = {
+    "sgd": {"lr_first": UNITS**2, "lr_bias": UNITS**2, "lr_head": UNITS**-2},
+    "adam": {"lr_first": UNITS, "lr_bias": UNITS, "lr_head": 1 / UNITS},
+}
+PEAK = {"sgd": 0.02, "adam": 1e-3}
+
+
+def losses(config, out):
+    train(config, out=out, progress=False)
+    return read_run(out).metrics["loss"]
+
+
+@pytest.fixture
+def pair(config, tmp_path):
+    """Losses of a run at q* = 1 and of one in larger units with some rates."""
+
+    def make(optimizer, rates):
+        shared = {"optimizer": optimizer, "lr": PEAK[optimizer], "log_every": 1, "depth": 4}
+        one = losses(config(**shared, q=1.0, head_gain=3.0), tmp_path / "one")
+        return one, losses(config(**shared, **LARGER, **rates), tmp_path / "other")
+
+    return make
+
+
+def test_sgd_in_other_units_is_the_same_run_to_the_last_bit(pair, tmp_path):
+    one, other = pair("sgd", RATES["sgd"])
+    assert np.array_equal(one, other)
+    assert one[-1] < 0.8 * one[0]  # it learns
+    a, b = (load_model(tmp_path / name) for name in ("one", "other"))
+    assert (UNITS * a.layers[0].weight).equal(b.layers[0].weight)
+    assert a.layers[2].weight.equal(b.layers[2].weight)
+    assert (UNITS * a.layers[2].bias).equal(b.layers[2].bias)
+    assert (a.head.weight / UNITS).equal(b.head.weight)
+
+
+def test_adam_in_other_units_is_the_same_run_but_for_epsilon(pair):
+    one, other = pair("adam", RATES["adam"])
+    assert other == pytest.approx(one, rel=1e-3)
+    assert one[-1] < 0.9 * one[0]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("missing", ["lr_first", "lr_bias", "lr_head"])
+def test_without_any_of_the_factors_it_is_another_run(pair, optimizer, missing):
+    rates = {name: rate for name, rate in RATES[optimizer].items() if name != missing}
+    one, other = pair(optimizer, rates)
+    assert abs(other - one).max() > 5e-3
+
+
+def test_a_gradient_is_clipped_over_all_groups(config, tmp_path):
+    """Otherwise a factor would exempt its group from the clip."""
+    ends = [
+        losses(config(grad_clip=1e-6, lr_head=factor, lr=0.01), tmp_path / str(factor))
+        for factor in (1.0, 1.5)
+    ]
+    assert ends[0] == pytest.approx(ends[1], abs=1e-4)
