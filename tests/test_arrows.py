@@ -22,7 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "energy": {"engine", "nn"},
     "data": set(),
     "train": {"data", "monitor", "engine", "nn", "theory"},
-    "experiments": {"train", "energy", "theory"},
+    "experiments": {"train", "data", "energy", "theory"},
     "explorer": {"experiments", "theory"},
     "cli": EVERY_ROOM,
 }

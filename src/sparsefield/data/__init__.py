@@ -1,5 +1,6 @@
 """Named datasets as tensors: :func:`load` gives a :class:`Dataset`."""
 
+from sparsefield.data.at_hand import at_hand as at_hand
 from sparsefield.data.dataset import Dataset as Dataset
 from sparsefield.data.loading import load as load
 from sparsefield.data.splitting import split as split

@@ -43,12 +43,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
     InvalidInput
         another ending, or a folder that cannot be written.
     """
-    kind = picture_path(path).suffix
-    sink = io.BytesIO()
-    styled(lambda: figure.savefig(sink, format=kind[1:], dpi=200, metadata=_METADATA[kind]))
-    content = sink.getvalue()
-    if kind == ".svg":
-        content = _compact(content)
+    content = _content(figure, picture_path(path).suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -57,6 +52,17 @@ def save_figure(figure: Figure, path: Path) -> Path:
         ) from None
     write_bytes(path, content)
     return path
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """The figure as the content of an SVG file."""
+    return _content(figure, ".svg")
+
+
+def _content(figure: Figure, kind: str) -> bytes:
+    sink = io.BytesIO()
+    styled(lambda: figure.savefig(sink, format=kind[1:], dpi=200, metadata=_METADATA[kind]))
+    return _compact(sink.getvalue()) if kind == ".svg" else sink.getvalue()
 
 
 def _compact(svg: bytes) -> bytes:

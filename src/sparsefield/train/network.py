@@ -93,7 +93,22 @@ def load_model(directory: str | Path) -> nn.Module:
     """
     config = load_config(Path(directory) / "config.yaml")
     tensors, shape = _read_weights(Path(directory) / WEIGHTS)
-    model = build(config, shape)
+    return _filled(build(config, shape), tensors, directory)
+
+
+def restore(model: nn.Module, directory: str | Path) -> nn.Module:
+    """Give ``model``, the network of a run directory, the weights that the run ended with.
+
+    Raises
+    ------
+    InvalidInput
+        No weights there, a damaged file, or weights of another network.
+    """
+    tensors, _ = _read_weights(Path(directory) / WEIGHTS)
+    return _filled(model, tensors, directory)
+
+
+def _filled(model: nn.Module, tensors: dict[str, Tensor], directory: str | Path) -> nn.Module:
     own = model.state_dict()
     fitting = {name for name in tensors if name in own and tensors[name].shape == own[name].shape}
     odd = sorted(fitting ^ (set(_tensors(own)) | set(tensors)))

@@ -1,0 +1,135 @@
+"""A record as a page of Markdown, which GitHub and MyST read alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sparsefield.experiments.studies.reading import Finding, Reading, Table, read, shown
+from sparsefield.experiments.studies.record import Record
+from sparsefield.experiments.sweep.progress import duration
+from sparsefield.train import TrainConfig
+
+_ABBREVIATED = 12  # letters of a digest or a commit
+
+
+def page(records: Sequence[Record], pictures: Mapping[str, str]) -> str:
+    """The page of a study from its records, one a scale.
+
+    Parameters
+    ----------
+    records
+        of one study.
+    pictures
+        scale -> where its figure lies, seen from the page.
+    """
+    first = records[0]
+    head = [
+        f"# {first.title}",
+        first.question,
+        f"Source: {first.source}. Every sentence, number and picture here is computed from the "
+        "record of the runs.",
+    ]
+    sections = [
+        _section(record, read(record), pictures[record.scale], headed=len(records) > 1)
+        for record in records
+    ]
+    return "\n\n".join([*head, *sections]) + "\n"
+
+
+def bullet(finding: Finding) -> str:
+    """A finding in a list."""
+    return f"- {_escaped(finding.sentence)}"
+
+
+def table_text(table: Table) -> str:
+    """A table, numbers to the right."""
+    lines = [table.columns, tuple("---:" for _ in table.columns), *table.rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def made_rows(record: Record) -> list[tuple[str, str]]:
+    """What made a record: name and value."""
+    made = record.made
+    return [
+        ("command", f"`{command(record)}`"),
+        ("data", ", ".join(_data(record))),
+        ("runs", f"{len(record.rows)}, {duration(made.seconds)} one after the other"),
+        ("commit", ", ".join(made.commits) or "not recorded"),
+        *((name, ", ".join(values)) for name, values in made.versions.items()),
+        *((name, ", ".join(values)) for name, values in made.hardware.items()),
+    ]
+
+
+def command(record: Record) -> str:
+    """The command that makes the record again."""
+    names = {row.config["data"] for row in record.rows}
+    data = f" --data {names.pop()}" if len(names) == 1 else ""
+    return f"sparsefield reproduce {record.study} --scale {record.scale}{data}"
+
+
+def _section(record: Record, reading: Reading, picture: str, *, headed: bool) -> str:
+    level = "##" if headed else "#"
+    opening = [f"## Scale: {record.scale}"] if headed else []
+    tables = [
+        text for table in reading.tables for text in (f"{level}# {table.title}", table_text(table))
+    ]
+    findings = "\n".join(bullet(finding) for finding in reading.findings)
+    return "\n\n".join(
+        [
+            *opening,
+            f"{level}# Findings",
+            findings,
+            f"![{reading.caption}]({picture})",
+            f"*{_escaped(reading.caption)}*",
+            *tables,
+            f"{level}# How it was made",
+            *_how(record),
+        ]
+    )
+
+
+def _how(record: Record) -> list[str]:
+    lines = [("", ""), ("---", "---"), *made_rows(record)]
+    return [
+        "\n".join(f"| {name} | {_cell(value)} |" for name, value in lines),
+        *(_config(record, part) for part in record.parts),
+    ]
+
+
+def _config(record: Record, part: str) -> str:
+    """What the runs of a part share, as far as it is not the default, and what they sweep over."""
+    defaults = TrainConfig.model_construct().model_dump(mode="json")
+    shared = record.shared(part)
+    given = {name: value for name, value in shared.items() if value != defaults.get(name)}
+    swept = [f"{name} ({', '.join(_values(record, part, name))})" for name in record.fields[part]]
+    chosen = [name for name in record.tuned if name in record.fields[part]]
+    by = f" In each arm {', '.join(chosen)} is chosen by validation accuracy." if chosen else ""
+    count = len({row.seed for row in record.rows_of(part)})
+    settings = ", ".join(f"{name} {shown(value)}" for name, value in given.items())
+    return _escaped(
+        f"Part {part}: {settings}; all else as by default. Over {', '.join(swept) or 'nothing'}, "
+        f"{count} seed{'' if count == 1 else 's'}.{by}"
+    )
+
+
+def _values(record: Record, part: str, name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(shown(row.config[name]) for row in record.rows_of(part)))
+
+
+def _data(record: Record) -> list[str]:
+    """Name and digest of the data, once where all parts have the same."""
+    return list(dict.fromkeys(_data_of(record, part) for part in record.parts))
+
+
+def _data_of(record: Record, part: str) -> str:
+    names = dict.fromkeys(row.config["data"] for row in record.rows_of(part))
+    return f"{' and '.join(names)} (SHA-256 {record.digests[part][:_ABBREVIATED] or 'unknown'}…)"
+
+
+def _escaped(text: str) -> str:
+    """Stars and dollars are meant as they stand."""
+    return text.replace("*", r"\*").replace("$", r"\$")
+
+
+def _cell(text: str) -> str:
+    return text if text.startswith("`") else _escaped(text).replace("|", r"\|")

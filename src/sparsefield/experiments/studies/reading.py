@@ -1,0 +1,158 @@
+"""What a record says: sentences with intervals, tables, and a figure, all computed from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from sparsefield.experiments.arms import spread
+from sparsefield.experiments.labels import phrase
+from sparsefield.experiments.studies.arms import Arm
+from sparsefield.experiments.studies.record import Record
+from sparsefield.experiments.studies.statistics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_READINGS = "sparsefield.experiments.studies.readings"
+# measure -> heading, scale, digits
+SHOWN: Mapping[str, tuple[str, float, int]] = {
+    "test_accuracy": ("test accuracy, %", 100, 1),
+    "validation_accuracy": ("validation accuracy, %", 100, 1),
+    "zeros_init": ("zeros at the start, %", 100, 1),
+    "zeros_end": ("zeros at the end, %", 100, 1),
+    "zeros_end_last": ("zeros at the end, last layer, %", 100, 1),
+    "saturated_init": ("saturated at the start, %", 100, 1),
+    "saturated_end": ("saturated at the end, %", 100, 1),
+    "q_end": ("q / q* at the end", 1, 2),
+    "chi1_init": ("χ₁ at the start", 1, 3),
+    "chi1_end": ("χ₁ at the end", 1, 3),
+    "grad_ratio_init": ("gradient, first / last layer", 1, 2),
+    "logit_rms_init": ("logits at the start, rms", 1, 2),
+    "logit_rms_end": ("logits at the end, rms", 1, 2),
+    "steps_to_half": ("steps to half of ln(classes)", 1, 0),
+    "train_loss": ("training loss", 1, 3),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, and the number that it rests on."""
+
+    sentence: str
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text: a title, headings, and rows as wide as they."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a record says: the first finding is the headline; ``caption`` says what ``draw`` shows.
+
+    ``draw`` makes the figure, in the house style.
+    """
+
+    findings: tuple[Finding, ...]
+    tables: tuple[Table, ...]
+    draw: Callable[[], Figure]
+    caption: str
+
+
+def read(record: Record) -> Reading:
+    """What a record says, by the reading of its study, or the plain one where it has none."""
+    name = f"{_READINGS}.{record.study.replace('-', '_')}"
+    if find_spec(name) is None:
+        name = f"{_READINGS}.plain"
+    reading: Reading = import_module(name).read(record)
+    return reading
+
+
+def arm_table(title: str, arms: Sequence[Arm], fields: Sequence[str], *more: str) -> Table:
+    """One line an arm: the named fields, the chosen values, test accuracy, and more measures.
+
+    Of the test accuracy mean, interval, standard deviation, n and failed runs; of each measure of
+    ``more`` the mean ± sd.
+    """
+    tuned = tuple(arms[0].tuned) if arms else ()
+    columns = (
+        *(headed(name) for name in fields),
+        *(f"{headed(name)}, chosen" for name in tuned if name not in fields),
+        *("test accuracy, %", "95 % interval", "sd", "n", "failed"),
+        *(SHOWN[measure][0] for measure in more),
+    )
+    return Table(title, columns, tuple(_line(arm, fields, more) for arm in arms))
+
+
+def headed(field: str) -> str:
+    """The name of a field above a column."""
+    return {"q": "q*", "sparsity": "s", "lr": "learning rate", "skip": "skip α²"}.get(field, field)
+
+
+def shown(value: Any) -> str:
+    """The value of a field in a table."""
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def told(arm: Arm, fields: Sequence[str]) -> str:
+    """An arm in words, by these fields."""
+    return ", ".join(phrase(name, arm[name]) for name in fields)
+
+
+def points(found: Interval) -> str:
+    """A difference of two shares, in percentage points, with its interval."""
+    return f"{found.show(100, signed=True)} points".replace("-", "−")
+
+
+def change(found: Interval) -> str:
+    """What a difference says: that it rises, falls, or cannot be told from none."""
+    if not found.n:
+        return "cannot be compared, for want of runs of one seed"
+    if not found.known:
+        return "is not known to change: there are too few seeds for an interval"
+    if not found.excludes(0.0):
+        return "is not told apart from no change"
+    return "rises" if found.estimate > 0 else "falls"
+
+
+def seeds(n: int) -> str:
+    """So many seeds, in words."""
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
+def _line(arm: Arm, fields: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
+    return (
+        *(shown(arm[name]) for name in fields),
+        *(shown(value) for name, value in arm.tuned.items() if name not in fields),
+        *_accuracy(arm),
+        *(_spread(arm, measure) for measure in more),
+    )
+
+
+def _accuracy(arm: Arm) -> tuple[str, ...]:
+    values = list(arm.by_seed().values())
+    failed = f"{arm.failed} of {arm.n}"
+    if not values:
+        return "none", "none", "none", "0", failed
+    found, around = arm.mean(), spread(values)
+    ends = f"{100 * found.low:.1f} – {100 * found.high:.1f}" if found.known else "none"
+    sd = "none" if math.isnan(around.sd) else f"{100 * around.sd:.1f}"
+    return f"{100 * found.estimate:.1f}", ends, sd, str(found.n), failed
+
+
+def _spread(arm: Arm, measure: str) -> str:
+    values = list(arm.by_seed(measure).values())
+    _, scale, digits = SHOWN[measure]
+    return spread(values).show(scale, digits) if values else "none"

@@ -1,0 +1,152 @@
+"""reproduce(): one name in; runs, a record, and a page with its figure out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsefield.errors import InvalidInput, SparsefieldError, require
+from sparsefield.experiments.saving import save_figure
+from sparsefield.experiments.studies.page import page
+from sparsefield.experiments.studies.reading import Reading, read
+from sparsefield.experiments.studies.record import Record, write_record
+from sparsefield.experiments.studies.recording import made_record
+from sparsefield.experiments.studies.study import Scale, Study
+from sparsefield.experiments.studies.study import study as of_catalogue
+from sparsefield.experiments.sweep import Estimate, dry_run, read_plan, sweep
+from sparsefield.train.atomic import write_bytes
+
+RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A study that was made: its directory, its record and what that says, and their files."""
+
+    directory: Path
+    record: Record
+    reading: Reading
+    record_path: Path
+    page_path: Path
+    figure_path: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for JSON."""
+        findings = [
+            {"sentence": finding.sentence, **_numbers(asdict(finding.interval))}
+            for finding in self.reading.findings
+        ]
+        return {
+            "study": self.record.study,
+            "scale": self.record.scale,
+            "data": list(dict.fromkeys(row.config["data"] for row in self.record.rows)),
+            "directory": str(self.directory),
+            "record": str(self.record_path),
+            "page": str(self.page_path),
+            "figure": str(self.figure_path),
+            "findings": findings,
+            "tables": [asdict(table) for table in self.reading.tables],
+        }
+
+
+def reproduce(
+    name: str | Study,
+    *,
+    scale: Scale = "small",
+    data: str | None = None,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Reproduced:
+    """Make every run of a study, its record, and the page and figure that it says.
+
+    The same call again goes on where it was, as any sweep; a finished study is only read anew.
+
+    Parameters
+    ----------
+    name
+        of a study of the catalogue, or a study.
+    scale
+        small: minutes to an hour on two cores; paper: the sizes of the source.
+    data
+        in place of the study's own; auto: MNIST (for a CNN CIFAR-10) where it is at hand without
+        a network, else the embedded digits.
+    out
+        directory: a sweep for each part, ``record.json``, ``NAME.md``, ``NAME.svg``; by default
+        ``studies/NAME-SCALE``.
+    jobs
+        runs at a time; by default as many as have their threads' cores to themselves.
+    progress
+        show progress on stderr.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown study; what :func:`sparsefield.experiments.sweep.sweep` raises.
+    MissingExtra
+        Pyarrow or matplotlib is not installed.
+    """
+    study, parts, directory = _asked(name, scale, data, out)
+    for module, extra in (("pyarrow", "train"), ("matplotlib", "report")):
+        require(module, extra)
+    for part, content in parts.items():
+        sweep(content, out=directory / part, jobs=jobs, progress=progress)
+    return written(made_record(study, scale, parts, directory), directory)
+
+
+def estimated(
+    name: str | Study,
+    *,
+    scale: Scale = "small",
+    data: str | None = None,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+) -> Estimate:
+    """What :func:`reproduce` would cost from here on, all parts together; nothing is written."""
+    _, parts, directory = _asked(name, scale, data, out)
+    found = [dry_run(content, out=directory / part, jobs=jobs) for part, content in parts.items()]
+    return Estimate(
+        runs=sum(one.runs for one in found),
+        ended=sum(one.ended for one in found),
+        steps=sum(one.steps for one in found),
+        jobs=max(one.jobs for one in found),
+        seconds=math.fsum(one.seconds for one in found),
+        wall_seconds=math.fsum(one.wall_seconds for one in found),
+        disk=sum(one.disk for one in found),
+        kinds=tuple(kind for one in found for kind in one.kinds),
+    )
+
+
+def written(record: Record, directory: Path) -> Reproduced:
+    """Write a record, its page and its figure into ``directory``."""
+    reading, name = read(record), record.study
+    paths = directory / RECORD, directory / f"{name}.md", directory / f"{name}.svg"
+    write_record(paths[0], record)
+    write_bytes(paths[1], page([record], {record.scale: paths[2].name}).encode())
+    save_figure(reading.draw(), paths[2])
+    return Reproduced(directory, record, reading, *paths)
+
+
+def _asked(
+    name: str | Study, scale: Scale, data: str | None, out: str | Path | None
+) -> tuple[Study, Mapping[str, Mapping[str, Any]], Path]:
+    """The study, its parts, each a sweep that can be made, and the directory."""
+    study = name if isinstance(name, Study) else of_catalogue(name)
+    parts = study.parts(scale, data)
+    for part, content in parts.items():
+        try:
+            read_plan(content)
+        except SparsefieldError as error:
+            raise InvalidInput(f"study {study.name}, part {part}: {error}") from None
+    return study, parts, Path(out or Path("studies") / f"{study.name}-{scale}")
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN: null."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in values.items()
+    }
