@@ -17,6 +17,8 @@ from .bench import bench
 from .energy import energy
 from .flags import Flags, given
 from .pictures import figure, phase_map
+from .report import report
+from .reproduce import reproduce
 from .sweep import sweep
 
 Json = Annotated[bool, tyro.conf.arg(help="print one JSON object and nothing else")]
@@ -153,28 +155,13 @@ def demo(out: Path = Path("demo"), json: Json = False) -> None:
         print(jsonlib.dumps({"report": str(path)}))
 
 
-def report(directory: Annotated[Path, tyro.conf.Positional], json: Json = False) -> None:
-    """Write the HTML report of a run directory, or of a folder of them.
-
-    Parameters
-    ----------
-    directory
-        a run directory, or a folder of run directories
-    json
-        print one JSON object and nothing else
-    """
-    from sparsefield.experiments import report
-
-    path = report(directory)
-    print(jsonlib.dumps({"report": str(path)}) if json else f"report: {path}")
-
-
 COMMANDS: dict[str, Callable[..., None]] = {
     "solve": solve,
     "train": train,
     "sweep": sweep,
     "demo": demo,
     "report": report,
+    "reproduce": reproduce,
     "map": phase_map,
     "figure": figure,
     "bench": bench,

@@ -28,8 +28,10 @@ def read_records(directory: Path) -> dict[str, list[Record]]:
     Raises
     ------
     InvalidInput
-        A damaged record, or one whose file is not named STUDY-SCALE.json.
+        No such directory, a damaged record, or one whose file is not named STUDY-SCALE.json.
     """
+    if not directory.is_dir():
+        raise InvalidInput(f"{directory}: there is no such folder; give one that holds {RECORDS}/")
     found: dict[str, list[Record]] = {}
     for path in sorted((directory / RECORDS).glob("*.json")):
         record = read_record(path)

@@ -66,6 +66,11 @@ class Study:
         parts: Mapping[str, Mapping[str, Any]] = getattr(self, scale)
         return {part: _with_data(part, content, scale, data) for part, content in parts.items()}
 
+    def data(self, scale: Scale = "small", data: str | None = None) -> tuple[str, ...]:
+        """The names of the data that the parts will run on, each once."""
+        found = [name for content in self.parts(scale, data).values() for name in _data(content)]
+        return tuple(dict.fromkeys(found))
+
 
 def study_names() -> tuple[str, ...]:
     """The studies of the catalogue, in alphabetical order."""
@@ -133,12 +138,18 @@ def _check_part(where: str, content: Any) -> None:
         raise InvalidInput(f"{where}: must be a sweep with its base, a mapping of fields")
 
 
+def _data(content: Mapping[str, Any]) -> list[str]:
+    """The data that a sweep names, each once."""
+    swept = [*content.get("grid", {}).get("data", [])]
+    swept += [fields["data"] for fields in content.get("list", []) if "data" in fields]
+    return swept or [content["base"]["data"]]
+
+
 def _with_data(
     part: str, content: Mapping[str, Any], scale: Scale, data: str | None
 ) -> dict[str, Any]:
     found = deepcopy(dict(content))
-    swept = [found.get("grid", {}), *found.get("list", [])]
-    if any("data" in fields for fields in swept):
+    if any("data" in fields for fields in [found.get("grid", {}), *found.get("list", [])]):
         if data is not None:
             raise InvalidInput(f"data={data!r}: part {part} sweeps over data; leave data out")
         return found

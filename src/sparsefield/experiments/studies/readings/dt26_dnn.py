@@ -126,12 +126,12 @@ def _panel(
     ends = []
     for index, (s, look) in enumerate(zip(sparsities, looks(len(sparsities)), strict=True)):
         those = [arm for arm in found if arm["sparsity"] == s]
-        aside = 1.03 ** (index - (len(sparsities) - 1) / 2)  # bars side by side
+        aside = 1.07 ** (index - (len(sparsities) - 1) / 2)  # bars side by side
         xs = [arm["q"] * aside for arm in those]
-        drawn = draw_arms(axes, xs, those, look, measure=measure, join=True)
+        drawn = draw_arms(axes, xs, those, look, measure)
         if drawn:
             ends.append((drawn[-1][1], f"s = {s:g}", look))
-    name_values(axes, qs, log=True)
+    name_values(axes, qs)
     axes.set_xlabel("fixed variance q*")
     axes.set_ylabel(SHOWN[measure][0])
     return ends

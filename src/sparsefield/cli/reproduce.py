@@ -1,0 +1,86 @@
+"""``sparsefield reproduce``: a study by its name, from the runs to the page."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.table import Table as Shown
+
+    from sparsefield.experiments.studies import Reproduced, Table
+
+
+def reproduce(
+    name: Annotated[str, tyro.conf.Positional],
+    scale: Literal["small", "paper"] = "small",
+    data: str | None = None,
+    out: Path | None = None,
+    jobs: int | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Run a study of the papers again; the same call again goes on where it was.
+
+    Parameters
+    ----------
+    name
+        of the study; an unknown name lists them
+    scale
+        small: minutes to an hour on two cores; paper: the sizes of the source
+    data
+        in place of the study's own; auto: MNIST (for a CNN CIFAR-10) where it is at hand without a
+        network, else the embedded digits
+    out
+        directory of the sweeps, the record, the page and the figure; by default
+        studies/NAME-SCALE
+    jobs
+        runs at a time; by default as many as have their threads' cores to themselves
+    dry_run
+        say what it would cost, from a few measured steps, and make nothing
+    json
+        print one JSON object and nothing else
+    """
+    from sparsefield.experiments import studies
+
+    if dry_run:
+        cost = studies.estimated(name, scale=scale, data=data, out=out, jobs=jobs)
+        print(jsonlib.dumps(cost.to_dict(), allow_nan=False) if json else cost)
+        return
+    if not json:
+        print("data: " + ", ".join(studies.study(name).data(scale, data)), flush=True)
+    found = studies.reproduce(name, scale=scale, data=data, out=out, jobs=jobs, progress=not json)
+    if json:
+        print(jsonlib.dumps(found.to_dict(), allow_nan=False))
+    else:
+        _show(found)
+
+
+def _show(found: Reproduced) -> None:
+    from rich.console import Console
+
+    from sparsefield.experiments.sweep.printing import show
+
+    console = Console()
+    for table in found.reading.tables:
+        show(console, _table(table))
+    for finding in found.reading.findings:
+        console.print(f"- {finding.sentence}", highlight=False, markup=False)
+    paths = {"page": found.page_path, "figure": found.figure_path, "record": found.record_path}
+    for label, path in paths.items():
+        console.print(f"{label + ':':<8}{path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(table: Table) -> Shown:
+    from rich.box import SIMPLE
+    from rich.table import Table as Shown
+
+    shown = Shown(title=table.title, box=SIMPLE, pad_edge=False)
+    for name in table.columns:
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
