@@ -1,0 +1,96 @@
+"""Sentences follow the record: planted effects are found, and only those."""
+
+import math
+
+import pytest
+
+from sparsefield.experiments.saving import svg_bytes
+from sparsefield.experiments.studies import read
+from sparsefield.experiments.studies.statistics import Interval
+
+QS, SPARSITIES, RATES = (0.25, 1.0, 16.0), (0.6, 0.9), (1e-3, 1e-2)
+ARMS = [{"sparsity": s, "q": q, "lr": lr} for s in SPARSITIES for q in QS for lr in RATES]
+
+
+def planted(effect, *, noise=0.01):
+    """Accuracy rises by ``effect`` with each step of q; every seed has its own offset."""
+
+    def measure(config, seed):
+        step = QS.index(config["q"])
+        accuracy = 0.7 + effect * step + noise * math.sin(7 * seed + step)
+        return {"test_accuracy": accuracy - 0.2 * (config["lr"] > 5e-3)}
+
+    return measure
+
+
+def sentences(record):
+    return " ".join(finding.sentence for finding in read(record).findings)
+
+
+@pytest.mark.parametrize(
+    ("effect", "word"), [(0.05, "rises"), (-0.05, "falls"), (0.0, "is not told apart")]
+)
+def test_a_planted_effect_is_found(invented, effect, word):
+    first = read(invented(ARMS, planted(effect), seeds=5)).findings[0]
+    assert f"test accuracy {word}" in first.sentence
+    assert first.interval.low <= 2 * effect <= first.interval.high
+    assert first.interval.n == 5
+    others = {"rises", "falls", "is not told apart"} - {word}
+    assert not any(other in first.sentence for other in others)
+
+
+def test_every_finding_has_its_interval_in_words(invented):
+    for finding in read(invented(ARMS, planted(0.05), seeds=5)).findings:
+        assert isinstance(finding.interval, Interval)
+        assert finding.interval.show(100, signed=False).split("[")[1].strip("]")[:3].strip(
+            "-+"
+        ) in (finding.sentence.replace("+", "").replace("−", ""))
+
+
+def test_one_seed_claims_nothing(invented):
+    said = sentences(invented(ARMS, planted(0.05), seeds=1))
+    assert "no interval" in said
+    assert "rises" not in said
+    assert "too few seeds" in said
+
+
+def test_failed_and_lost_runs_are_counted(invented):
+    def measure(config, seed):
+        if config["q"] == 0.25:
+            return None if seed == 0 else {"failed": True, "test_accuracy": 0.1}
+        return {"test_accuracy": 0.9}
+
+    record = invented(ARMS, measure)
+    assert "At q* = 0.25, 6 of 6 runs fail" in sentences(record)
+    assert "At q* = 16, 0 of 6 runs fail" in sentences(record)
+    (table,) = read(record).tables
+    assert table.rows[0][-5:-3] == ("2", "3 of 3")
+
+
+@pytest.mark.parametrize("study", ["dt26-dnn", "something-else"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        lambda invented, **kw: invented(ARMS, lambda c, s: None, **kw),
+        lambda invented, **kw: invented(ARMS, planted(0.1), seeds=1, **kw),
+        lambda invented, **kw: invented(ARMS[:1], planted(0.1), **kw),
+        lambda invented, **kw: invented(ARMS[:2], planted(0.1), seeds=1, **kw),
+        lambda invented, **kw: invented([ARMS[0], ARMS[-1]], planted(0.1), **kw),
+        lambda invented, **kw: invented(ARMS[4:], planted(0.1), **kw),
+        lambda invented, **kw: invented(
+            ARMS, lambda c, s: None if s == QS.index(c["q"]) else {"test_accuracy": 0.5}, **kw
+        ),
+    ],
+)
+def test_whatever_is_missing_a_reading_stands(invented, study, case):
+    found = read(case(invented, study=study))
+    assert found.findings
+    assert all(len(row) == len(table.columns) for table in found.tables for row in table.rows)
+    assert "nan" not in " ".join(finding.sentence for finding in found.findings)
+    assert svg_bytes(found.draw()).startswith(b"<?xml")
+
+
+def test_the_plain_reading_names_the_best(invented):
+    found = read(invented(ARMS, planted(0.05), study="something-else"))
+    assert "the most accurate arm is s = 0.6, q* = 16" in found.findings[0].sentence
+    assert len(found.tables[0].rows) == 6
