@@ -131,7 +131,8 @@ def _weight_factors(model: nn.Module) -> Iterator[float]:
     """fan_in E[W^2] of every hidden layer but the first."""
     layers: Any = model.layers
     for layer in layers[1:]:
-        yield float(layer.weight[0].numel() * layer.weight.double().square().mean())
+        norm = torch.linalg.vector_norm(layer.weight, dtype=torch.float64)
+        yield float(norm) ** 2 / len(layer.weight)  # fan_in E[W^2] = |W|^2 / outputs
 
 
 def _at(layers: Layers, which: Any) -> Layers:
