@@ -13,6 +13,7 @@ from sparsefield.train import TrainConfig, groups
 MOST = 8  # members: sixteen were measured to gain no more than eight
 MEMORY = 2**31  # bytes that the members of a piece may need at once
 _GAIN = 0.8  # time together over one by one, measured 0.53 to 0.83: what weighs balance against it
+_SLACK = 1.05
 _SHARES = 16
 
 Cut = list[tuple[Planned, ...]]
@@ -27,8 +28,8 @@ def cut(
 ) -> Cut:
     """Cut the runs into pieces for ``jobs`` workers, those that take longest first.
 
-    Of several ways to cut, from large pieces to single runs, the one that is done soonest; of
-    equal ones that with the larger pieces.
+    Of several ways to cut, from large pieces to single runs, the first that is done about as soon
+    as the soonest.
 
     Parameters
     ----------
@@ -52,11 +53,12 @@ def cut(
 
     total = math.fsum(map(work, [*runs, *alone]))
     targets = [total / (jobs * share) for share in range(1, _SHARES + 1)] + [0.0]
-    ways = (
+    ways = [
         sorted([*singles, *_pieces(kinds, work, target)], key=cost, reverse=True)
         for target in targets
-    )
-    return min(ways, key=seconds)
+    ]
+    ends = [seconds(way) for way in ways]
+    return next(way for way, end in zip(ways, ends, strict=True) if end <= _SLACK * min(ends))
 
 
 def makespan(costs: Iterable[float], jobs: int) -> float:

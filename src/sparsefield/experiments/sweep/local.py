@@ -31,7 +31,7 @@ from sparsefield.train.progress import Silent
 # What a run imports, some of it only in its course; what is not installed is passed over.
 _IMPORTED = (
     *("sparsefield.experiments.sweep.local", "sparsefield.train.faster", "pyarrow.parquet"),
-    *("sparsefield.train.disband", "sklearn.datasets", "torch._dynamo"),
+    *("sparsefield.train.disbanding", "sklearn.datasets", "torch._dynamo"),
 )
 
 
