@@ -54,13 +54,14 @@ def settle_together(out, plan):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("together", "checkpoint"), [("never", "checkpoint"), ("auto", "together")]
+    ("together", "checkpoint", "kills", "steps"),
+    [("never", "checkpoint", KILLS, 120), ("auto", "together", 3, 60)],
 )
 def test_killed_at_random_moments_and_resumed_the_table_is_the_same(
-    small, tmp_path, together, checkpoint
+    small, tmp_path, together, checkpoint, kills, steps
 ):
     # a checkpoint after every step: runs are cut in two as well as left undone
-    content = small(qs=(1, 2, 4, 8, 9), seeds=2, checkpoint_every=0.0, steps=120)
+    content = small(qs=(1, 2, 4, 8, 9), seeds=2, checkpoint_every=0.0, steps=steps)
     file, plan, parts = tmp_path / "a.yaml", read_plan(content), tmp_path / "parts"
     file.write_text(plan.text)
     if together == "auto":
@@ -68,7 +69,7 @@ def test_killed_at_random_moments_and_resumed_the_table_is_the_same(
         settle_together(parts, plan)
     sweep(content, out=tmp_path / "whole", jobs=1, together=together, progress=False)
     moments, left, cut = random.Random(5), [len(plan.runs)], 0
-    for number in range(KILLS):
+    for number in range(kills):
         process = start(file, parts, together)
         if number:  # the first is killed while it starts
             wait_for_work(parts, process)

@@ -10,7 +10,7 @@ from sparsefield.experiments.failure import read_failure
 from sparsefield.experiments.sweep import read_plan, read_table, running, sweep
 from sparsefield.experiments.sweep.folder import opened, place, waiting
 from sparsefield.experiments.sweep.local import run_local
-from sparsefield.experiments.sweep.pieces import PIECES, Piece, Pieces
+from sparsefield.experiments.sweep.pieces import PIECES, Piece, Pieces, remove_groups
 from sparsefield.train import begun_together, read_run, train
 
 
@@ -167,6 +167,19 @@ def test_a_damaged_checkpoint_of_a_group_is_the_failure_of_its_runs(small, tmp_p
     again = sweep(small(**LONG), out=tmp_path, jobs=1, retry_failed=True, progress=False)
     assert again.without_result == 0
     assert companions(tmp_path, plan) == [2, 2]
+
+
+def test_killed_after_its_last_result_a_group_leaves_nothing(small, tmp_path):
+    plan, _ = settled(tmp_path, small(), 2)
+    before = sweep(small(), out=tmp_path, jobs=1, progress=False)
+    group = place(tmp_path, plan.runs[0]) / "together"
+    group.touch()
+    assert sweep(small(), out=tmp_path, jobs=1, progress=False).rows == before.rows
+    assert not group.exists()
+    group.touch()
+    (place(tmp_path, plan.runs[1]) / "result.json").unlink()
+    remove_groups(tmp_path, Pieces([Piece(plan.runs, True)]))
+    assert group.exists()  # one has no result: this is where it goes on
 
 
 def test_never_says_what_was_settled_before(small, tmp_path, capsys):

@@ -13,8 +13,10 @@ from sparsefield.errors import InvalidInput
 from sparsefield.experiments.sweep.cutting import cut
 from sparsefield.experiments.sweep.folder import place
 from sparsefield.experiments.sweep.plan import Plan, Planned
+from sparsefield.train import begun_together
 from sparsefield.train.atomic import write_bytes
-from sparsefield.train.record import CHECKPOINT
+from sparsefield.train.group import CHECKPOINT as GROUP
+from sparsefield.train.record import CHECKPOINT, RESULT
 
 PIECES = "pieces.json"
 
@@ -107,6 +109,14 @@ def read_pieces(directory: Path, plan: Plan) -> list[Piece]:
         raise InvalidInput(
             f"{path}: is damaged ({type(error).__name__}); bring it back, or give another directory"
         ) from None
+
+
+def remove_groups(directory: Path, pieces: Pieces) -> None:
+    """Remove what a group leaves that is killed between its last result and its end."""
+    for piece in pieces.pieces:
+        outs = [place(directory, run) for run in piece.runs] if piece.together else []
+        if begun_together(outs[:1]) and all((out / RESULT).exists() for out in outs):
+            (outs[0] / GROUP).unlink()
 
 
 def _settled(piece: Piece, together: bool) -> Piece:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from sparsefield.experiments.sweep.engine import Engine, Steps
 from sparsefield.experiments.sweep.estimate import Estimate, estimate
 from sparsefield.experiments.sweep.folder import forget_failures, opened, place, waiting
 from sparsefield.experiments.sweep.local import run_local
-from sparsefield.experiments.sweep.pieces import Pieces, settle
+from sparsefield.experiments.sweep.pieces import Pieces, remove_groups, settle
 from sparsefield.experiments.sweep.plan import Plan, Planned, read_plan
 from sparsefield.experiments.sweep.progress import Quiet, display
 from sparsefield.experiments.sweep.ray_engine import load_ray, run_ray
@@ -59,7 +59,8 @@ def sweep(
 
     The same call again goes on where it was, however it was ended: finished runs are kept, others
     go on from their checkpoints, and the table is the same to the last digit. A run that raises,
-    or whose process is killed twice, is recorded (``failed.json``), and the others go on.
+    or whose process is killed twice, is recorded (``failed.json``), and the others go on; runs
+    that train together and are killed twice, or one of which raises, go on alone before that.
 
     Parameters
     ----------
@@ -110,14 +111,11 @@ def sweep(
         pieces = settle(
             directory, plan, left, work=work.of, jobs=_jobs(plan, jobs), together=wanted
         )
-        settled = pieces.grouped(left) if not wanted else []
-        make = _engine(plan, engine, jobs, address, pieces)
-        if engine == "ray" and settled:
-            raise InvalidInput(
-                f"{directory}: {len(settled)} runs were settled to train together there; resume "
-                "with engine local, or give another directory"
-            )
+        settled = [] if wanted else pieces.grouped(left)
+        _check_alone(directory, engine, settled)
         pieces.write()
+        remove_groups(directory, pieces)
+        make = _engine(plan, engine, jobs, address, pieces)
         shown = display(progress, work, total=len(plan.runs), ended=len(plan.runs) - len(left))
         with _tabled(directory, plan) as table, shown:
             if settled:
@@ -198,6 +196,14 @@ def _engine(
     if name == "ray":
         return partial(run_ray, address=address, jobs=jobs)
     return partial(run_local, jobs=_jobs(plan, jobs), pieces=pieces)
+
+
+def _check_alone(directory: Path, name: EngineName, settled: Sequence[Planned]) -> None:
+    if name == "ray" and settled:
+        raise InvalidInput(
+            f"{directory}: {len(settled)} runs were settled to train together there; resume with "
+            "engine local, or give another directory"
+        )
 
 
 def _wanted(together: Together) -> bool:
