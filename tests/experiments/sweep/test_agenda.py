@@ -55,6 +55,17 @@ def test_another_size_is_another_question_and_what_is_decided_need_not_wait(hear
     assert [piece.together for piece in held.pieces][:2] == [False, None]
 
 
+def test_an_answer_that_comes_early_changes_no_order(hearing, small):
+    runs = read_plan(small(seeds=3)).runs
+    made, _ = agenda(hearing, (runs[:3], None), (runs[3:4], False), (runs[4:], None))
+    first, third = made.next(), made.next()
+    assert told(third) == ("alone", names(runs[3:4]))
+    third = made.next()
+    made.ended(third, True)
+    made.ended(first, True)
+    assert rest(made) == [("together", names(runs[:3])), ("together", names(runs[4:]))]
+
+
 def test_only_what_has_no_result_is_made(hearing, four):
     made, _ = agenda(hearing, (four[:2], True), (four[2:], False), left=[four[1], four[3]])
     tasks = list(iter(made.next, None))

@@ -60,6 +60,8 @@ class Agenda:
         self._pieces, self._heard = pieces, heard
         wanted = {run.name for run in left}
         self.waiting = [task for piece in pieces.pieces for task in _tasks(piece, wanted)]
+        names = (run.name for piece in pieces.pieces for run in piece.runs)
+        self._order = {name: place for place, name in enumerate(names)}
         self._asked: set[Any] = set()
 
     def next(self) -> Task | None:
@@ -78,7 +80,7 @@ class Agenda:
             self._decide(task, together=answer is True)
         elif task.does == "disband" and answer is None:
             self._pieces.decide({task.runs[0].name}, together=False)
-            self._first(_alone(task.open))
+            self._add(_alone(task.open))
         elif task.does == "together" and answer is not None:
             self._disband(task, str(answer))
         else:
@@ -89,7 +91,7 @@ class Agenda:
         """The worker was killed: once is no answer."""
         if task.attempt <= RETRIES:
             self._heard.note(f"{task.name}: its process was killed; it is tried again")
-            self._first([replace(task, attempt=task.attempt + 1)])
+            self._add([replace(task, attempt=task.attempt + 1)])
             self._asked -= {task.question} if task.does == "measure" else set()
         elif task.does == "measure":
             self._decide(task, together=False)
@@ -100,7 +102,7 @@ class Agenda:
 
     def _decide(self, task: Task, *, together: bool) -> None:
         """Record the answer, for every piece that it is the answer for, before one begins."""
-        self._first([task])
+        self._add([task])
         steps = [(other, _same_question(other, task)) for other in self.waiting]
         names = {other.runs[0].name for other, asked in steps if asked}
         self._pieces.decide(names, together=together)
@@ -109,14 +111,17 @@ class Agenda:
 
     def _disband(self, task: Task, reason: str) -> None:
         self._heard.note(f"{task.name}: not together ({reason}); each goes on alone")
-        self._first([Task("disband", task.runs, task.open)])
+        self._add([Task("disband", task.runs, task.open)])
 
     def _end(self, task: Task, failures: Sequence[Failure | None]) -> None:
         for run, failure in zip(task.open, failures, strict=True):
             self._heard.ended(run, failure)
 
-    def _first(self, tasks: Sequence[Task]) -> None:
-        self.waiting[:0] = tasks
+    def _add(self, tasks: Sequence[Task]) -> None:
+        """In their place: what comes first in the record is begun first, in every resumed sweep."""
+        self.waiting = sorted(
+            [*tasks, *self.waiting], key=lambda task: self._order[task.runs[0].name]
+        )
 
 
 def _tasks(piece: Piece, wanted: Collection[str]) -> Iterator[Task]:
