@@ -20,6 +20,7 @@ def sweep(
     jobs: int | None = None,
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
+    together: Literal["auto", "never"] = "auto",
     retry_failed: bool = False,
     dry_run: bool = False,
     json: bool = False,
@@ -33,11 +34,14 @@ def sweep(
     out
         sweep directory; by default under sweeps/, named after the file
     jobs
-        runs at a time; by default as many as have their threads' cores to themselves
+        workers; by default as many as have their threads' cores to themselves
     engine
         processes of this machine, or tasks of a Ray cluster
     address
         of the Ray cluster; by default one of this machine alone
+    together
+        auto: runs that differ in numbers only train as one network where that is faster (local);
+        never: each alone; what is settled when a run begins stays so when the sweep is resumed
     retry_failed
         try the runs again that ended without a result
     dry_run
@@ -48,7 +52,7 @@ def sweep(
     from sparsefield.experiments import sweep as sweeps
 
     if dry_run:
-        cost = sweeps.dry_run(file, out=out, jobs=jobs)
+        cost = sweeps.dry_run(file, out=out, jobs=jobs, together=together)
         print(jsonlib.dumps(cost.to_dict(), allow_nan=False) if json else cost)
         return
     found = sweeps.sweep(
@@ -57,6 +61,7 @@ def sweep(
         jobs=jobs,
         engine=engine,
         address=address,
+        together=together,
         retry_failed=retry_failed,
         progress=not json,
     )

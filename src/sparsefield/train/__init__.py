@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sparsefield.train.accelerated import accelerate_run as accelerate_run
     from sparsefield.train.config import TrainConfig as TrainConfig
     from sparsefield.train.configfile import load_config as load_config
+    from sparsefield.train.disbanding import disband as disband
     from sparsefield.train.faster import faster_together as faster_together
     from sparsefield.train.faster import train_all as train_all
     from sparsefield.train.grouping import groups as groups
@@ -25,6 +26,7 @@ _HOME = {
     "accelerate_run": "accelerated",
     "TrainConfig": "config",
     "load_config": "configfile",
+    "disband": "disbanding",
     "groups": "grouping",
     "faster_together": "faster",
     "train_all": "faster",

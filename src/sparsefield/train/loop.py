@@ -83,14 +83,8 @@ def _run(config: TrainConfig, runtime: Runtime, directory: Path, progress: bool 
 
 def _shown(progress: bool | Silent, training: Training) -> Silent:
     if not isinstance(progress, Silent):
-        return display(
-            progress and training.runtime.is_global_zero,
-            step=training.step,
-            total=training.total,
-            epochs=training.epochs,
-        )
-    progress.begin(training.step)
-    return progress
+        progress = progress and training.runtime.is_global_zero
+    return display(progress, step=training.step, total=training.total, epochs=training.epochs)
 
 
 @contextmanager

@@ -104,8 +104,11 @@ class Bar(Silent):
         self._progress.console.print(message, highlight=False, markup=False)
 
 
-def display(wanted: bool, *, step: int, total: int, epochs: int) -> Silent:
-    """The display that fits: none, a bar on a terminal, or lines."""
+def display(wanted: bool | Silent, *, step: int, total: int, epochs: int) -> Silent:
+    """The display that fits: one's own, none, a bar on a terminal, or lines."""
+    if isinstance(wanted, Silent):
+        wanted.begin(step)
+        return wanted
     if not wanted:
         return Silent()
     console = Console(stderr=True)

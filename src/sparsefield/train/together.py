@@ -20,7 +20,7 @@ from sparsefield.train.grouping import parted
 from sparsefield.train.interrupt import Interruption
 from sparsefield.train.loop import cpu_threads
 from sparsefield.train.member import Member
-from sparsefield.train.progress import display
+from sparsefield.train.progress import Silent, display
 from sparsefield.train.record import CHECKPOINT as OWN_CHECKPOINT
 from sparsefield.train.record import Result, open_run
 from sparsefield.train.runtime import Runtime, start_runtime
@@ -31,7 +31,7 @@ def train_together(
     outs: Sequence[str | Path],
     *,
     resume: bool = False,
-    progress: bool = True,
+    progress: bool | Silent = True,
 ) -> list[Result]:
     """Train several networks that differ in numbers only as one, and record each as its own run.
 
@@ -51,7 +51,8 @@ def train_together(
         Go on from the group's checkpoint, start where there is none; finished runs are left as
         they are.
     progress
-        Show progress on stderr: medians over the members.
+        Show progress on stderr: medians over the members; or a display of one's own, which is told
+        of every step.
 
     Returns
     -------
@@ -128,7 +129,7 @@ def _run(
     finished: set[Path],
     path: Path,
     runtime: Runtime,
-    progress: bool,
+    progress: bool | Silent,
 ) -> dict[Path, Result]:
     dataset = placed(load(configs[0].data, normalise=configs[0].normalise), runtime.device)
     state = load_checkpoint(path, configs[0], dataset.digest)
@@ -137,7 +138,7 @@ def _run(
         _check_fresh([directories[place] for place in open_places])
         state = {"training": open_places, "companions": len(open_places)}
     else:
-        _check_same(path, state, configs)
+        check_same(path, state, configs)
         _check_recorded([directories[place] for place in open_places], state, directories)
     members = [
         Member(configs[place], runtime, directories[place], dataset, state["companions"])
@@ -150,7 +151,7 @@ def _run(
     return _looped(group, progress)
 
 
-def _looped(group: Group, progress: bool) -> dict[Path, Result]:
+def _looped(group: Group, progress: bool | Silent) -> dict[Path, Result]:
     epochs = group.members[0].epochs
     shown = display(progress, step=group.step, total=group.total, epochs=epochs)
     with Interruption() as interruption:
@@ -181,7 +182,8 @@ def _check_fresh(directories: list[Path]) -> None:
             )
 
 
-def _check_same(path: Path, state: State, configs: list[TrainConfig]) -> None:
+def check_same(path: Path, state: State, configs: list[TrainConfig]) -> None:
+    """The checkpoint of a group is of these runs in this order."""
     held = [TrainConfig(**content) for content in state["configs"]]
     if len(held) != len(configs):
         raise InvalidInput(

@@ -1,3 +1,5 @@
+import pytest
+
 from sparsefield.experiments.sweep import dry_run, sweep
 from sparsefield.experiments.sweep.workload import Workload, step_weight
 
@@ -47,3 +49,15 @@ def test_the_time_left_is_at_the_pace_of_this_call(plan):
 def test_steps_of_larger_networks_weigh_more(plan):
     config = plan.runs[0].config
     assert step_weight(config.model_copy(update={"width": 500})) > 10 * step_weight(config)
+
+
+@pytest.mark.parametrize("together", ["auto", "never"])
+def test_a_run_is_not_shared_by_workers_even_if_nothing_is_gained_together(
+    small, tmp_path, together
+):
+    cost = dry_run(small(qs=(1,), seeds=5), out=tmp_path / "a", jobs=4, together=together)
+    assert cost.wall_seconds == pytest.approx(
+        2 / 5 * cost.seconds
+    )  # a fifth run waits for a worker
+    assert cost.together == (4 if together == "auto" else 0)  # two pairs and a single run
+    assert ("4 runs may be" in str(cost)) == (together == "auto")

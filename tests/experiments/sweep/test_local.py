@@ -19,7 +19,8 @@ def spoil(directory):
 
 def test_two_jobs_leave_what_one_run_alone_leaves(small, tmp_path):
     plan = read_plan(small(qs=(1, 4), seeds=2))
-    found = sweep(small(qs=(1, 4), seeds=2), out=tmp_path / "a", jobs=2, progress=False)
+    content, out = small(qs=(1, 4), seeds=2), tmp_path / "a"
+    found = sweep(content, out=out, jobs=2, together="never", progress=False)
     assert [row["name"] for row in found.rows] == [run.name for run in plan.runs]
     for run, row in zip(plan.runs, found.rows, strict=True):
         alone = train(run.config, out=tmp_path / "alone" / run.name, progress=False)

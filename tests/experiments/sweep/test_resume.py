@@ -10,15 +10,17 @@ import time
 import pytest
 
 from sparsefield.experiments.sweep import read_plan, read_table, sweep
-from sparsefield.experiments.sweep.folder import waiting
+from sparsefield.experiments.sweep.folder import opened, waiting
+from sparsefield.experiments.sweep.pieces import Piece, Pieces
 
 KILLS = 5
 
 
-def start(file, out):
+def start(file, out, together):
     """The command, in a process group of its own."""
     command = [sys.executable, "-m", "sparsefield", "sweep", str(file), "--out", str(out)]
-    return subprocess.Popen([*command, "--jobs", "1", "--json"], start_new_session=True)
+    flags = ["--jobs", "1", "--together", together, "--json"]
+    return subprocess.Popen([*command, *flags], start_new_session=True)
 
 
 def kill(process):
@@ -44,29 +46,44 @@ def table(out):
     return [{key: row[key] for key in row if key != "seconds"} for row in read_table(out)]
 
 
+def settle_together(out, plan):
+    """Begin the sweep with pieces that train together, whatever would be measured."""
+    with opened(out, plan):
+        Pieces([Piece(plan.runs[:4], True), Piece(plan.runs[4:], True)], out).write()
+
+
 @pytest.mark.slow
-def test_killed_at_random_moments_and_resumed_the_table_is_the_same(small, tmp_path):
+@pytest.mark.parametrize(
+    ("together", "checkpoint", "kills", "steps"),
+    [("never", "checkpoint", KILLS, 120), ("auto", "together", 3, 60)],
+)
+def test_killed_at_random_moments_and_resumed_the_table_is_the_same(
+    small, tmp_path, together, checkpoint, kills, steps
+):
     # a checkpoint after every step: runs are cut in two as well as left undone
-    content = small(qs=(1, 2, 4, 8, 9), seeds=2, checkpoint_every=0.0, steps=120)
+    content = small(qs=(1, 2, 4, 8, 9), seeds=2, checkpoint_every=0.0, steps=steps)
     file, plan, parts = tmp_path / "a.yaml", read_plan(content), tmp_path / "parts"
     file.write_text(plan.text)
-    sweep(content, out=tmp_path / "whole", jobs=1, progress=False)
+    if together == "auto":
+        settle_together(tmp_path / "whole", plan)
+        settle_together(parts, plan)
+    sweep(content, out=tmp_path / "whole", jobs=1, together=together, progress=False)
     moments, left, cut = random.Random(5), [len(plan.runs)], 0
-    for number in range(KILLS):
-        process = start(file, parts)
+    for number in range(kills):
+        process = start(file, parts, together)
         if number:  # the first is killed while it starts
             wait_for_work(parts, process)
         time.sleep(moments.uniform(0.0, 0.8))
         assert kill(process), "the sweep ended before it could be killed: give it more steps"
         left.append(len(waiting(parts, plan)))
         cut += any(
-            (parts / "runs" / run.name / "checkpoint").exists() for run in waiting(parts, plan)
+            (parts / "runs" / run.name / checkpoint).exists() for run in waiting(parts, plan)
         )
         assert not list(parts.glob("runs/*/failed.json"))
     assert left == sorted(left, reverse=True)
     assert left[-1] > 0
     assert cut > 0  # at least one kill fell into the middle of a run
-    sweep(content, out=parts, jobs=1, progress=False)
+    sweep(content, out=parts, jobs=1, together=together, progress=False)
     assert table(parts) == table(tmp_path / "whole")
     assert [row["name"] for row in table(parts)] == [run.name for run in plan.runs]
     assert not list(parts.glob("**/*.part"))

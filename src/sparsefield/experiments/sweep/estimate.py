@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sparsefield.experiments.sweep.cutting import makespan
 from sparsefield.experiments.sweep.folder import waiting
+from sparsefield.experiments.sweep.pieces import Pieces, settle
 from sparsefield.experiments.sweep.plan import Plan, Planned
 from sparsefield.experiments.sweep.progress import duration
+from sparsefield.experiments.sweep.workload import step_weight
 from sparsefield.train import TrainConfig
 from sparsefield.train.budget import Budget, budgets
 from sparsefield.train.timing import Cost, cost
@@ -44,13 +47,15 @@ class Estimate:
     """The cost of what is left of a sweep.
 
     ``seconds`` are those of all runs one after the other, ``wall_seconds`` with ``jobs`` at a
-    time on cores of their own; ``disk`` is in bytes.
+    time on cores of their own; ``disk`` is in bytes. ``together`` runs may train together, if that
+    is measured to be faster when they are made: the seconds are those of each alone.
     """
 
     runs: int
     ended: int
     steps: int
     jobs: int
+    together: int
     seconds: float
     wall_seconds: float
     disk: int
@@ -69,6 +74,11 @@ class Estimate:
             f"({self.wall_seconds / 3600:.2f} h), if each has its cores to itself",
             f"disk          {self.disk / 1e6:.1f} MB",
         ]
+        if self.together:
+            lines.append(
+                f"together      {self.together} runs may be, if measured to take less: "
+                "the times are those of each alone"
+            )
         lines += [
             f"  {kind.runs} runs{_told(kind.fields)}: {1e3 * kind.seconds_per_step:.2f} ms a step, "
             f"{duration(kind.seconds / kind.runs)} a run"
@@ -77,7 +87,7 @@ class Estimate:
         return "\n".join(lines)
 
 
-def estimate(plan: Plan, directory: Path, *, jobs: int) -> Estimate:
+def estimate(plan: Plan, directory: Path, *, jobs: int, together: bool = True) -> Estimate:
     """Measure a few steps of each kind of network that has runs left, and add up.
 
     Raises
@@ -94,18 +104,31 @@ def estimate(plan: Plan, directory: Path, *, jobs: int) -> Estimate:
     swept = _differing([group[0].config for group in groups.values()])
     kinds = tuple(_kind(group, budget, costs[key], swept) for key, group in groups.items())
     seconds = math.fsum(kind.seconds for kind in kinds)
-    # The last runs may find other workers idle: no run is shared by two.
-    longest = max((_run_seconds(budget[r], costs[_key(r.config)]) for r in left), default=0.0)
+    alone = {run.name: _run_seconds(budget[run], costs[_key(run.config)]) for run in left}
+    work = {run.name: step_weight(run.config) * budget[run].steps for run in left}
+    pieces = settle(
+        directory, plan, left, work=lambda run: work[run.name], jobs=jobs, together=together
+    )
     return Estimate(
         runs=len(plan.runs),
         ended=len(plan.runs) - len(left),
         steps=sum(kind.steps for kind in kinds),
         jobs=jobs,
+        together=len(pieces.grouped(left)),
         seconds=seconds,
-        wall_seconds=max(seconds / jobs, longest),
+        wall_seconds=_wall(pieces, alone, jobs),
         disk=sum(kind.disk * kind.runs for kind in kinds),
         kinds=kinds,
     )
+
+
+def _wall(pieces: Pieces, alone: Mapping[str, float], jobs: int) -> float:
+    """The longer of all runs alone and of pieces that gain nothing: neither is known yet."""
+    whole = [
+        [alone[run.name] for run in piece.runs if run.name in alone] for piece in pieces.pieces
+    ]
+    single = [seconds for piece in whole for seconds in piece]
+    return max(makespan(single, jobs), makespan(map(math.fsum, whole), jobs))
 
 
 def _kind(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,38 +18,39 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from sparsefield.experiments.failure import Failure
 from sparsefield.experiments.lifeline import live_with_parent
-from sparsefield.experiments.sweep.engine import POLL, RETRIES, Listener, Steps, killed
+from sparsefield.experiments.sweep.agenda import Agenda, Answer, Does, Task
+from sparsefield.experiments.sweep.engine import POLL, Listener, Steps
 from sparsefield.experiments.sweep.folder import place
-from sparsefield.experiments.sweep.making import make
+from sparsefield.experiments.sweep.making import disbanded, make, make_together, measured
+from sparsefield.experiments.sweep.pieces import Piece, Pieces
 from sparsefield.experiments.sweep.plan import Planned
 from sparsefield.train import TrainConfig
 from sparsefield.train.progress import Silent
 
 # What a run imports, some of it only in its course; what is not installed is passed over.
 _IMPORTED = (
-    *("sparsefield.experiments.sweep.local", "sparsefield.train.loop", "pyarrow.parquet"),
-    *("sklearn.datasets", "torch._dynamo"),
+    *("sparsefield.experiments.sweep.local", "sparsefield.train.faster", "pyarrow.parquet"),
+    *("sparsefield.train.disbanding", "sklearn.datasets", "torch._dynamo"),
 )
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A pool of one process, and in memory both share the step its run began at and is at."""
+    """A pool of one process, and in memory both share the step its task began at and is at."""
 
     pool: ProcessPoolExecutor
     steps: Any
 
 
 class Counting(Silent):
-    """Writes the step of a run where the parent reads it."""
+    """Writes the step of a task where the parent reads it."""
 
     def __init__(self, steps: Any) -> None:
         self._steps = steps
 
     def begin(self, step: int) -> None:
-        """Say where the run starts."""
+        """Say where the task starts."""
         self._steps[:] = step, step
 
     def advance(self) -> None:
@@ -65,7 +65,7 @@ class Crew:
     reader: Connection
     workers: list[Worker] = field(default_factory=list)
     idle: list[Worker] = field(default_factory=list)
-    running: dict[Future[str | None], tuple[Planned, Worker]] = field(default_factory=dict)
+    running: dict[Future[Answer], tuple[Task, Worker]] = field(default_factory=dict)
 
     def hire(self) -> None:
         """Add a worker."""
@@ -75,55 +75,68 @@ class Crew:
         self.workers.append(Worker(pool, steps))
         self.idle.append(self.workers[-1])
 
-    def assign(self, run: Planned, directory: Path) -> None:
-        """Give a run to an idle worker."""
+    def assign(self, task: Task, directory: Path) -> None:
+        """Give a task to an idle worker."""
         worker = self.idle.pop()
         worker.steps[:] = 0, 0
-        future = worker.pool.submit(_make, run.config, place(directory, run), Path.cwd())
-        self.running[future] = run, worker
+        configs = [run.config for run in task.runs]
+        places = [place(directory, run) for run in task.runs]
+        future = worker.pool.submit(_do, task.does, configs, places, Path.cwd())
+        self.running[future] = task, worker
 
-    def finished(self) -> Iterator[tuple[Planned, Future[str | None]]]:
-        """The runs that ended within a moment; their workers are free again."""
+    def finished(self) -> Iterator[tuple[Task, Future[Answer]]]:
+        """The tasks that ended within a moment; their workers are free again."""
         for done in wait(self.running, timeout=POLL, return_when=FIRST_COMPLETED).done:
-            run, worker = self.running.pop(done)
+            task, worker = self.running.pop(done)
             if isinstance(done.exception(), BrokenProcessPool):
                 worker.pool.shutdown()
                 self.workers.remove(worker)
                 self.hire()
             else:
                 self.idle.append(worker)
-            yield run, done
+            yield task, done
 
     def steps(self) -> Steps:
-        """The steps of every run under way."""
-        making = self.running.values()
-        return {run.name: (worker.steps[0], worker.steps[1]) for run, worker in making}
+        """The steps of every run under way; members of a piece are at the same."""
+        return {
+            run.name: (worker.steps[0], worker.steps[1])
+            for task, worker in self.running.values()
+            for run in task.made
+        }
 
 
-def run_local(runs: Sequence[Planned], directory: Path, heard: Listener, *, jobs: int) -> None:
-    """Make the runs, ``jobs`` at a time, each in a process of this machine.
+def run_local(
+    runs: Sequence[Planned],
+    directory: Path,
+    heard: Listener,
+    *,
+    jobs: int,
+    pieces: Pieces | None = None,
+) -> None:
+    """Make the runs, ``jobs`` tasks at a time, each in a process of this machine.
 
-    An unfinished run goes on from its checkpoint. A run whose process is killed is tried once
+    An unfinished run goes on from its checkpoint. A task whose process is killed is tried once
     more. If this process is interrupted or dies, the workers save a checkpoint after their
     current step and end.
+
+    Parameters
+    ----------
+    pieces
+        Which runs train together, and those of which that is to be measured; None: none does.
     """
-    waiting, attempts, directory = deque(runs), Counter[str](), directory.absolute()
+    directory = directory.absolute()
+    agenda = Agenda(runs, pieces or Pieces([Piece((run,), False) for run in runs]), heard)
     with _crew(min(jobs, len(runs))) as crew:
-        while waiting or crew.running:
-            while waiting and crew.idle:
-                crew.assign(waiting[0], directory)
-                heard.started(waiting.popleft())
-            for run, done in crew.finished():
-                attempts[run.name] += 1
+        while agenda.waiting or crew.running:
+            while crew.idle and (task := agenda.next()):
+                crew.assign(task, directory)
+                for run in task.made:
+                    heard.started(run)
+            for task, done in crew.finished():
                 if isinstance(done.exception(), BrokenProcessPool):
-                    if attempts[run.name] <= RETRIES:
-                        heard.note(f"{run.name}: its process was killed; it is tried again")
-                        waiting.appendleft(run)
-                    else:
-                        heard.ended(run, killed(run, attempts[run.name]))
+                    agenda.killed(task)
                 else:
-                    reason = done.result()
-                    heard.ended(run, Failure(reason, "raised") if reason else None)
+                    agenda.ended(task, done.result())
             heard.stepped(crew.steps())
 
 
@@ -161,6 +174,16 @@ def _start(reader: Connection, steps: Any) -> None:
     _counting = Counting(steps)
 
 
-def _make(config: TrainConfig, directory: Path, folder: Path) -> str | None:
+def _do(
+    does: Does, configs: Sequence[TrainConfig], directories: Sequence[Path], folder: Path
+) -> Answer:
     os.chdir(folder)  # relative paths of data are the user's
-    return make(config, directory, _counting)
+    match does:
+        case "alone":
+            return make(configs[0], directories[0], _counting)
+        case "together":
+            return make_together(configs, directories, _counting)
+        case "measure":
+            return measured(configs)
+        case "disband":
+            return disbanded(configs, directories)

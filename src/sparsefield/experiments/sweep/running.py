@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from sparsefield.experiments.sweep.engine import Engine, Steps
 from sparsefield.experiments.sweep.estimate import Estimate, estimate
 from sparsefield.experiments.sweep.folder import forget_failures, opened, place, waiting
 from sparsefield.experiments.sweep.local import run_local
+from sparsefield.experiments.sweep.pieces import Pieces, remove_groups, settle
 from sparsefield.experiments.sweep.plan import Plan, Planned, read_plan
 from sparsefield.experiments.sweep.progress import Quiet, display
 from sparsefield.experiments.sweep.ray_engine import load_ray, run_ray
@@ -25,6 +26,7 @@ from sparsefield.train.environment import cores
 from sparsefield.train.record import read_result
 
 EngineName = Literal["local", "ray"]
+Together = Literal["auto", "never"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def sweep(
     jobs: int | None = None,
     engine: EngineName = "local",
     address: str | None = None,
+    together: Together = "auto",
     retry_failed: bool = False,
     progress: bool = True,
 ) -> Swept:
@@ -56,21 +59,28 @@ def sweep(
 
     The same call again goes on where it was, however it was ended: finished runs are kept, others
     go on from their checkpoints, and the table is the same to the last digit. A run that raises,
-    or whose process is killed twice, is recorded (``failed.json``), and the others go on.
+    or whose process is killed twice, is recorded (``failed.json``), and the others go on; runs
+    that train together and are killed twice, or one of which raises, go on alone before that.
 
     Parameters
     ----------
     source
         A sweep file, or its content; see :func:`read_plan`.
     out
-        The sweep directory: ``sweep.yaml``, ``plan.json``, ``runs/NAME/``, ``table.parquet``. By
-        default ``sweeps/`` and the name of the file.
+        The sweep directory: ``sweep.yaml``, ``plan.json``, ``pieces.json``, ``runs/NAME/``,
+        ``table.parquet``. By default ``sweeps/`` and the name of the file.
     jobs
-        Runs at a time; by default as many as have their threads' cores to themselves.
+        Workers, each with one run, or one piece of runs that train together, at a time; by
+        default as many as have their threads' cores to themselves.
     engine
         ``local``: processes of this machine. ``ray``: tasks of a Ray cluster.
     address
         Of the cluster (ray); by default a cluster of this machine alone.
+    together
+        ``auto``: runs that differ in numbers only train as one network where that is measured to
+        be faster (local); see :func:`sparsefield.train.train_together`. ``never``: each alone.
+        Which runs do is settled before any of them begins and recorded (``pieces.json``); what is
+        settled stays so, whatever ``jobs`` and ``together`` are when the sweep is resumed.
     retry_failed
         Try the runs again that are recorded as failed without a result.
     progress
@@ -80,12 +90,13 @@ def sweep(
     ------
     InvalidInput
         What :func:`read_plan` raises; a directory that holds another sweep or is in use; data
-        that cannot be loaded.
+        that cannot be loaded; with ray, runs that were settled to train together.
     MissingExtra
         Pyarrow or ray is not installed.
     """
     plan, directory = read_plan(source), _directory(source, out)
-    make = _engine(plan, engine, jobs, address)
+    _check_engine(engine, jobs, address)
+    wanted = _wanted(together) and engine == "local"
     require("pyarrow", "train")
     steps = [budget.steps for budget in budgets(run.config for run in plan.runs)]
     with opened(directory, plan):
@@ -97,8 +108,18 @@ def sweep(
             dict(zip((run.name for run in plan.runs), steps, strict=True)),
             {run.name for run in left},
         )
+        pieces = settle(
+            directory, plan, left, work=work.of, jobs=_jobs(plan, jobs), together=wanted
+        )
+        settled = [] if wanted else pieces.grouped(left)
+        _check_alone(directory, engine, settled)
+        pieces.write()
+        remove_groups(directory, pieces)
+        make = _engine(plan, engine, jobs, address, pieces)
         shown = display(progress, work, total=len(plan.runs), ended=len(plan.runs) - len(left))
         with _tabled(directory, plan) as table, shown:
+            if settled:
+                shown.note(f"{len(settled)} runs were settled to train together, and do so still")
             if left:
                 make(left, directory, Recorder(directory, shown))
     return Swept(directory, plan.fields, tuple(table), tuple(summaries(table, plan)))
@@ -109,10 +130,11 @@ def dry_run(
     *,
     out: str | Path | None = None,
     jobs: int | None = None,
+    together: Together = "auto",
 ) -> Estimate:
     """What :func:`sweep` would cost from here on; nothing is written."""
-    plan = read_plan(source)
-    return estimate(plan, _directory(source, out), jobs=_jobs(plan, jobs))
+    plan, wanted = read_plan(source), _wanted(together)
+    return estimate(plan, _directory(source, out), jobs=_jobs(plan, jobs), together=wanted)
 
 
 class Recorder:
@@ -159,15 +181,35 @@ def _tabled(directory: Path, plan: Plan) -> Iterator[list[Row]]:
         write_table(directory, table, plan)
 
 
-def _engine(plan: Plan, name: EngineName, jobs: int | None, address: str | None) -> Engine:
+def _check_engine(name: EngineName, jobs: int | None, address: str | None) -> None:
     if jobs is not None and jobs < 1:
         raise InvalidInput(f"jobs={jobs}: must be at least 1")
     if name == "ray":
         load_ray()
-        return partial(run_ray, address=address, jobs=jobs)
-    if address is not None:
+    elif address is not None:
         raise InvalidInput(f"address={address}: belongs to engine ray; choose it, or leave it out")
-    return partial(run_local, jobs=_jobs(plan, jobs))
+
+
+def _engine(
+    plan: Plan, name: EngineName, jobs: int | None, address: str | None, pieces: Pieces
+) -> Engine:
+    if name == "ray":
+        return partial(run_ray, address=address, jobs=jobs)
+    return partial(run_local, jobs=_jobs(plan, jobs), pieces=pieces)
+
+
+def _check_alone(directory: Path, name: EngineName, settled: Sequence[Planned]) -> None:
+    if name == "ray" and settled:
+        raise InvalidInput(
+            f"{directory}: {len(settled)} runs were settled to train together there; resume with "
+            "engine local, or give another directory"
+        )
+
+
+def _wanted(together: Together) -> bool:
+    if together not in ("auto", "never"):
+        raise InvalidInput(f"together={together!r}: must be auto or never")
+    return together == "auto"
 
 
 def _jobs(plan: Plan, jobs: int | None) -> int:

@@ -62,6 +62,10 @@ class Workload:
         """Steps of a run in all."""
         return self._steps[name]
 
+    def of(self, run: Planned) -> float:
+        """The work of a run in all."""
+        return self._weights[run.name] * self._steps[run.name]
+
     def stepped(self, name: str, begun: int, step: int) -> None:
         """A run that went on from step ``begun`` is at this step."""
         self._from[name], self._done[name] = begun, step
