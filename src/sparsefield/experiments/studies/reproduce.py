@@ -113,6 +113,7 @@ def estimated(
         ended=sum(one.ended for one in found),
         steps=sum(one.steps for one in found),
         jobs=max(one.jobs for one in found),
+        together=sum(one.together for one in found),
         seconds=math.fsum(one.seconds for one in found),
         wall_seconds=math.fsum(one.wall_seconds for one in found),
         disk=sum(one.disk for one in found),

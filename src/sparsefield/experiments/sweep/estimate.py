@@ -21,7 +21,18 @@ from sparsefield.train.timing import Cost, cost
 # Fields that change what a step computes with, not how long it takes.
 _NUMBERS = frozenset(
     {"sparsity", "q", "clip", "m", "slope", "chi1", "init", "weights", "head_gain", "seed"}
-    | {"epochs", "steps", "lr", "momentum", "weight_decay", "schedule", "warmup"}
+    | {
+        "epochs",
+        "steps",
+        "lr",
+        "lr_first",
+        "lr_bias",
+        "lr_head",
+        "momentum",
+        "weight_decay",
+        "schedule",
+        "warmup",
+    }
     | {"log_every", "checkpoint_every"}
 )
 
