@@ -53,6 +53,35 @@ def test_an_image_has_winners_at_every_position():
     assert torch.equal(y.permute(0, 2, 3, 1).reshape(-1, 10), flat)
 
 
+def growth(phi, point, seed, channels=24, depth=12):
+    """Of the variance through circular convolutions, of an image that is half blank."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(4, 1, 12, 12, generator=generator)
+    x[..., :6] = 0.0
+    layers = nn.ModuleList(
+        nn.Conv2d(1 if i == 0 else channels, channels, 3, padding=1, padding_mode="circular")
+        for i in range(depth)
+    )
+    init_(layers, point, head=None, generator=generator)
+    with torch.no_grad():
+        h = first = layers[0](x)
+        for layer in layers[1:]:
+            h = layer(phi(h))
+    return (h.square().mean() / first.square().mean()).item()
+
+
+def of_all_positions_together(x):
+    """The winners of a whole image, as the paper takes them."""
+    return topk(x.flatten(1), 0.9).view_as(x)
+
+
+def test_winners_at_each_position_keep_the_variance_and_those_of_an_image_do_not():
+    apart = [growth(TopK(0.9), winners_point(0.9, width=24), seed) for seed in range(10)]
+    together = [growth(of_all_positions_together, winners_point(0.9), seed) for seed in range(10)]
+    assert math.log(sum(apart) / 10) == pytest.approx(0.0, abs=0.5)
+    assert sum(together) / 10 > 5.0  # 24 x 144 units compete: a wide layer
+
+
 def test_gradients_pass_to_the_winners_alone():
     x = sample(7, 30).requires_grad_()
     y = topk(x, 0.8)

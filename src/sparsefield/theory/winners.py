@@ -2,7 +2,7 @@
 
 A layer keeps the k = (1 - s) n largest of its n pre-activations and sets the others to zero. In a
 wide layer that is phi(x) = x 1[x > a sqrt(q)] with a = Phi^-1(s): the threshold follows q. So the
-variance map is a straight line,
+variance map is a straight line::
 
     V(q) = sigma_w2 kappa q + sigma_b2,    kappa = a p(a) + 1 - Phi(a),
 
@@ -15,7 +15,7 @@ slope V' = kappa / (1 - s) > 1, at which no variance is kept; every slope up to 
 No bias helps: it moves the fixed point and leaves the slope as it is. At s = 1/2 top-k is as ReLU.
 
 What is kept of a gradient g at the pre-activations h is its part along h. The network is
-homogeneous of degree 1 without biases, so h . g is the same in every layer (Euler), and at width n
+homogeneous of degree 1 without biases, so h . g is the same in every layer (Euler), and at width n::
 
     E |g^l|^2 = (sigma_w2 / n) ((k - 1) |g^(l+1)|^2 + (h^(l+1) . g^(l+1))^2 / Q^(l+1))
 
