@@ -14,8 +14,8 @@ s = 0.8, 0.31 at s = 0.9, 0.23 at s = 0.95.
 slope V' = kappa / (1 - s) > 1, at which no variance is kept; every slope up to 1 has chi_1 < 1.
 No bias helps: it moves the fixed point and leaves the slope as it is. At s = 1/2 top-k is as ReLU.
 
-What is kept of a gradient g at the pre-activations h is its part along h. The network is
-homogeneous of degree 1 without biases, so h . g is the same in every layer (Euler), and at width n::
+What is kept of a gradient g at the pre-activations h is its part along h. Without biases the
+network is homogeneous of degree 1, so h . g is the same in every layer (Euler); at width n::
 
     E |g^l|^2 = (sigma_w2 / n) ((k - 1) |g^(l+1)|^2 + (h^(l+1) . g^(l+1))^2 / Q^(l+1))
 
