@@ -174,6 +174,17 @@ ROWS: dict[str, Row] = {
     "jump": Row(
         "$V'$ of a $\\phi$ that jumps", "ours", "mpmath, 25 digits", "relative", 1e-9
     ),
+    "winners": Row(
+        r"top-k: $\kappa = a\,p(a) + 1 - \Phi(a)$ and $\chi_1 = (1 - s) / \kappa$", "ours",
+        "mpmath, 60 digits", "relative", 1e-10,
+    ),
+    "winners_width": Row(
+        r"top-k: $\kappa$ at a finite width", "ours", "mpmath, 25 digits", "relative", 1e-10
+    ),
+    "winners_networks": Row(
+        r"top-k: $V$, and gradients across and along $h$", "ours", "random networks", "z-score",
+        4.5,
+    ),
 }  # fmt: skip
 
 

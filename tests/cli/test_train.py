@@ -45,6 +45,13 @@ def test_the_default_folder_is_named_after_the_run(tmp_path, monkeypatch, capsys
     assert "seed3" in made.name
 
 
+def test_rivals_are_flags(tmp_path, capsys):
+    penalty = ["--family", "relu", "--penalty", "hoyer", "--penalty-weight", "0.1"]
+    for name, flags in {"topk": ["--family", "topk"], "hoyer": penalty}.items():
+        assert main(["train", *SMALL, *flags, "--out", str(tmp_path / name), "--json"]) == 0
+        assert 0.5 < json.loads(capsys.readouterr().out)["sparsity_mean"] < 0.9
+
+
 BAD = {
     "sparsity": (["--sparsity", "1"], "sparsity"),
     "two clips": (["--clip", "1", "--m", "1"], "only one of them"),
@@ -53,6 +60,8 @@ BAD = {
     "negative rate": (["--lr", "-1"], "lr=-1.0"),
     "impossible point": (["--family", "relu", "--sparsity", "0.2"], "sigma_b2"),
     "choice": (["--network", "rnn"], "rnn"),
+    "clipped winners": (["--family", "topk", "--clip", "1"], "family=topk"),
+    "half a penalty": (["--penalty", "l1"], "penalty_weight"),
 }
 
 

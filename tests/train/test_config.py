@@ -39,7 +39,7 @@ def test_the_config_needs_no_torch():
         ({"sparsity": 1.0}, r"^sparsity=1.0: should be less than 1; sparsity is: share"),
         ({"sparsity": float("nan")}, r"^sparsity=nan: should be a finite number"),
         ({"q": -1}, r"^q=-1: should be greater than 0"),
-        ({"family": "gelu"}, r"^family='gelu': should be 'crelu', 'cst', 'relu' or 'st'"),
+        ({"family": "gelu"}, r"^family='gelu': should be 'crelu', 'cst', 'relu', 'st' or 'topk'"),
         ({"depth": "deep"}, r"^depth='deep': should be a valid integer"),
         ({"depth": 2.5}, r"^depth=2.5: should be a valid integer"),
         ({"seed": True}, r"^seed=True: should not be true or false"),
@@ -52,6 +52,15 @@ def test_the_config_needs_no_torch():
             {"family": "relu", "clip": 1.0},
             r"^clip=1 with family=relu: .* leave clip out",
         ),
+        ({"family": "topk", "clip": 1.0}, r"^clip=1 with family=topk: .* leave clip out"),
+        ({"family": "topk", "m": 1.0}, r"^m=1 with family=topk: .* leave m out"),
+        ({"family": "topk", "slope": 0.5}, r"^slope=0.5 with family=topk: .* leave slope out"),
+        ({"family": "topk", "chi1": 1.1}, r"^chi1=1.1 with family=topk: .* leave chi1 out$"),
+        ({"family": "topk", "chi1": "typical"}, r"^chi1=typical with family=topk"),
+        ({"penalty": "l1"}, r"^penalty=l1 without penalty_weight: .* give penalty_weight"),
+        ({"penalty_weight": 0.1}, r"^penalty_weight=0.1 with penalty=none: .* choose penalty l1"),
+        ({"penalty": "l1", "penalty_weight": -1}, r"^penalty_weight=-1: should be greater than"),
+        ({"penalty": "l2", "penalty_weight": 1}, r"^penalty='l2': should be 'none', 'l1' or"),
         ({"strides": [1]}, r"^strides=\[1\] with network=dnn: .* choose network cnn$"),
         ({"network": "cnn", "strides": [30]}, r"^strides=\[30\]: must be .* between 0 and 29"),
         ({"network": "cnn", "strides": [1, 1]}, r"^strides=\[1, 1\]: .* each strided layer once$"),
@@ -87,6 +96,20 @@ def test_an_unclipped_family_needs_no_clip(family):
     config = TrainConfig(family=family, sparsity=0.8)
     assert config.resolved().clip is None
     assert config.point().m is None
+
+
+def test_topk_keeps_the_variance_at_its_own_width():
+    config = TrainConfig(family="topk", sparsity=0.8, q=2.0, width=50)
+    assert config.resolved() == config.model_copy(update={"lr": config.resolved().lr})
+    point = config.point()
+    assert (point.q, point.width, point.share) == (2.0, 50, 0.2)
+    assert float(point.variance_map(skip=0.9)(2.0)) == pytest.approx(2.0)
+
+
+def test_plain_relu_is_he():
+    point = TrainConfig(family="relu", sparsity=0.5, q=1.0).point()
+    assert (point.tau, point.sigma_b2) == (0.0, 0.0)
+    assert point.sigma_w2 == pytest.approx(2.0)
 
 
 def test_the_learning_rate_follows_the_optimiser():

@@ -29,12 +29,21 @@ def test_overriding_the_clip_height_replaces_the_files_choice(tmp_path, name):
     assert getattr(config, name) == 0.6
 
 
+def test_another_family_or_penalty_leaves_nothing_of_the_old_one(tmp_path):
+    file = TrainConfig(penalty="l1", penalty_weight=0.5).resolved()
+    path = write(tmp_path, dump_config(file))
+    other = load_config(path, {"family": "topk", "penalty": "none"})
+    assert (other.clip, other.penalty_weight) == (None, None)
+    assert load_config(path, {"penalty": "hoyer"}).penalty_weight == 0.5
+
+
 @pytest.mark.parametrize(
     "config",
     [
         TrainConfig(),
         TrainConfig(network="cnn", strides=(1, 2), weights="delta", m=1 / 3).resolved(),
         TrainConfig(family="st", lr=1e-7, q=1e12),
+        TrainConfig(family="topk", penalty="hoyer", penalty_weight=0.3).resolved(),
     ],
 )
 def test_a_config_survives_its_own_yaml(tmp_path, config):

@@ -72,12 +72,24 @@ def test_runs_of_other_kinds_are_apart_and_the_reason_names_the_field(change):
     assert next(iter(change)) in parted(pair)
 
 
-@pytest.mark.parametrize("change", [{"network": "cnn"}, {"precision": "bf16"}, {"lr_head": 0.5}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"network": "cnn"}, {"precision": "bf16"}, {"lr_head": 0.5}, {"family": "topk"}),
+        {"penalty": "l1", "penalty_weight": 0.0},
+    ],
+)
 def test_some_kinds_train_alone(change):
     twice = [TrainConfig(**change), TrainConfig(**change)]
     assert not batchable(twice[0])
     assert groups(twice) == [[0], [1]]
     assert next(iter(change)) in parted(twice)
+
+
+def test_plain_relu_trains_together():
+    plain = [TrainConfig(family="relu", sparsity=0.5, seed=seed) for seed in range(3)]
+    assert batchable(plain[0])
+    assert groups(plain) == [[0, 1, 2]]
 
 
 def test_nothing_to_group():

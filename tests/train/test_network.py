@@ -63,12 +63,17 @@ CONFIGS = [
     TrainConfig(depth=4, width=1500, skip=0.7),
     TrainConfig(network="cnn", depth=3, width=150, init="torch", sparsity=0.5),
     TrainConfig(network="cnn", depth=3, width=150),
+    TrainConfig(depth=4, width=1500, family="topk"),
+    TrainConfig(depth=4, width=1500, family="topk", init="torch", skip=0.7),
+    TrainConfig(network="cnn", depth=3, width=150, family="topk"),
 ]
 
 
 # Seeded, so it passes or fails for ever. Where an image is blank its pixels stay below the mean
 # variance for a few convolutions, which theory's single q does not know: a wider band for them.
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.network}-{c.init}-{c.skip}")
+@pytest.mark.parametrize(
+    "config", CONFIGS, ids=lambda c: f"{c.network}-{c.family}-{c.init}-{c.skip}"
+)
 def test_theory_expects_what_is_measured_at_initialisation(config, digits):
     measured, theory = measured_q(config, digits)
     assert measured == pytest.approx(theory, rel=0.1 if config.network == "dnn" else 0.2)
@@ -79,6 +84,18 @@ def test_and_not_what_another_initialisation_would_give(config, digits):
     measured, _ = measured_q(config, digits)
     _, wrong = measured_q(config.model_copy(update={"init": "eoc"}), digits)
     assert measured != pytest.approx(wrong, rel=0.1)
+
+
+@pytest.mark.parametrize("network", ["dnn", "cnn"])
+def test_theory_knows_how_many_of_topk_are_zero(network, digits):
+    config = TrainConfig(network=network, depth=3, width=17, family="topk", sparsity=0.7)
+    shape = shape_for(config, digits)
+    model = build(config, shape)
+    monitor = Monitor(model, expectation=expectation(config, shape, digits.input_moment))
+    with monitor.at(0), torch.no_grad():
+        model(digits.train_x[:64])
+    assert [row["sparsity"] for row in monitor.rows] == pytest.approx([12 / 17] * 3)
+    assert [row["sparsity_theory"] for row in monitor.rows] == pytest.approx([12 / 17] * 3)
 
 
 @pytest.fixture

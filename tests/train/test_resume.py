@@ -55,12 +55,18 @@ def digest(out):
     return torch.load(out / "checkpoint", weights_only=True)["data_digest"]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+RIVALS = [
+    {"optimizer": "adam", "family": "topk"},
+    {"optimizer": "adam", "family": "relu", "penalty": "hoyer", "penalty_weight": 1.0},
+]
+
+
+@pytest.mark.parametrize("kind", [{"optimizer": "sgd"}, {"optimizer": "adamw"}, *RIVALS])
 @pytest.mark.parametrize("step", [1, 20, 22])
 def test_interrupted_and_resumed_ends_as_uninterrupted(
-    config, tmp_path, interrupt_at, same_end, optimizer, step
+    config, tmp_path, interrupt_at, same_end, kind, step
 ):
-    run = config(optimizer=optimizer, lr=5e-3)
+    run = config(lr=5e-3, **kind)
     train(run, out=tmp_path / "whole", progress=False)
     assert interrupted(run, tmp_path / "parts", interrupt_at, step)["step"] == step
     assert not (tmp_path / "parts" / "result.json").exists()

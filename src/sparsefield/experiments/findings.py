@@ -127,7 +127,7 @@ def _stability(config: TrainConfig) -> str:
     point = config.point()
     if config.init == "torch":
         return (
-            "PyTorch's default draws weights with σ_w² = 1/3, where the edge of chaos of this "
+            f"PyTorch's default draws weights with σ_w² = 1/3, where {_aim(config)} of this "
             f"activation needs {point.sigma_w2:.3g}."
         )
     slope = config.skip + (1 - config.skip) * point.slope
@@ -144,6 +144,10 @@ def _stability(config: TrainConfig) -> str:
         f"The slope V′(q*) is {slope:.3g}: each layer keeps that share of a deviation from "
         f"q* = {point.q:g}, {alone}."
     )
+
+
+def _aim(config: TrainConfig) -> str:
+    return "a level variance" if config.family == "topk" else "the edge of chaos"
 
 
 def _variance(arm: Arm) -> str:

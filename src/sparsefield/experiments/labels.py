@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from sparsefield.train import TrainConfig
 
 # One choice of activation is spread over these fields.
-HEIGHTS = ("clip", "m", "slope")
-FAMILIES = {"crelu": "CReLU", "cst": "CST", "relu": "shifted ReLU", "st": "soft threshold"}
+HEIGHTS: tuple[str, ...] = ("clip", "m", "slope")
+_WEIGHT = ("penalty_weight",)  # and a penalty over these
+FAMILIES = {
+    **{"crelu": "CReLU", "cst": "CST", "relu": "shifted ReLU", "st": "soft threshold"},
+    "topk": "top-k",
+}
+_PENALTIES = {"l1": "l1", "hoyer": "Hoyer"}
 _DENSE = 0.5  # the sparsity of ReLU without a shift, whose edge of chaos is He initialisation
 
 
@@ -47,15 +52,22 @@ def phrase(name: str, value: object) -> str:
         return "no skip"
     if name == "init":
         return "solved initialisation" if value == "eoc" else "PyTorch's default initialisation"
+    if name == "penalty":
+        return "no penalty" if value == "none" else f"{_PENALTIES[str(value)]} penalty"
     shown = f"{value:g}" if isinstance(value, float) else str(value)
-    return {"q": f"q* = {shown}", "sparsity": f"s = {shown}"}.get(name, f"{name} {shown}")
+    symbols = {"q": "q* =", "sparsity": "s =", "penalty_weight": "penalty weight"}
+    return f"{symbols.get(name, name)} {shown}"
 
 
 def differing(one: TrainConfig, other: TrainConfig) -> set[str]:
-    """The choices in which two configs differ, seeds aside; the clip belongs to its family."""
+    """The choices in which two configs differ, seeds aside.
+
+    The clip belongs to its family, the weight to its penalty.
+    """
     a, b = one.model_dump(), other.model_dump()
     names = {name for name in a if a[name] != b[name]} - {"seed"}
-    return names - set(HEIGHTS) if "family" in names else names
+    parts = (HEIGHTS if "family" in names else ()) + (_WEIGHT if "penalty" in names else ())
+    return names - set(parts)
 
 
 def _usual(configs: Sequence[TrainConfig]) -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sparsefield.theory import VarianceMap
+    from sparsefield.theory.winners import WinnersMap
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,11 @@ class Expectation:
 
 
 def expected(
-    variance_map: VarianceMap, q1: float, depth: int, *, without_skip: Collection[int] = ()
+    variance_map: VarianceMap | WinnersMap,
+    q1: float,
+    depth: int,
+    *,
+    without_skip: Collection[int] = (),
 ) -> Expectation:
     """Iterate the variance map from the first layer's variance through ``depth`` layers.
 
@@ -36,7 +41,7 @@ def expected(
 
     Source: [DT26] section 2. PyTorch's default initialisation is the map with sigma_w2 = 1/3.
     """
-    plain = replace(variance_map, skip=0.0)
+    plain: VarianceMap | WinnersMap = replace(variance_map, skip=0.0)
     q = [q1]
     for layer in range(1, depth):
         q.append(float((plain if layer in without_skip else variance_map)(q[-1])))

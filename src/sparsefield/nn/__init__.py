@@ -5,7 +5,6 @@ from .activations import Activation as Activation
 from .activations import CReLU as CReLU
 from .activations import ShiftedReLU as ShiftedReLU
 from .activations import SoftThreshold as SoftThreshold
-from .activations import activation as activation
 from .activations import crelu as crelu
 from .activations import cst as cst
 from .activations import shifted_relu as shifted_relu
@@ -16,3 +15,6 @@ from .initialise import torch_default_ as torch_default_
 from .mode import evaluating as evaluating
 from .networks import CNN as CNN
 from .networks import DNN as DNN
+from .of_point import activation as activation
+from .topk import TopK as TopK
+from .topk import topk as topk

@@ -7,7 +7,7 @@ output is what the next layer keeps for its own backward: an activation adds no 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsefield.errors import InvalidInput
-from sparsefield.theory import CriticalPoint
 
 # the gradient where low < y < high, and where y != 0
 _inside = torch.ops.aten.hardtanh_backward.default
@@ -108,15 +107,15 @@ def soft_threshold(x: Tensor, tau: float) -> Tensor:
 
 
 class Activation(nn.Module):
-    """Base of the four sparse activations.
+    """Base of the sparse activations.
 
-    ``tau`` and ``m`` are plain floats (exact under ``.to(bfloat16)``, constants to a compiler)
-    and still travel in ``state_dict`` as float64 scalars.
+    Their constants are plain floats (exact under ``.to(bfloat16)``, constants to a compiler) and
+    still travel in ``state_dict`` as float64 scalars.
 
     Attributes
     ----------
     tau
-        threshold, in the units of the pre-activation.
+        threshold, in the units of the pre-activation; NaN where each sample has its own.
     m
         clip height, infinite for the unclipped ones.
     two_sided
@@ -131,12 +130,17 @@ class Activation(nn.Module):
         self.tau, self.m = float(tau), float(m)
         _check_constants(self.tau, self.m, two_sided=self.two_sided)
 
+    @property
+    def constants(self) -> dict[str, float]:
+        """What sets the function apart from others of its kind, by name."""
+        return {name: float(getattr(self, name)) for name in self._kept}
+
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name):.6g}" for name in self._kept)
+        return ", ".join(f"{name}={value:.6g}" for name, value in self.constants.items())
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        for name in self._kept:
-            destination[prefix + name] = torch.tensor(getattr(self, name), dtype=torch.float64)
+        for name, value in self.constants.items():
+            destination[prefix + name] = torch.tensor(value, dtype=torch.float64)
 
     def _load_from_state_dict(
         self,
@@ -154,11 +158,15 @@ class Activation(nn.Module):
             missing_keys += [prefix + name for name in self._kept if name not in held]
             unexpected_keys += [prefix + name for name in sorted(held - set(self._kept))]
         try:
-            _check_constants(**{"tau": self.tau, "m": self.m, **values}, two_sided=self.two_sided)
+            self._check({**self.constants, **values})
         except InvalidInput as error:
             error_msgs.append(f"{prefix}: {error}")
         else:
             self.__dict__.update(values)
+
+    def _check(self, constants: Mapping[str, float]) -> None:
+        """Refuse constants that are none."""
+        _check_constants(constants["tau"], constants.get("m", self.m), two_sided=self.two_sided)
 
 
 def _check_constants(tau: float, m: float, *, two_sided: bool) -> None:
@@ -213,17 +221,3 @@ class SoftThreshold(Activation):
 
     def forward(self, x: Tensor) -> Tensor:
         return soft_threshold(x, self.tau)
-
-
-_MODULES: dict[str, Callable[..., Activation]] = {
-    "crelu": CReLU,
-    "cst": CST,
-    "relu": ShiftedReLU,
-    "st": SoftThreshold,
-}
-
-
-def activation(point: CriticalPoint) -> Activation:
-    """A new module with the activation of ``point``."""
-    arguments = (point.tau,) if point.m is None else (point.tau, point.m)
-    return _MODULES[point.family](*arguments)

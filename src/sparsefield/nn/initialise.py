@@ -12,9 +12,10 @@ from torch import Generator, Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from sparsefield.errors import InvalidInput
-from sparsefield.theory import CriticalPoint
+from sparsefield.theory import Point
 
-from .activations import Activation, activation
+from .activations import Activation
+from .of_point import activation
 
 Weights = Literal["gaussian", "orthogonal", "delta"]
 _KINDS = ("gaussian", "orthogonal", "delta")
@@ -83,7 +84,7 @@ class InitTable:
 
 def init_(
     module: nn.Module,
-    point: CriticalPoint,
+    point: Point,
     *,
     weights: Weights = "gaussian",
     input_moment: float = 1.0,
@@ -197,19 +198,21 @@ def _parts(module: nn.Module, ignore: tuple[str, ...]) -> Iterator[tuple[str, nn
             yield name, part
 
 
-def _check_activations(module: nn.Module, point: CriticalPoint, ignore: tuple[str, ...]) -> None:
-    m = math.inf if point.m is None else point.m
-    kind = type(activation(point))
+def _check_activations(module: nn.Module, point: Point, ignore: tuple[str, ...]) -> None:
+    wanted = activation(point)
     for name, part in _parts(module, ignore):
-        if isinstance(part, Activation) and not (
-            type(part) is kind
-            and math.isclose(part.tau, point.tau, rel_tol=1e-6, abs_tol=1e-12)
-            and math.isclose(part.m, m, rel_tol=1e-6)
-        ):
+        if isinstance(part, Activation) and not _same(part, wanted):
             raise InvalidInput(
-                f"{name}: {part} is not the activation of this point (tau={point.tau:.6g}, "
-                f"m={m:.6g}); build it with sparsefield.activation(point)"
+                f"{name}: {part} is not the activation of this point ({wanted.extra_repr()}); "
+                "build it with sparsefield.activation(point)"
             )
+
+
+def _same(one: Activation, other: Activation) -> bool:
+    pairs = zip(one.constants.values(), other.constants.values(), strict=False)
+    return type(one) is type(other) and all(
+        math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12) for a, b in pairs
+    )
 
 
 def _layers(module: nn.Module, ignore: tuple[str, ...]) -> dict[str, _Layer]:
@@ -266,7 +269,7 @@ def _plan(
     name: str,
     layer: _Layer,
     role: Literal["first", "hidden", "head"],
-    point: CriticalPoint,
+    point: Point,
     weights: Weights,
     input_moment: float,
     head_gain: float,

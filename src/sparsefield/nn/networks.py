@@ -10,10 +10,10 @@ from torch import Generator, Tensor, nn
 from torch.nn.utils import skip_init
 
 from sparsefield.errors import InvalidInput
-from sparsefield.theory import CriticalPoint
+from sparsefield.theory import Point
 
-from .activations import activation
 from .initialise import Weights, init_, torch_default_
+from .of_point import activation
 
 Init = Literal["eoc", "torch"]
 
@@ -35,7 +35,8 @@ class DNN(nn.Module):
     classes
         number of logits.
     point
-        sparsity, variances and activation, from :func:`sparsefield.solve`.
+        sparsity, variances and activation, from :func:`sparsefield.solve` or, for top-k, from
+        :func:`sparsefield.theory.winners_point`.
     skip
         alpha^2 in [0, 1), the share of the variance that the skip carries.
     init
@@ -61,7 +62,7 @@ class DNN(nn.Module):
         width: int,
         depth: int,
         classes: int,
-        point: CriticalPoint,
+        point: Point,
         *,
         skip: float = 0.0,
         init: Init = "eoc",
@@ -105,7 +106,8 @@ class CNN(nn.Module):
     classes
         number of logits.
     point
-        sparsity, variances and activation, from :func:`sparsefield.solve`.
+        sparsity, variances and activation, from :func:`sparsefield.solve` or, for top-k, from
+        :func:`sparsefield.theory.winners_point`.
     skip
         alpha^2 in [0, 1); a layer that changes the image's size has no skip.
     padding
@@ -130,7 +132,7 @@ class CNN(nn.Module):
         width: int,
         depth: int,
         classes: int,
-        point: CriticalPoint,
+        point: Point,
         *,
         skip: float = 0.0,
         padding: Literal["circular", "zeros"] = "circular",
@@ -184,7 +186,7 @@ def carry(h: Tensor, update: Tensor, skip: float) -> Tensor:
 
 def _initialise(
     network: DNN | CNN,
-    point: CriticalPoint,
+    point: Point,
     init: str,
     weights: Weights,
     input_moment: float,

@@ -26,3 +26,6 @@ from .smooth import PiecewiseSmooth as PiecewiseSmooth
 from .unsolvable import MultipleFixedPoints as MultipleFixedPoints
 from .unsolvable import NegativeBiasVariance as NegativeBiasVariance
 from .unsolvable import Unstable as Unstable
+from .winners import Point as Point
+from .winners import WinnersPoint as WinnersPoint
+from .winners import winners_point as winners_point

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sparsefield.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from sparsefield.theory import CriticalPoint
+    from sparsefield.theory import Point
 
-CLIPPED, UNCLIPPED = ("crelu", "cst"), ("relu", "st")
+CLIPPED, UNCLIPPED = ("crelu", "cst"), ("relu", "st", "topk")
 DEFAULT_CLIP = 1.1
 DEFAULT_EPOCHS, DEFAULT_STEPS = 10, 1500
 DEFAULT_LR = {"sgd": 2e-3, "adam": 3e-4, "adamw": 3e-4}
@@ -62,12 +62,16 @@ class TrainConfig(_OneLineErrors):
     skip: float = Field(
         0.0, ge=0, lt=1, description="share of the variance carried by the skip; 0: plain network"
     )
-    family: Literal["crelu", "cst", "relu", "st"] = Field(
+    family: Literal["crelu", "cst", "relu", "st", "topk"] = Field(
         "crelu",
-        description="activation: clipped or shifted ReLU, clipped or plain soft threshold",
+        description="activation: clipped or shifted ReLU, clipped or plain soft threshold, or the "
+        "largest units of each sample (cnn: of its channels at each position)",
     )
     sparsity: float = Field(
-        0.9, gt=0, lt=1, description="share of exact zeros after each activation at initialisation"
+        0.9,
+        gt=0,
+        lt=1,
+        description="share of exact zeros after each activation at initialisation (topk: always)",
     )
     q: float = Field(4.0, gt=0, description="fixed variance q* of the pre-activations")
     clip: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
@@ -85,10 +89,13 @@ class TrainConfig(_OneLineErrors):
     chi1: Annotated[float, Field(gt=0)] | Literal["typical"] = Field(
         1.0,
         description="factor on squared gradients per layer; 1: the edge of chaos; typical: the one "
-        "that keeps the typical gradient of a plain network of this width level",
+        "that keeps the typical gradient of a plain network of this width level; topk: not to be "
+        "chosen, and below 1 at a sparsity above 1/2",
     )
     init: Literal["eoc", "torch"] = Field(
-        "eoc", description="solved edge-of-chaos initialisation, or PyTorch's default"
+        "eoc",
+        description="solved edge-of-chaos initialisation (topk, which has none: the scale that "
+        "keeps the variance), or PyTorch's default",
     )
     weights: Literal["gaussian", "orthogonal", "delta"] = Field(
         "gaussian", description="law of the weights (delta: delta-orthogonal, cnn only)"
@@ -119,6 +126,14 @@ class TrainConfig(_OneLineErrors):
         128,
         ge=1,
         description="images per step over all processes; an epoch's last partial batch is dropped",
+    )
+    penalty: Literal["none", "l1", "hoyer"] = Field(
+        "none",
+        description="added to the loss that is minimised, not to the one recorded: the mean size "
+        "of the activations, or their Hoyer-square per value (free of scale)",
+    )
+    penalty_weight: float | None = Field(
+        None, ge=0, description="factor on the penalty's mean over the layers"
     )
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="optimiser")
     lr: float | None = Field(
@@ -180,6 +195,8 @@ class TrainConfig(_OneLineErrors):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         _check_clip(self)
+        _check_topk(self)
+        _check_penalty(self)
         _check_cnn_only(self)
         return self
 
@@ -196,10 +213,12 @@ class TrainConfig(_OneLineErrors):
             changes["lr"] = DEFAULT_LR[self.optimizer]
         return self.model_copy(update=changes)
 
-    def point(self) -> CriticalPoint:
+    def point(self) -> Point:
         """Solve for the thresholds and variances of this run; errors are those of ``solve``."""
-        from sparsefield.theory import solve
+        from sparsefield.theory import solve, winners_point
 
+        if self.family == "topk":
+            return winners_point(self.sparsity, self.q, self.width)
         return solve(
             self.family,
             sparsity=self.sparsity,
@@ -235,6 +254,27 @@ def _check_clip(config: TrainConfig) -> None:
         raise ValueError(
             f"{values} with family={config.family}: this family is not clipped; "
             f"leave {next(iter(given))} out, or choose family crelu or cst"
+        )
+
+
+def _check_topk(config: TrainConfig) -> None:
+    if config.family == "topk" and config.chi1 != 1.0:
+        raise ValueError(
+            f"chi1={_shown(config.chi1)} with family=topk: its scale keeps the variance, which "
+            "fixes chi1; leave chi1 out"
+        )
+
+
+def _check_penalty(config: TrainConfig) -> None:
+    if config.penalty != "none" and config.penalty_weight is None:
+        raise ValueError(
+            f"penalty={config.penalty} without penalty_weight: how much it counts must be given; "
+            "give penalty_weight, 0.1 to begin with"
+        )
+    if config.penalty == "none" and config.penalty_weight is not None:
+        raise ValueError(
+            f"penalty_weight={config.penalty_weight:g} with penalty=none: there is nothing to "
+            "weigh; leave penalty_weight out, or choose penalty l1 or hoyer"
         )
 
 

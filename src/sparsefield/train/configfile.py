@@ -52,6 +52,8 @@ def _stale(values: Mapping[str, Any], changes: Mapping[str, Any]) -> set[str]:
     new_heights = any(changes.get(name) is not None for name in _HEIGHTS)
     if new_heights or changes.get("family") in UNCLIPPED:
         stale |= _HEIGHTS
+    if changes.get("penalty") == "none":
+        stale.add("penalty_weight")
     if "optimizer" in changes and values.get("lr") in DEFAULT_LR.values():
         stale.add("lr")
     return stale

@@ -29,8 +29,8 @@ def groups(configs: Sequence[TrainConfig]) -> list[list[int]]:
     """Put together the runs that can train together, as indices into ``configs``.
 
     Runs with a skip and runs without are apart, since the first do more work a step. A
-    convolutional network, bf16, and factors on the learning rate train alone; see
-    :func:`batchable`.
+    convolutional network, bf16, top-k, penalties, and factors on the learning rate train alone;
+    see :func:`batchable`.
 
     >>> runs = [TrainConfig(), TrainConfig(lr=1e-3), TrainConfig(depth=5), TrainConfig(seed=1)]
     >>> groups(runs)
@@ -43,18 +43,23 @@ def groups(configs: Sequence[TrainConfig]) -> list[list[int]]:
     return list(found.values())
 
 
-# What a member must have: a fully connected network, in float32, of one learning rate.
-MEMBER = {"network": "dnn", "precision": "fp32", "lr_first": 1.0, "lr_bias": 1.0, "lr_head": 1.0}
+# What a member must have: a fully connected network, in float32, of one learning rate; nor may
+# its units compete, which is no elementwise activation.
+MEMBER = {
+    **{"network": "dnn", "precision": "fp32", "penalty": "none"},
+    **{"lr_first": 1.0, "lr_bias": 1.0, "lr_head": 1.0},
+}
 
 
 def batchable(config: TrainConfig) -> bool:
-    """Whether a run can be a member of a group; see ``MEMBER``."""
+    """Whether a run can be a member of a group; see ``MEMBER``, and top-k cannot."""
     return not _alone(config)
 
 
 def _alone(config: TrainConfig) -> list[str]:
     """The fields that keep a run from every group."""
-    return [name for name, value in MEMBER.items() if getattr(config, name) != value]
+    names = [name for name, value in MEMBER.items() if getattr(config, name) != value]
+    return [*names, "family"] if config.family == "topk" else names
 
 
 def representative(config: TrainConfig) -> TrainConfig:

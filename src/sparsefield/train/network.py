@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from sparsefield.data import Dataset
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Expectation, expected
 from sparsefield.nn import CNN, DNN
-from sparsefield.theory import VarianceMap
 from sparsefield.train.atomic import write_bytes
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import load_config
@@ -69,10 +68,11 @@ def expectation(config: TrainConfig, shape: Shape, input_moment: float) -> Expec
     map has sigma_w2 = 1/3 and sigma_b2 = 1 / (3 fan_in), and starts from the data's second moment.
     """
     point = config.point()
+    solved: Any = point.variance_map(skip=config.skip)
     if config.init == "eoc":
-        return expected(point.variance_map(skip=config.skip), point.q, config.depth)
+        return expected(solved, point.q, config.depth)
     taps = 9 if config.network == "cnn" else 1
-    plain = VarianceMap(point.phi, 1 / 3, 1 / (3 * taps * config.width), skip=config.skip)
+    plain = replace(solved, sigma_w2=1 / 3, sigma_b2=1 / (3 * taps * config.width))
     q1 = (input_moment + 1 / (taps * shape.inputs)) / 3
     return expected(plain, q1, config.depth, without_skip=config.strides)
 
@@ -128,7 +128,7 @@ def _convolution(config: TrainConfig) -> dict[str, Any]:
 
 
 def _tensors(state: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a state dict, as safetensors wants them; tau and m come from the config."""
+    """The tensors of a state dict as safetensors wants them; the config has the constants."""
     return {
         name: value.detach().cpu().contiguous()
         for name, value in state.items()

@@ -53,8 +53,8 @@ class Result:
     test_accuracy
         Share of the test set classified rightly after the last step.
     train_loss
-        Mean loss over the batches of the last epoch; NaN (null in the file) if it
-        diverged.
+        Mean cross-entropy over the batches of the last epoch, without the penalty if there is
+        one; NaN (null in the file) if it diverged.
     sparsity_mean
         Mean over layers of ``sparsity_per_layer``.
     sparsity_per_layer

@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
@@ -81,6 +82,13 @@ class Single:
 
     def barrier(self) -> None:
         """Wait for nobody."""
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """The config's ``precision`` on a device, for the forward passes inside."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def start_runtime(config: TrainConfig) -> Runtime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from sparsefield.train.evaluate import Evaluation, evaluate
 from sparsefield.train.interrupt import Interruption
 from sparsefield.train.network import build, expectation, save_model, shape_for
 from sparsefield.train.optimizer import make_optimizer
+from sparsefield.train.penalty import Penalty
 from sparsefield.train.progress import Silent
 from sparsefield.train.record import CHECKPOINT, Result, Row, write_result, write_tables
-from sparsefield.train.runtime import Runtime
+from sparsefield.train.runtime import Runtime, autocast
 from sparsefield.train.schedule import factor
 from sparsefield.train.verdict import chance, failure
 
@@ -71,6 +72,7 @@ class Training:
             expectation=expectation(config, self.shape, moment),
             grad_scale=1 / world,
         )
+        self.penalty = Penalty(config, self.model)
         self.step, self.metrics = 0, list[Row]()
         self.tally, self.tallied = torch.zeros((), device=device), 0
         self.sparsity_init: tuple[float, ...] = ()
@@ -100,12 +102,12 @@ class Training:
         """One optimiser step."""
         images, labels = self.batches.at(self.step)
         with self.monitor.at(self.step):
-            with self.autocast():
+            with self.autocast(), self.penalty.watching():
                 loss = cross_entropy(model(images), labels)
             # Freed any earlier, this memory goes to the activations or back to the system, and
             # the backward pass faults new pages in: 10 % of a step at depth 30.
             self.optimizer.zero_grad()
-            self.runtime.backward(loss)
+            self.runtime.backward(self.penalty.added_to(loss))
         self.update(loss.detach())
 
     def update(self, loss: Tensor) -> None:
@@ -249,9 +251,7 @@ class Training:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the config."""
-        if self.config.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.runtime.device.type, torch.bfloat16)
+        return autocast(self.config.precision, self.runtime.device)
 
     def lr_of(self, step: int) -> float:
         """The learning rate of a step (from 0)."""

@@ -22,6 +22,16 @@ def test_each_kind_of_network_is_measured_once(small, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+def test_the_weight_of_a_penalty_costs_nothing(small, tmp_path):
+    arms = [{"penalty": "l1", "penalty_weight": weight} for weight in (0.1, 1.0)]
+    content = {**small(qs=(1,)), "list": [{"family": "topk"}, *arms]}
+    cost = dry_run(content, out=tmp_path / "a", jobs=1)
+    assert [(kind.fields, kind.runs) for kind in cost.kinds] == [
+        ({"family": "topk", "penalty": "none"}, 1),
+        ({"family": "crelu", "penalty": "l1"}, 2),
+    ]
+
+
 def test_only_what_is_left_is_counted(small, tmp_path):
     sweep(small(qs=(1,)), out=tmp_path, jobs=1, progress=False)
     cost = dry_run(small(qs=(1, 2)), out=tmp_path, jobs=4)

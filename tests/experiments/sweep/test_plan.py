@@ -24,6 +24,16 @@ def grids():
     )
 
 
+def test_rivals_can_be_swept_over():
+    dense = {"family": "relu", "sparsity": 0.5, "penalty": "hoyer"}
+    plan = read_plan({"base": dense, "grid": {"penalty_weight": [0, 0.3]}})
+    assert [run.name for run in plan.runs] == ["penalty_weight0-seed0", "penalty_weight0.3-seed0"]
+    winners = read_plan({"base": {"family": "topk"}, "grid": {"sparsity": [0.8, 0.95]}})
+    assert [run.config.point().share for run in winners.runs] == pytest.approx([0.2, 0.05])
+    with pytest.raises(InvalidInput, match=r"run sparsity0.8-seed0: clip=1 with family=topk"):
+        read_plan({"base": {"family": "topk", "clip": 1.0}, "grid": {"sparsity": [0.8]}})
+
+
 @given(grids().filter(bool), st.lists(st.integers(0, 99), min_size=1, max_size=3, unique=True))
 def test_a_grid_is_every_combination_once(grid, seeds):
     plan = read_plan({"grid": grid, "seeds": seeds})

@@ -33,7 +33,7 @@ _NUMBERS = frozenset(
         "schedule",
         "warmup",
     }
-    | {"log_every", "checkpoint_every"}
+    | {"log_every", "checkpoint_every", "penalty_weight"}
 )
 
 

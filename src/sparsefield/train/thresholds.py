@@ -1,0 +1,129 @@
+"""Thresholds put on the activations of a trained network, and what is left of its accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sparsefield.data import load, split
+from sparsefield.errors import InvalidInput
+from sparsefield.monitor import activation_modules
+from sparsefield.nn import evaluating
+from sparsefield.train.config import TrainConfig
+from sparsefield.train.configfile import load_config
+from sparsefield.train.evaluate import Evaluation, evaluate
+from sparsefield.train.loop import cpu_threads
+from sparsefield.train.network import load_model
+from sparsefield.train.runtime import Single, autocast
+
+SAMPLE = 1000
+
+
+class Thresholded:
+    """The network of a finished run of ReLU, to be cut off at any level.
+
+    At ``level`` a value of a layer stays as it is if it exceeds the layer's threshold, and is an
+    exact zero otherwise. The threshold is the ``level``-quantile of the layer's values, zeros
+    included, over a sample of training images that depends on the data alone. The sample's values
+    are those that the layer has with the thresholds of the layers before it in place, so that on
+    the sample every layer has the share of zeros that was asked for (or that it had, if more).
+
+    Parameters
+    ----------
+    directory
+        of the run; weights, data, precision and threads are its own, the device is the CPU.
+    sample
+        images to calibrate on, or as many as it trained on if these are fewer.
+
+    Raises
+    ------
+    InvalidInput
+        no finished run there, or a run of another activation.
+    """
+
+    def __init__(self, directory: str | Path, *, sample: int = SAMPLE) -> None:
+        self.config = load_config(Path(directory) / "config.yaml")
+        _check(self.config, directory, sample)
+        self.model = load_model(directory)
+        data = load(self.config.data, normalise=self.config.normalise)
+        seen = split(len(data.train_y), self.config.validation)[0]
+        order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(len(seen)))
+        self.sample = data.train_x[seen[order[:sample]]]
+        self._test = data.test_x, data.test_y
+
+    def thresholds(self, level: float) -> tuple[float, ...]:
+        """One threshold a layer, in the units of the activation; 0 where zeros suffice."""
+        if not 0.0 <= level < 1.0:
+            raise InvalidInput(f"level {level}: a share of zeros in [0, 1); try 0.9")
+        found: list[float] = []
+
+        def cut(layer: int, y: Tensor) -> Tensor:
+            found.append(quantile(y, level))
+            return above(y, found[layer])
+
+        with self._cutting(cut):
+            self.model(self.sample)
+        return tuple(found)
+
+    def evaluate(self, level: float) -> Evaluation:
+        """Accuracy and shares of zeros on the test set with the thresholds of ``level``."""
+        return self.evaluate_at(self.thresholds(level), *self._test)
+
+    def evaluate_at(
+        self, thresholds: Sequence[float], images: Tensor, labels: Tensor
+    ) -> Evaluation:
+        """The same on other images, with thresholds of one's own."""
+        with self._cutting(lambda layer, y: above(y, thresholds[layer])):
+            runtime = Single(torch.device("cpu"))
+            return evaluate(self.model, images, labels, runtime, nullcontext)
+
+    @contextmanager
+    def _cutting(self, cut: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
+        """Put ``cut(layer, output)`` in place of every activation's output inside the block."""
+
+        def hook(layer: int) -> Callable[..., Tensor]:
+            return lambda module, args, output: cut(layer, output)
+
+        modules: list[nn.Module] = activation_modules(self.model)
+        handles = [m.register_forward_hook(hook(layer)) for layer, m in enumerate(modules)]
+        try:
+            with (
+                torch.no_grad(),
+                evaluating(self.model),
+                cpu_threads(self.config.threads),
+                autocast(self.config.precision, torch.device("cpu")),
+            ):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def quantile(y: Tensor, level: float) -> float:
+    """The least value >= 0 that a share ``level`` of ``y`` does not exceed.
+
+    >>> quantile(torch.tensor([0.0, 0.0, 1.0, 2.0, 3.0]), 0.6), quantile(torch.ones(3), 0.0)
+    (1.0, 0.0)
+    """
+    rank = math.ceil(level * y.numel() - 1e-9)
+    return max(0.0, float(y.float().flatten().kthvalue(rank).values)) if rank else 0.0
+
+
+def above(y: Tensor, threshold: float) -> Tensor:
+    """The values that exceed the threshold as they are, exact zeros elsewhere."""
+    return torch.where(y <= threshold, 0.0, y)  # what is no number stays so
+
+
+def _check(config: TrainConfig, directory: str | Path, sample: int) -> None:
+    if config.family != "relu":
+        raise InvalidInput(
+            f"{directory}: is a run of family {config.family}; thresholds are put on a trained "
+            "ReLU: give a run of family relu, at sparsity 0.5 for the dense one"
+        )
+    if sample < 1:
+        raise InvalidInput(f"sample {sample}: must be a number of images, at least 1")
