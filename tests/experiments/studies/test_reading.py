@@ -42,7 +42,8 @@ def test_a_planted_effect_is_found(invented, effect, word):
 def test_every_finding_has_its_interval_in_words(invented):
     for finding in read(invented(ARMS, planted(0.05), seeds=5)).findings:
         assert finding.interval.known
-        told = finding.interval.show(100), points(finding.interval)
+        counted = finding.interval.show(signed=True).replace("-", "−")
+        told = finding.interval.show(100), points(finding.interval), counted
         assert any(text in finding.sentence for text in told)
 
 
@@ -66,7 +67,7 @@ def test_failed_and_lost_runs_are_counted(invented):
     assert table.rows[0][-5:-3] == ("2", "3 of 3")
 
 
-@pytest.mark.parametrize("study", ["dt26-dnn", "something-else"])
+@pytest.mark.parametrize("study", ["dt26-dnn", "dt26-cnn", "qstar-mechanism", "p24-dnn", "p24-cnn", "something-else"])
 @pytest.mark.parametrize(
     "case",
     [
