@@ -1,7 +1,7 @@
 """The scale identity of q*, as it shows in configs and in the runs of one seed.
 
-phi_{c tau, c m}(c x) = c phi_{tau, m}(x), so a network in units c (biases, thresholds, clips and first
-layer times c, head divided by c) has the same logits, and training keeps them the same if its
+phi_{c tau, c m}(c x) = c phi_{tau, m}(x), so a network in units c (biases, thresholds, clips and
+first layer times c, head divided by c) has the same logits, and training keeps them the same if its
 learning rates are scaled too. Under one learning rate a network of q* c^2 therefore is one of q*
 with other factors: a head c times larger at the start and a faster one, slower biases and a slower
 first layer.

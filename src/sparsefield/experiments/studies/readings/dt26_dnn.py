@@ -46,7 +46,7 @@ def read(record: Record) -> Reading:
         *(_effect(found, qs[0], q, sparsities) for q in reversed(qs[1:])),
         *(_effect(found, qs[0], qs[-1], [s]) for s in sparsities if qs[1:] and sparsities[1:]),
         _sparsest(found, sparsities[-1]),
-        *(_speed(found, *ends, sparsities) for _ in qs[1:2]),
+        *(_speed(found, qs[0], q, sparsities) for q in ends[1:]),
         *(_failing(found, q) for q in ends),
         *(_at_any_rate(record.rows, q) for q in ends if _rates(record.rows)[1:]),
         _kept(found),
@@ -72,7 +72,7 @@ def _effect(found: Sequence[Arm], low: float, high: float, sparsities: Sequence[
 
 
 def _speed(found: Sequence[Arm], low: float, high: float, sparsities: Sequence[float]) -> Finding:
-    """Steps to half of a guess's loss, at ``high`` less those at ``low``, of runs that got there."""
+    """Steps to half of a guess's loss at ``high`` less those at ``low``, of runs that get there."""
     pairs = [
         (one, other)
         for one, other in _pairs(found, low, high, sparsities)
