@@ -42,7 +42,8 @@ def test_a_planted_effect_is_found(invented, effect, word):
 def test_every_finding_has_its_interval_in_words(invented):
     for finding in read(invented(ARMS, planted(0.05), seeds=5)).findings:
         assert finding.interval.known
-        told = finding.interval.show(100), points(finding.interval)
+        counted = finding.interval.show(signed=True).replace("-", "−")
+        told = finding.interval.show(100), points(finding.interval), counted
         assert any(text in finding.sentence for text in told)
 
 
@@ -63,10 +64,13 @@ def test_failed_and_lost_runs_are_counted(invented):
     assert "At q* = 0.25, 6 of 6 runs fail" in sentences(record)
     assert "At q* = 16, 0 of 6 runs fail" in sentences(record)
     (table,) = read(record).tables
-    assert table.rows[0][-5:-3] == ("2", "3 of 3")
+    first = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (first["n"], first["failed"]) == ("2", "3 of 3")
 
 
-@pytest.mark.parametrize("study", ["dt26-dnn", "something-else"])
+@pytest.mark.parametrize(
+    "study", ["dt26-dnn", "dt26-cnn", "qstar-mechanism", "p24-dnn", "p24-cnn", "something-else"]
+)
 @pytest.mark.parametrize(
     "case",
     [
@@ -93,3 +97,38 @@ def test_the_plain_reading_names_the_best(invented):
     found = read(invented(ARMS, planted(0.05), study="something-else"))
     assert "the most accurate arm is s = 0.6, q* = 16" in found.findings[0].sentence
     assert len(found.tables[0].rows) == 6
+
+
+def test_the_speed_is_told_of_those_that_get_there(invented):
+    def measure(config, seed):
+        steps = 400 - faster * QS.index(config["q"]) + 10 * math.sin(7 * seed + config["q"])
+        return {"test_accuracy": 0.9, "steps_to_half": None if seed == 0 else steps}
+
+    for faster, word in ((100, "falls"), (-100, "rises"), (0, "is not told apart")):
+        found = read(invented(ARMS, measure, seeds=6)).findings
+        (speed,) = (one for one in found if "number of steps" in one.sentence)
+        assert f"half a guess's {word}" in speed.sentence
+        assert speed.interval.low <= -2 * faster <= speed.interval.high
+        assert "10 of 12 at q* = 0.25 (lr 0.001) and 10 of 12 at q* = 16" in speed.sentence
+
+
+def test_failures_are_counted_over_the_rates_that_were_not_chosen(invented):
+    def measure(config, seed):
+        lost = config["lr"] > 5e-3 and config["q"] == 16
+        return {"failed": lost, "test_accuracy": 0.1 if lost else 0.9}
+
+    said = sentences(invented(ARMS, measure))
+    assert "At q* = 16, 0 of 6 runs fail" in said
+    assert "tried at q* = 16 (0.001, 0.01), not only those chosen, 6 of 12 runs fail" in said
+    assert "tried at q* = 0.25 (0.001, 0.01), not only those chosen, 0 of 12 runs fail" in said
+    assert "other rates" not in said
+    fewer = [arm for arm in ARMS if arm["q"] < 16 or arm["lr"] < 5e-3]
+    assert "other q* were tried at other rates" in sentences(invented(fewer, measure))
+
+
+def test_convolutional_networks_are_read_alike(invented):
+    dnn, cnn = (
+        read(invented(ARMS, planted(0.05), seeds=5, study=study))
+        for study in ("dt26-dnn", "dt26-cnn")
+    )
+    assert dnn.findings == cnn.findings

@@ -1,4 +1,4 @@
-"""What the fixed variance q* does to deep sparse networks, the learning rate tuned in each arm."""
+"""What the fixed variance q* does to sparse networks, the learning rate tuned in each arm."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING
 
 from sparsefield.experiments.plotting import GRID, Look, grid_of, label_ends, looks, styled
 from sparsefield.experiments.studies.arms import Arm, arms
+from sparsefield.experiments.studies.contrasts import (
+    between,
+    comparable,
+    failing,
+    kept,
+    listed,
+    rows_of,
+    told_change,
+)
 from sparsefield.experiments.studies.drawing import draw_arms, name_values
 from sparsefield.experiments.studies.reading import (
     SHOWN,
@@ -17,31 +26,34 @@ from sparsefield.experiments.studies.reading import (
     points,
     seeds,
 )
-from sparsefield.experiments.studies.record import Record
-from sparsefield.experiments.studies.statistics import mean, pooled, share
+from sparsefield.experiments.studies.record import Record, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FIELDS = ("sparsity", "q")
+HALF = "steps_to_half"
+MORE = ("zeros_init", "zeros_end", "logit_rms_init", HALF)
 
 
 def read(record: Record) -> Reading:
-    """Accuracy and zeros over q* at each sparsity."""
+    """Accuracy, zeros and speed over q* at each sparsity."""
     found = arms(record)
     qs, sparsities = _values(found, "q"), _values(found, "sparsity")
+    ends = tuple(dict.fromkeys((qs[0], qs[-1])))
     findings = [
         *(_effect(found, qs[0], q, sparsities) for q in reversed(qs[1:])),
         *(_effect(found, qs[0], qs[-1], [s]) for s in sparsities if qs[1:] and sparsities[1:]),
         _sparsest(found, sparsities[-1]),
-        *(_failing(found, q) for q in dict.fromkeys((qs[0], qs[-1]))),
+        *(_speed(found, qs[0], q, sparsities) for q in ends[1:]),
+        *(_failing(found, q) for q in ends),
+        *(_at_any_rate(record.rows, q) for q in ends if _rates(record.rows)[1:]),
         _kept(found),
     ]
-    table = arm_table("Every arm", found, FIELDS, "zeros_init", "zeros_end", "logit_rms_init")
     return Reading(
         tuple(findings),
-        (table,),
+        (arm_table("Every arm", found, FIELDS, *MORE),),
         lambda: styled(lambda: _draw(found, qs, sparsities)),
         "Over q*, one line a sparsity s: test accuracy, and share of exact zeros in the hidden "
         "layers after training. Dots: means; bars: 95 % intervals; faint dots: seeds. "
@@ -51,20 +63,38 @@ def read(record: Record) -> Reading:
 
 def _effect(found: Sequence[Arm], low: float, high: float, sparsities: Sequence[float]) -> Finding:
     """Accuracy at ``high`` less that at ``low``, seeds paired, mean over sparsities."""
-    pairs = {
-        s: (one.by_seed(), other.by_seed())
-        for s in sparsities
-        for one in _at(found, low, s)
-        for other in _at(found, high, s)
-        if one.by_seed().keys() & other.by_seed().keys()
-    }
-    effect = pooled(list(pairs.values()))
-    where = _where(list(pairs) or sparsities)
+    pairs = comparable(_pairs(found, low, high, sparsities))
+    effect = between(pairs)
+    where = _where(_values([one for one, _ in pairs], "sparsity") or sparsities)
     return Finding(
-        f"From q* = {low:g} to {high:g}, {where}, test accuracy {change(effect)}: "
-        f"{points(effect)} ({seeds(effect.n)}, paired).",
+        f"From q* = {low:g} to {high:g}, {where}, test accuracy {told_change(effect)}.", effect
+    )
+
+
+def _speed(found: Sequence[Arm], low: float, high: float, sparsities: Sequence[float]) -> Finding:
+    """Steps to half of a guess's loss at ``high`` less those at ``low``, of runs that get there."""
+    pairs = [
+        (one, other)
+        for one, other in _pairs(found, low, high, sparsities)
+        if one.by_seed(HALF).keys() & other.by_seed(HALF).keys()
+    ]
+    effect = between(pairs, HALF)
+    where = _where(_values([one for one, _ in pairs], "sparsity") or sparsities)
+    by = f": {effect.show(signed=True)} ({seeds(effect.n)}, paired)".replace("-", "−")
+    return Finding(
+        f"From q* = {low:g} to {high:g}, {where}, the number of steps until the training loss is "
+        f"half a guess's {change(effect)}{by if effect.n else ''}. Of the runs, "
+        f"{_got_there(found, low)} and {_got_there(found, high)} get there; each q* has its own "
+        "learning rate, and a higher one may start faster. The loss is logged every "
+        f"{listed(arm['log_every'] for arm in found)} steps.",
         effect,
     )
+
+
+def _got_there(found: Sequence[Arm], q: float) -> str:
+    those = [arm for arm in found if arm["q"] == q]
+    there, n = sum(len(arm.by_seed(HALF)) for arm in those), sum(arm.n for arm in those)
+    return f"{there} of {n} at q* = {q:g} (lr {listed(arm['lr'] for arm in those)})"
 
 
 def _sparsest(found: Sequence[Arm], sparsity: float) -> Finding:
@@ -81,23 +111,30 @@ def _sparsest(found: Sequence[Arm], sparsity: float) -> Finding:
 
 def _failing(found: Sequence[Arm], q: float) -> Finding:
     """The share of runs that fail at one q*."""
-    those = [arm for arm in found if arm["q"] == q]
-    failed, n = sum(arm.failed for arm in those), sum(arm.n for arm in those)
-    rate = share(failed, n)
-    return Finding(f"At q* = {q:g}, {failed} of {n} runs fail: {rate.show(100)} %.", rate)
+    told, rate = failing(rows_of(arm for arm in found if arm["q"] == q))
+    return Finding(f"At q* = {q:g}, {told}.", rate)
+
+
+def _at_any_rate(rows: Sequence[Row], q: float) -> Finding:
+    """The share of runs that fail at one q*, whatever the learning rate."""
+    those = [row for row in rows if row["q"] == q]
+    told, rate = failing(those)
+    same = {listed(_rates([row for row in rows if row["q"] == other])) for other in _qs(rows)}
+    apart = "; other q* were tried at other rates" if len(same) > 1 else ""
+    return Finding(
+        f"Over all learning rates tried at q* = {q:g} ({listed(_rates(those))}{apart}), not only "
+        f"those chosen, {told}.",
+        rate,
+    )
 
 
 def _kept(found: Sequence[Arm]) -> Finding:
-    """Zeros after training less those asked for, by seed over all arms."""
-    by_seed: dict[int, list[float]] = {}
-    for arm in found:
-        for seed, zeros in arm.by_seed("zeros_end").items():
-            by_seed.setdefault(seed, []).append(zeros - arm["sparsity"])
-    kept = mean([sum(values) / len(values) for values in by_seed.values()])
+    """Zeros after training less those asked for."""
+    moved = kept(found)
     return Finding(
-        f"Training changes the share of zeros, from the one asked for, by {points(kept)} "
-        f"(mean over all arms, {seeds(kept.n)}).",
-        kept,
+        f"Training changes the share of zeros, from the one asked for, by {points(moved)} "
+        f"(mean over all arms, {seeds(moved.n)}).",
+        moved,
     )
 
 
@@ -139,6 +176,26 @@ def _panel(
 
 def _values(found: Sequence[Arm], field: str) -> list[float]:
     return sorted({arm[field] for arm in found})
+
+
+def _rates(rows: Sequence[Row]) -> list[float]:
+    return sorted({row["lr"] for row in rows})
+
+
+def _qs(rows: Sequence[Row]) -> list[float]:
+    return sorted({row["q"] for row in rows})
+
+
+def _pairs(
+    found: Sequence[Arm], low: float, high: float, sparsities: Sequence[float]
+) -> list[tuple[Arm, Arm]]:
+    """The arms of two q* at each sparsity."""
+    return [
+        (one, other)
+        for s in sparsities
+        for one in _at(found, low, s)
+        for other in _at(found, high, s)
+    ]
 
 
 def _at(found: Sequence[Arm], q: float, sparsity: float) -> list[Arm]:
