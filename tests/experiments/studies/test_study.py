@@ -39,7 +39,7 @@ def test_every_study_of_the_catalogue_can_be_made(name, scale):
 
 def test_the_first_study_is_there():
     found = study("dt26-dnn")
-    assert len(read_plan(found.parts("small")["plane"]).runs) == 4 * 4 * 3 * 5
+    assert len(read_plan(found.parts("small")["main"]).runs) == 4 * 12 * 4
 
 
 def test_an_unknown_study_is_one_line_with_the_nearest():
