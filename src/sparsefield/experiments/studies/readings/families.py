@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MORE = ("zeros_init", "zeros_end", "q_end")
-_UNCLIPPED_OF = dict(zip(CLIPPED, UNCLIPPED, strict=True))
+_UNCLIPPED_OF = {"crelu": "relu", "cst": "st"}
 
 
 def read(record: Record) -> Reading:
