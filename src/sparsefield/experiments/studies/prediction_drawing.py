@@ -67,6 +67,7 @@ def _over(
             if 0.0 < quantity(point) < math.inf:
                 _mark(axes, quantity(point), point, look_of[point.skip], number)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _mark(axes: Axes, x: float, point: Point, look: Look, setting: int) -> None:

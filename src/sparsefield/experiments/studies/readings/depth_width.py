@@ -15,6 +15,7 @@ from statistics import fmean
 from sparsefield.experiments.plotting import styled
 from sparsefield.experiments.studies.arms import arms
 from sparsefield.experiments.studies.matching import (
+    NEAR,
     Pair,
     Point,
     Quantity,
@@ -22,6 +23,7 @@ from sparsefield.experiments.studies.matching import (
     at_equal_depth,
     comparable,
     gained,
+    ratio,
     settings,
     wider,
 )
@@ -33,6 +35,7 @@ from sparsefield.experiments.studies.prediction_tables import (
 )
 from sparsefield.experiments.studies.predictions import INPUTS
 from sparsefield.experiments.studies.ranking import (
+    LEAST,
     closer,
     partial_rank_correlation,
     rank_correlation,
@@ -50,9 +53,9 @@ from sparsefield.experiments.studies.record import Record
 from sparsefield.experiments.studies.statistics import NONE, Interval, pooled
 
 _NAMED = ("family", "width", "sparsity", "q", "clip")
-_APART, _NOISE = "1 − ρ of two inputs in the last layer", "noise of the gradient"
+_APART, _NOISE = "1 − ρ in the last layer", "noise of the gradient"
 _TRAINING = ("steps", "epochs", "batch", "optimizer", "lr")
-_MANY = 5  # arms of a setting that are ranked by themselves
+_SMALL = 0.5  # of an effect: an interval that reaches farther could hold most of it
 
 
 def read(record: Record) -> Reading:
@@ -60,6 +63,7 @@ def read(record: Record) -> Reading:
     groups = settings(arms(record))
     names = _names(groups)
     findings = [*_taken_apart(groups, names), *_by_depth(groups[0] if groups else [])]
+    findings.sort(key=lambda finding: not finding.interval.n)  # what cannot be said comes last
     return Reading(
         tuple(findings),
         (
@@ -79,43 +83,56 @@ def _taken_apart(groups: Sequence[Sequence[Point]], names: Sequence[str]) -> lis
     every = list(chain.from_iterable(groups))
     alone = zip(groups, names, strict=True) if groups[1:] else ()
     return [
-        _left(groups, _apart, _APART),
-        _left(groups, _noise, _NOISE),
+        _left(groups, (_apart, _APART), (_noise, _NOISE)),
+        _left(groups, (_noise, _NOISE), (_apart, _APART)),
         _closer(every, "all settings" if groups[1:] else ""),
-        *(_closer(group, name) for group, name in alone if len(group) >= _MANY),
+        *(_closer(group, name) for group, name in alone if len(group) >= LEAST),
         *_beyond(every),
         *_wider(wider(groups)),
     ]
 
 
-def _left(groups: Sequence[Sequence[Point]], held: Quantity, name: str) -> Finding:
+def _left(
+    groups: Sequence[Sequence[Point]], held: tuple[Quantity, str], free: tuple[Quantity, str]
+) -> Finding:
     """What the skip adds at equal depth, and what is left of it at equal predicted ``held``."""
-    pairs = comparable([pair for group in groups for pair in at_equal(held, group)])
+    quantity, name = held
+    pairs = comparable([pair for group in groups for pair in at_equal(quantity, group)])
     if not pairs:
         return Finding(f"No arms with and without the skip have one predicted {name}.", NONE)
     those = {id(pair.skipping) for pair in pairs}
     deep = [p for g in groups for p in at_equal_depth(g) if id(p.skipping) in those]
     left, total = gained(pairs), gained(deep)
     times = max(pair.skipping.depth / pair.plain.depth for pair in pairs)
+    factor = fmean(ratio(free[0], pair) for pair in pairs)
+    too = (
+        f", or the {free[1]}, which agrees too (by a factor of {factor:.2f}),"
+        if factor <= NEAR
+        else ""
+    )
     return Finding(
         f"With the skip, at equal depth, test accuracy {change(total)}: {points(total)}. Beside "
         f"networks without it of equal predicted {name} (within a quarter), up to {times:.2g} "
         f"times shallower, it {change(left)}: {points(left)} ({_count(len(pairs), 'pair')} of "
-        f"arms, {seeds(left.n)}, paired){_verdict(left, total)}.",
+        f"arms, {seeds(left.n)}, paired){_verdict(left, total, f'it{too} accounts')}.",
         left,
     )
 
 
-def _verdict(left: Interval, total: Interval) -> str:
-    """What the two effects say of the quantity that was held."""
+def _verdict(left: Interval, total: Interval, cause: str) -> str:
+    """What the two effects say of the prediction that was held, and of one that agrees with it."""
     if not (left.known and total.excludes(0.0)):
         return ""
+    reach = max(abs(left.low), abs(left.high)) / abs(total.estimate)
     if not left.excludes(0.0):
-        return "; so it accounts for the skip as far as can be told"
+        wide = "; the interval is too wide to say what accounts for the effect"
+        return f"; so {cause} for the effect as far as can be told" if reach < _SMALL else wide
     part = left.estimate / total.estimate
-    if 0.0 < part < 1.0:
-        return f"; so it accounts for all but {100 * part:.0f} % of the effect"
-    return "; so it does not account for the effect"
+    if part < 0.0:
+        return "; so the deeper networks fall short of what it predicts"
+    if part < _SMALL:
+        return f"; so {cause} for all but {100 * part:.0f} % of the effect"
+    return f"; so {100 * part:.0f} % of the effect is left to something else"
 
 
 def _closer(those: Sequence[Point], where: str) -> Finding:
@@ -124,13 +141,13 @@ def _closer(those: Sequence[Point], where: str) -> Finding:
     found = closer(accuracies, apart, calm)
     one, other = rank_correlation(accuracies, apart), rank_correlation(accuracies, calm)
     place = f", {where}," if where else ""
-    if not found.n:
-        return Finding(f"Too few arms{place} have a result to be ranked.", found)
+    if found.n < LEAST:
+        return Finding(f"Too few arms{place} have a result to be ranked.", NONE)
     return Finding(
         f"Over {len(accuracies)} arms{place} test accuracy goes {_than(found)}: rank correlations "
-        f"{one.show(1, 2, signed=True)} with the predicted {_APART} and "
-        f"{other.show(1, 2, signed=True)} with the predicted {_NOISE}, sign turned; difference "
-        f"{found.show(1, 2, signed=True)} (arms resampled).",
+        f"{_rank(one)} with the predicted {_APART} and "
+        f"{_rank(other)} with the predicted {_NOISE}, sign turned; difference "
+        f"{_rank(found)} (arms resampled).",
         found,
     )
 
@@ -146,12 +163,12 @@ def _beyond(those: Sequence[Point]) -> list[Finding]:
     """How alike the predictions are, and what each says of accuracy beyond the other."""
     accuracies, apart, calm = _columns(those)
     alike = rank_correlation(apart, calm)
-    if not alike.n:
+    if alike.n < LEAST:
         return []
     return [
         Finding(
             "The two predictions, noise with its sign turned, have between them a rank correlation "
-            f"of {alike.show(1, 2)}: the nearer to 1, the less can these arms tell them apart.",
+            f"of {_rank(alike)}: the nearer to 1, the less can these arms tell them apart.",
             alike,
         ),
         _partial(_APART, "the noise", partial_rank_correlation(accuracies, apart, calm)),
@@ -165,7 +182,7 @@ def _partial(name: str, held: str, found: Interval) -> Finding:
     told = "goes with" if found.excludes(0.0) else "is not told to go with"
     return Finding(
         f"With {held} held, test accuracy {told} the predicted {name}: partial rank correlation "
-        f"{found.show(1, 2, signed=True)}.",
+        f"{_rank(found)}.",
         found,
     )
 
@@ -272,6 +289,10 @@ def _apart(point: Point) -> float:
 
 def _noise(point: Point) -> float:
     return point.prediction.noise
+
+
+def _rank(found: Interval) -> str:
+    return found.show(1, 2, signed=True).replace("-", "−")
 
 
 def _count(n: int, what: str) -> str:

@@ -61,7 +61,9 @@ ZEROS = Quantity("the share of zeros", _measured("zeros_init"), _measured("zeros
 QUANTITIES = (
     ZEROS,
     Quantity("q / q*", _one, _measured("q_end"), _plain),
-    Quantity("the share at the clip", _measured("saturated_init"), _measured("saturated_end"), points),
+    Quantity(
+        "the share at the clip", _measured("saturated_init"), _measured("saturated_end"), points
+    ),
     Quantity("χ₁", _measured("chi1_init"), _measured("chi1_end"), _plain),
 )
 
@@ -261,6 +263,7 @@ def _draw(found: Sequence[Arm]) -> Figure:
     figure, panels = grid_of(count, columns=count, width=4.0 * count, height=3.8)
     drawn = [_over_q(axes, skip, found, look_of) for axes, skip in zip(panels, shown, strict=False)]
     _same_heights(panels[: len(shown)])
+    panels[0].set_ylabel(SHOWN["zeros_end"][0])
     _beside(panels[-1], shown, found, look_of)
     figure.draw_without_rendering()  # fixes the height of the axes, which the labels share
     for axes, ends in zip(panels, drawn, strict=False):
@@ -284,7 +287,6 @@ def _over_q(
         axes.axhline(100 * asked, color=GRID, linewidth=2.0, zorder=0)
     name_values(axes, _values(those, "q"))
     axes.set_xlabel("fixed variance q*")
-    axes.set_ylabel(SHOWN["zeros_end"][0])
     axes.set_title(phrase("skip", skip))
     return ends
 
