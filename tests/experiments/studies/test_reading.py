@@ -66,7 +66,7 @@ def test_failed_and_lost_runs_are_counted(invented):
     assert table.rows[0][-5:-3] == ("2", "3 of 3")
 
 
-@pytest.mark.parametrize("study", ["dt26-dnn", "something-else"])
+@pytest.mark.parametrize("study", ["dt26-dnn", "clip-rule", "frontier", "something-else"])
 @pytest.mark.parametrize(
     "case",
     [

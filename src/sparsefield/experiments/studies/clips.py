@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from functools import cache
 
 from sparsefield.errors import SparsefieldError
-from sparsefield.experiments.studies.arms import Arm, arms
+from sparsefield.experiments.labels import HEIGHTS
+from sparsefield.experiments.studies.arms import BY, Arm, arms
 from sparsefield.experiments.studies.reading import told
 from sparsefield.experiments.studies.record import Record, differing
 from sparsefield.theory.design import ESCAPE, safe_clip
 from sparsefield.theory.finite_width import finite_width
 from sparsefield.train import TrainConfig
 
-_CLIP_FIELDS = ("family", "clip", "m", "slope")
+_CLIP_FIELDS = ("family", *HEIGHTS)
 _UNSEEN = 1e-6  # a chance that no plot and no reader tells from a smaller one
 
 
@@ -68,9 +69,12 @@ class Setting:
 
     @property
     def best(self) -> Clip | None:
-        """The most accurate clip by validation; None where no run has a result."""
-        made = [clip for clip in self.clips if clip.arm.mean("validation_accuracy").n]
-        return max(made, key=lambda c: c.arm.mean("validation_accuracy").estimate, default=None)
+        """The most accurate clip by validation, where a run without a result counts as 0.
+
+        None where no run has a result.
+        """
+        made = [clip for clip in self.clips if clip.arm.by_seed()]
+        return max(made, key=_validated, default=None)
 
     def after(self, clip: Clip) -> Clip | None:
         """The next larger clip."""
@@ -81,13 +85,18 @@ class Setting:
         return next((c for c in reversed(self.clips) if c.height < clip.height), None)
 
 
+def _validated(clip: Clip) -> float:
+    return sum(row[BY] or 0.0 for row in clip.arm.rows) / clip.arm.n
+
+
 def settings(record: Record) -> tuple[Setting, ...]:
     """The arms of a record as clips, by the network that they share."""
     groups: dict[str, list[Arm]] = {}
     for arm in arms(record):
         groups.setdefault(_network(arm, record.tuned), []).append(arm)
     fields = differing([group[0].config for group in groups.values()])
-    fields = tuple(f for f in fields if f not in (*_CLIP_FIELDS, *record.tuned))
+    unsaid = _CLIP_FIELDS if len({_kind(group[0]) for group in groups.values()}) == 1 else HEIGHTS
+    fields = tuple(f for f in fields if f not in (*unsaid, *record.tuned))
     return tuple(_setting(group, fields) for group in groups.values())
 
 
@@ -104,7 +113,13 @@ def _network(arm: Arm, tuned: Sequence[str]) -> str:
     """All that arms of one setting share: the clip aside, the family is one of two."""
     left_out = {*_CLIP_FIELDS, *tuned}
     kept = {name: value for name, value in arm.config.items() if name not in left_out}
-    return json.dumps([arm["family"].removeprefix("c"), kept])
+    return json.dumps([_kind(arm), kept])
+
+
+def _kind(arm: Arm) -> str:
+    """The family, clipped or not."""
+    kind: str = arm["family"].removeprefix("c")
+    return kind
 
 
 def _setting(group: Sequence[Arm], fields: Sequence[str]) -> Setting:
@@ -119,16 +134,15 @@ def _clip(arm: Arm) -> Clip:
         point = config.point()
     except SparsefieldError:  # no stable q*: the runs could not begin either
         return Clip(arm, math.inf if config.clip is None else float(config.clip), math.nan)
-    vmap, size = point.variance_map(config.skip), (config.width, config.depth)
-    chance = finite_width(vmap, config.q, width=size[0], depth=size[1]).escape_probability
+    vmap, (width, depth) = point.variance_map(config.skip), (config.width, config.depth)
+    chance = finite_width(vmap, config.q, width=width, depth=depth).escape_probability
     return Clip(arm, math.inf if point.clip is None else point.clip, chance)
 
 
 def _line(arm: Arm) -> float:
     """The clip that ``clip: auto`` takes for this network; NaN where none is safe."""
-    family = f"c{arm['family'].removeprefix('c')}"
     try:
-        return _safe(family, arm["sparsity"], arm["width"], arm["depth"], arm["chi1"])
+        return _safe(f"c{_kind(arm)}", arm["sparsity"], arm["width"], arm["depth"], arm["chi1"])
     except SparsefieldError:
         return math.nan
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FREE = ("lr", "q", "clip")
 Ends = list[tuple[float, str, Look]]
+Pairs = list[tuple[BySeed, BySeed]]
 
 
 def read(record: Record) -> Reading:
@@ -55,7 +56,7 @@ def read(record: Record) -> Reading:
         "Left: test accuracy over the share of exact zeros after training, one dot a sparsity, "
         "with the q* and the clip chosen by validation. Right: what the largest q* changes against "
         "the smallest, the clip held, seeds paired. Dots: means; bars: 95 % intervals; faint dots: "
-        "seeds.",
+        "seeds, left.",
     )
 
 
@@ -214,12 +215,13 @@ def _draw(best: Sequence[Arm], every: Sequence[Arm], sparsities: Sequence[float]
     figure, panels = grid_of(2 if qs[1:] else 1, columns=2, width=9.5, height=3.9)
     skips = _values(best, "skip")
     shades = dict(zip(skips, looks(len(skips)), strict=True))
+    places = [_place(arm) for arm in best if arm.mean("zeros_end").n]
+    for axes in panels:
+        _name_sparsities(axes, sparsities, places)
+    panels[0].set_xlabel(SHOWN["zeros_end"][0])
     ends = [_accuracies(panels[0], best, shades)]
     if qs[1:]:
         ends.append(_effects_drawn(panels[1], every, sparsities, shades))
-    for axes in panels:
-        _name_sparsities(axes, sparsities)
-    panels[0].set_xlabel(SHOWN["zeros_end"][0])
     figure.draw_without_rendering()  # fixes the height of the axes, which the labels share
     for axes, labels in zip(panels, ends, strict=True):
         label_ends(axes, labels)
@@ -235,6 +237,7 @@ def _accuracies(axes: Axes, best: Sequence[Arm], shades: dict[float, Look]) -> E
         ends += [(drawn[-1][1], phrase("skip", skip), look)] if drawn else []
     for s in {arm["sparsity"] for arm in best}:
         _name_choices(axes, [arm for arm in best if arm["sparsity"] == s and arm.mean().n], shades)
+    axes.margins(y=0.18)  # for the names above and below
     axes.set_ylabel(SHOWN["test_accuracy"][0])
     return ends
 
@@ -293,12 +296,11 @@ def _effects_drawn(
     return ends
 
 
-def _name_sparsities(axes: Axes, sparsities: Sequence[float]) -> None:
+def _name_sparsities(axes: Axes, sparsities: Sequence[float], places: Sequence[float]) -> None:
     """Sparsity rises to the right, by equal factors of the share of active units."""
     shares = [1 - s for s in sparsities]
     axes.set_xscale("log")
     axes.set_xticks(shares, [f"{100 * s:g}" for s in sparsities])
     axes.minorticks_off()
     axes.set_xlabel("zeros asked for, %")
-    low, high = axes.get_xlim()
-    axes.set_xlim(max(high, 1.5 * shares[0]), min(low, shares[-1] / 1.5))
+    axes.set_xlim(1.5 * max([*shares, *places]), min([*shares, *places]) / 1.5)
