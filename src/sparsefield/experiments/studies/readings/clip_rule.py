@@ -67,14 +67,14 @@ def _headline(setting: Setting) -> Finding:
     if rule is best:
         accuracy = best.arm.mean()
         return Finding(
-            f"{_drawn(setting)}: {rule.name} of those run, which is the best by validation, with "
-            f"{accuracy.show(100)} % test accuracy ({seeds(accuracy.n)}).",
+            f"{_drawn(setting)}: of those run it allows up to {rule.known_as}, which is the best "
+            f"by validation, with {accuracy.show(100)} % test accuracy ({seeds(accuracy.n)}).",
             accuracy,
         )
     cost = _difference(best, rule)
     return Finding(
-        f"{_drawn(setting)}: {rule.name} of those run, which {_cost(cost)} "
-        f"{best.known_as}, the best by validation{_verdict(cost, rule, best)}: {points(cost)} "
+        f"{_drawn(setting)}: of those run it allows up to {rule.known_as}, which {_cost(cost)} "
+        f"{best.known_as}, the best by validation{_verdict(setting, cost)}: {points(cost)} "
         f"({seeds(cost.n)}, paired).",
         cost,
     )
@@ -87,7 +87,7 @@ def _drawn(setting: Setting) -> str:
         return f"At {size} the rule (escape below {100 * ESCAPE:g} %) allows no clip"
     return (
         f"At {size} the rule (escape below {100 * ESCAPE:g} %) draws the line at clip "
-        f"{setting.line:.2f}"
+        f"{setting.line:.3f}"
     )
 
 
@@ -99,11 +99,20 @@ def _cost(cost: Interval) -> str:
     return "costs test accuracy against" if cost.estimate < 0 else "gains test accuracy against"
 
 
-def _verdict(cost: Interval, rule: Clip, best: Clip) -> str:
-    """On which side of the best the rule's clip lies, where it costs something."""
-    if not cost.high < 0:
+def _verdict(setting: Setting, cost: Interval) -> str:
+    """On which side of the best the rule's line lies, where its clip costs something.
+
+    The line lies between the rule's clip and the next, so it is too careful only if the next is.
+    """
+    rule, best = setting.rule, setting.best
+    if rule is None or best is None or not cost.high < 0:
         return ""
-    return f", so the rule is {'too careful' if best.height > rule.height else 'too bold'} here"
+    if best.height < rule.height:
+        return ", so the rule is too bold here"
+    beyond = setting.after(rule)
+    if beyond is not None and _difference(best, beyond).high < 0:
+        return ", so the rule is too careful here"
+    return ", so the rule may be too careful here (no clip was run between it and the next)"
 
 
 def _beside(setting: Setting) -> list[Finding]:
@@ -206,22 +215,20 @@ def _difference(one: Clip, other: Clip) -> Interval:
 
 
 def _table(setting: Setting) -> Table:
-    """Every clip with its prediction, and its difference from the rule's, seed by seed."""
-    rule = setting.rule
+    """Every clip with its prediction, and its differences from the rule's and the best."""
+    against = [c for c in dict.fromkeys((setting.rule, setting.best)) if c is not None]
     base = arm_table("", [clip.arm for clip in setting.clips], ("clip",), "zeros_end", "q_end")
-    against = "none" if rule is None else rule.name
-    columns = (base.columns[0], "predicted escape, %", *base.columns[1:], f"less {against}, points")
+    less = (f"less {clip.name}, points" for clip in against)
+    columns = (base.columns[0], "predicted escape, %", *base.columns[1:], *less)
     rows = (
-        (row[0], percent(clip.escape), *row[1:], _less(rule, clip))
+        (row[0], percent(clip.escape), *row[1:], *(_less(one, clip) for one in against))
         for clip, row in zip(setting.clips, base.rows, strict=True)
     )
     return Table(f"{setting.where}Every clip".replace(": Every", ", every"), columns, tuple(rows))
 
 
-def _less(rule: Clip | None, clip: Clip) -> str:
-    if rule is None or clip is rule:
-        return "–"
-    return points(_difference(rule, clip)).removesuffix(" points")
+def _less(one: Clip, clip: Clip) -> str:
+    return "–" if clip is one else points(_difference(one, clip)).removesuffix(" points")
 
 
 def _draw(found: Sequence[Setting]) -> Figure:
@@ -288,12 +295,12 @@ def _mark_clips(axes: Axes, found: Sequence[Setting]) -> None:
     axes.set_xlabel("clip, in units of √q*")
     for setting in found:
         if not math.isnan(setting.line):
-            _mark(axes, setting.line, f"rule: {setting.line:.2f}")
+            _mark(axes, setting.line, f"rule: {setting.line:.3f}")
 
 
 def _mark_escape(axes: Axes) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(_FLOOR / 2, 1.3)
+    axes.set_xlim(_FLOOR / 2, 2)
     axes.set_xticks([_FLOOR, 1e-4, 1e-2, 1], ["≤ 0.0001 %", "0.01 %", "1 %", "100 %"])
     axes.minorticks_off()
     axes.set_xlabel("predicted to escape")
