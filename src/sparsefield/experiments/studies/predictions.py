@@ -42,8 +42,8 @@ class Prediction:
 
 
 def predicted(config: Mapping[str, Any]) -> Prediction | None:
-    """The prediction for a config; None for a CNN and for PyTorch's own initialisation."""
-    if config["network"] != "dnn" or config["init"] != "eoc":
+    """The prediction for a config; None for a CNN, top-k and PyTorch's own initialisation."""
+    if config["network"] != "dnn" or config["init"] != "eoc" or config["family"] == "topk":
         return None
     return _predicted(TrainConfig(**{name: config[name] for name in _OF_THEORY}))
 
@@ -52,6 +52,7 @@ def predicted(config: Mapping[str, Any]) -> Prediction | None:
 def _predicted(config: TrainConfig) -> Prediction:
     point = config.point()
     layers = point.variance_map(skip=config.skip)
+    assert isinstance(layers, VarianceMap)  # top-k has no correlation map here
     from_weights = 1.0 - point.sigma_b2 / point.q  # the first layer's bias is the same for both
     apart = layers.correlation(point.q).iterate_deficit(from_weights * (1 - INPUTS), config.depth)
     growth = simulate_gradients(
