@@ -13,6 +13,7 @@ from sparsefield.experiments.labels import HEIGHTS
 from sparsefield.experiments.studies.arms import BY, Arm, arms
 from sparsefield.experiments.studies.reading import told
 from sparsefield.experiments.studies.record import Record, differing
+from sparsefield.theory import CriticalPoint
 from sparsefield.theory.design import ESCAPE, safe_clip
 from sparsefield.theory.finite_width import finite_width
 from sparsefield.train import TrainConfig
@@ -134,6 +135,7 @@ def _clip(arm: Arm) -> Clip:
         point = config.point()
     except SparsefieldError:  # no stable q*: the runs could not begin either
         return Clip(arm, math.inf if config.clip is None else float(config.clip), math.nan)
+    assert isinstance(point, CriticalPoint)  # top-k has no clip
     vmap, (width, depth) = point.variance_map(config.skip), (config.width, config.depth)
     chance = finite_width(vmap, config.q, width=width, depth=depth).escape_probability
     return Clip(arm, math.inf if point.clip is None else point.clip, chance)

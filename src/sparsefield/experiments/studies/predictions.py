@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsefield.theory import VarianceMap
 from sparsefield.theory.gradients import simulate_gradients
 from sparsefield.train import TrainConfig
 
