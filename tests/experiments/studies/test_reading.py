@@ -69,7 +69,11 @@ def test_failed_and_lost_runs_are_counted(invented):
 
 
 @pytest.mark.parametrize(
-    "study", ["dt26-dnn", "dt26-cnn", "qstar-mechanism", "p24-dnn", "p24-cnn", "something-else"]
+    "study",
+    [
+        *("dt26-dnn", "dt26-cnn", "qstar-mechanism", "p24-dnn", "p24-cnn", "depth-width", "drift"),
+        *("clip-rule", "frontier", "something-else"),
+    ],
 )
 @pytest.mark.parametrize(
     "case",

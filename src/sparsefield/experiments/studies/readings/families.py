@@ -29,14 +29,14 @@ from sparsefield.experiments.studies.reading import (
     seeds,
 )
 from sparsefield.experiments.studies.record import Record
-from sparsefield.train.config import CLIPPED, UNCLIPPED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MORE = ("zeros_init", "zeros_end", "q_end")
-_UNCLIPPED_OF = dict(zip(CLIPPED, UNCLIPPED, strict=True))
+_UNCLIPPED_OF = {"crelu": "relu", "cst": "st"}
+CLIPPED, UNCLIPPED = tuple(_UNCLIPPED_OF), tuple(_UNCLIPPED_OF.values())
 
 
 def read(record: Record) -> Reading:

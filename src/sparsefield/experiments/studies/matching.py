@@ -1,0 +1,121 @@
+"""Arms beside what theory predicts of them, and pairs of arms of which it predicts the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from sparsefield.experiments.studies.arms import Arm
+from sparsefield.experiments.studies.predictions import Prediction, predicted
+from sparsefield.experiments.studies.statistics import Interval, pooled
+
+NEAR = 1.25  # two predictions agree if their ratio is no further from 1 than this
+_PLACES = ("depth", "skip")
+_NETWORK = ("family", "sparsity", "q", "clip", "m", "slope", "chi1")
+
+
+@dataclass(frozen=True)
+class Point:
+    """An arm and its prediction."""
+
+    arm: Arm
+    prediction: Prediction
+
+    @property
+    def depth(self) -> int:
+        """Hidden layers."""
+        return int(self.arm["depth"])
+
+    @property
+    def skip(self) -> float:
+        """alpha^2."""
+        return float(self.arm["skip"])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An arm with the skip, and one without."""
+
+    skipping: Point
+    plain: Point
+
+
+Quantity = Callable[[Point], float]
+
+
+def settings(arms: Iterable[Arm]) -> list[list[Point]]:
+    """Arms of which theory predicts something, by all but depth, skip and tuned fields.
+
+    The setting of most arms comes first; each by skip and depth.
+    """
+    groups: dict[str, list[Point]] = {}
+    for arm in arms:
+        prediction = predicted(arm.config)
+        if prediction is not None:
+            groups.setdefault(_setting(arm), []).append(Point(arm, prediction))
+    largest = sorted(groups.values(), key=len, reverse=True)
+    return [sorted(group, key=lambda point: (point.skip, point.depth)) for group in largest]
+
+
+def at_equal_depth(points: Sequence[Point]) -> list[Pair]:
+    """Each arm with the skip and the arm without it at the same depth."""
+    plain = {point.depth: point for point in points if not point.skip}
+    return [Pair(p, plain[p.depth]) for p in points if p.skip and p.depth in plain]
+
+
+def at_equal(quantity: Quantity, points: Sequence[Point]) -> list[Pair]:
+    """Each arm with the skip and the arm without it that is nearest in a predicted quantity.
+
+    Left out where the nearest differs by more than a quarter (``NEAR``).
+    """
+    plain = [point for point in points if not point.skip]
+    if not plain:
+        return []
+    nearest = [_nearest(quantity, point, plain) for point in points if point.skip]
+    return [pair for pair in nearest if ratio(quantity, pair) <= NEAR]
+
+
+def wider(settings: Sequence[Sequence[Point]]) -> list[tuple[Point, Point]]:
+    """Arms of two settings at equal depth and skip whose networks differ in width alone.
+
+    The narrower comes first. Theory predicts the same contraction of both, at infinite width; the
+    training may differ.
+    """
+    every = [point for group in settings for point in group]
+    return [
+        (one, other)
+        for one in every
+        for other in every
+        if one.arm["width"] < other.arm["width"] and _same_but_width(one, other)
+    ]
+
+
+def ratio(quantity: Quantity, pair: Pair) -> float:
+    """The larger over the smaller of a predicted quantity; infinite where one is not positive."""
+    low, high = sorted((quantity(pair.skipping), quantity(pair.plain)))
+    return high / low if low > 0.0 and math.isfinite(high) else math.inf
+
+
+def gained(pairs: Sequence[Pair]) -> Interval:
+    """Test accuracy with the skip less that without, seeds paired, mean over the pairs."""
+    return pooled([(pair.plain.arm.by_seed(), pair.skipping.arm.by_seed()) for pair in pairs])
+
+
+def comparable(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs that have a seed in common."""
+    return [p for p in pairs if p.plain.arm.by_seed().keys() & p.skipping.arm.by_seed().keys()]
+
+
+def _nearest(quantity: Quantity, point: Point, plain: Sequence[Point]) -> Pair:
+    pairs = [Pair(point, other) for other in plain]
+    return min(pairs, key=lambda pair: ratio(quantity, pair))
+
+
+def _same_but_width(one: Point, other: Point) -> bool:
+    return all(one.arm[name] == other.arm[name] for name in (*_PLACES, *_NETWORK))
+
+
+def _setting(arm: Arm) -> str:
+    left_out = (*_PLACES, *arm.tuned)
+    return repr(sorted((name, str(arm[name])) for name in arm.config if name not in left_out))

@@ -1,0 +1,85 @@
+"""Tables of arms beside what theory predicts of them, and of pairs with and without the skip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from sparsefield.experiments.studies.matching import (
+    Pair,
+    Point,
+    Quantity,
+    at_equal,
+    at_equal_depth,
+    gained,
+)
+from sparsefield.experiments.studies.reading import Table, arm_table, points
+
+_PREDICTED = ("predicted 1 − ρ", "predicted noise")
+
+
+def arms_and_predictions(group: Sequence[Point], title: str) -> Table:
+    """Every arm of a setting, with what theory predicts of it."""
+    arms = [point.arm for point in group]
+    table = arm_table(f"Every arm, {title}", arms, ("depth", "skip"), "zeros_end")
+    rows = ((*row, *_prediction(point)) for row, point in zip(table.rows, group, strict=True))
+    return Table(table.title, (*table.columns, *_PREDICTED), tuple(rows))
+
+
+def skip_effects(groups: Sequence[Sequence[Point]], names: Sequence[str]) -> Table:
+    """What each skip adds at each depth."""
+    return Table(
+        "With the skip less without it, at equal depth",
+        ("setting", "depth", "skip α²", "test accuracy, points", "seeds"),
+        tuple(
+            (name, str(pair.plain.depth), f"{pair.skipping.skip:g}", *_gain(pair))
+            for name, pair in _by_name(groups, names, at_equal_depth)
+        ),
+    )
+
+
+def skip_matches(
+    groups: Sequence[Sequence[Point]], names: Sequence[str], quantity: Quantity
+) -> Table:
+    """The arms with and without the skip of which theory predicts the same ``quantity``."""
+    return Table(
+        "With the skip less without it, at equal predicted 1 − ρ (within a quarter)",
+        (
+            *("setting", "depth", "skip α²", "depth without"),
+            *(f"{name}, {which}" for name in _PREDICTED for which in ("with", "without")),
+            *("test accuracy, points", "seeds"),
+        ),
+        tuple(
+            (name, *_match(pair), *_gain(pair))
+            for name, pair in _by_name(groups, names, lambda group: at_equal(quantity, group))
+        ),
+    )
+
+
+def _by_name(
+    groups: Sequence[Sequence[Point]],
+    names: Sequence[str],
+    pairs_of: Callable[[Sequence[Point]], list[Pair]],
+) -> Iterator[tuple[str, Pair]]:
+    for group, name in zip(groups, names, strict=True):
+        yield from ((name, pair) for pair in pairs_of(group))
+
+
+def _match(pair: Pair) -> tuple[str, ...]:
+    one, other = _prediction(pair.skipping), _prediction(pair.plain)
+    return (
+        *(str(pair.skipping.depth), f"{pair.skipping.skip:g}", str(pair.plain.depth)),
+        *(one[0], other[0], one[1], other[1]),
+    )
+
+
+def _gain(pair: Pair) -> tuple[str, str]:
+    found = gained([pair])
+    return points(found).removesuffix(" points"), str(found.n)
+
+
+def _prediction(point: Point) -> tuple[str, str]:
+    noise = point.prediction.noise
+    return f"{point.prediction.apart:.2g}", f"{noise:.2g}" if math.isfinite(
+        noise
+    ) else "none passes"

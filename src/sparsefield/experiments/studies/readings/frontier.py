@@ -1,0 +1,306 @@
+"""Accuracy and realised zeros as the sparsity is pushed, each with the best q*, clip and rate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from sparsefield.experiments.labels import phrase
+from sparsefield.experiments.plotting import GRID, Look, grid_of, label_ends, looks, styled
+from sparsefield.experiments.studies.arms import BY, Arm, chosen
+from sparsefield.experiments.studies.drawing import draw_arms
+from sparsefield.experiments.studies.reading import (
+    SHOWN,
+    Finding,
+    Reading,
+    Table,
+    arm_table,
+    change,
+    points,
+    seeds,
+    shown,
+)
+from sparsefield.experiments.studies.record import Record
+from sparsefield.experiments.studies.statistics import BySeed, Interval, pooled, share
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FREE = ("lr", "q", "clip")
+Ends = list[tuple[float, str, Look]]
+Pairs = list[tuple[BySeed, BySeed]]
+
+
+def read(record: Record) -> Reading:
+    """What each step of sparsity costs, and what the skip, q* and the clip do about it."""
+    best = sorted(chosen(record.rows, FREE), key=lambda arm: (arm["skip"], arm["sparsity"]))
+    every = chosen(record.rows, ["lr"])
+    sparsities = _values(every, "sparsity")
+    front = [_best(best, s) for s in sparsities]
+    findings = [
+        *_pushed(front[0], front[-1]),
+        *(_reached(arm) for arm in front),
+        *(_step(one, other) for one, other in pairwise(front) if front[2:]),
+        *_effects(best, "skip", sparsities),
+        *_effects(every, "q", sparsities),
+        *_effects(every, "clip", sparsities)[:1],
+        *(_failing(every, s) for s in sparsities),
+    ]
+    return Reading(
+        tuple(findings),
+        (_chosen_table(best), _table_of_steps(best)),
+        lambda: styled(lambda: _draw(best, every, sparsities)),
+        "Left: test accuracy over the share of exact zeros after training, one dot a sparsity, "
+        "with the q* and the clip chosen by validation. Right: what the largest q* changes against "
+        "the smallest, the clip held, seeds paired. Dots: means; bars: 95 % intervals; faint dots: "
+        "seeds, left.",
+    )
+
+
+def _pushed(one: Arm, other: Arm) -> list[Finding]:
+    """From the least sparse to the sparsest, each at its best."""
+    if one is other:
+        return []
+    loss = pooled([(one.by_seed(), other.by_seed())])
+    start, end = (
+        f"{arm.mean().show(100)} % at {arm.mean('zeros_end').show(100)} %" for arm in (one, other)
+    )
+    sentence = (
+        f"Pushed from s = {one['sparsity']:g} to {other['sparsity']:g}, each at the skip, q*, clip "
+        f"and rate chosen by validation, test accuracy {change(loss)}: {points(loss)} "
+        f"({seeds(loss.n)}, paired), from {start} zeros after training to {end}."
+    )
+    return [Finding(sentence, loss)]
+
+
+def _reached(arm: Arm) -> Finding:
+    """The best network of one sparsity."""
+    accuracy, kept = arm.mean(), _kept(arm)
+    return Finding(
+        f"At s = {arm['sparsity']:g}, {active(arm)} active units of {arm['width']} a layer, "
+        f"validation chooses {_choice(arm, 'skip', 'q', 'clip')}: {accuracy.show(100)} % test "
+        f"accuracy ({seeds(accuracy.n)}); training changes the zeros by {points(kept)}.",
+        accuracy,
+    )
+
+
+def _step(one: Arm, other: Arm) -> Finding:
+    loss = pooled([(one.by_seed(), other.by_seed())])
+    return Finding(
+        f"From s = {one['sparsity']:g} to {other['sparsity']:g} test accuracy {change(loss)}: "
+        f"{points(loss)} ({seeds(loss.n)}, paired).",
+        loss,
+    )
+
+
+def _effects(found: Sequence[Arm], field: str, sparsities: Sequence[float]) -> list[Finding]:
+    """What the highest value of a field changes against the lowest, in all and at each sparsity."""
+    values = _values(found, field)
+    if not values[1:]:
+        return []
+    groups = [sparsities, *([s] for s in sparsities if sparsities[1:])]
+    return [_effect(found, field, values[0], values[-1], group) for group in groups]
+
+
+def _effect(
+    found: Sequence[Arm], field: str, low: float, high: float, sparsities: Sequence[float]
+) -> Finding:
+    pairs = {s: _pairs(_at(found, s), field, low, high) for s in sparsities}
+    effect = pooled([pair for those in pairs.values() for pair in those])
+    met = [s for s, those in pairs.items() if those] or sparsities
+    where = f"{'mean over' if met[1:] else 'at'} s = {', '.join(f'{s:g}' for s in met)}"
+    held = {"skip": "the rest chosen", "q": "the clip held", "clip": "q* held"}[field]
+    return Finding(
+        f"From {phrase(field, low)} to {phrase(field, high)} ({held}), {where}, "
+        f"test accuracy {change(effect)}: {points(effect)} ({seeds(effect.n)}, paired).",
+        effect,
+    )
+
+
+def _failing(every: Sequence[Arm], sparsity: float) -> Finding:
+    """The share of runs that fail at one sparsity, at whichever q*, clip and skip."""
+    those = _at(every, sparsity)
+    failed, n = sum(arm.failed for arm in those), sum(arm.n for arm in those)
+    rate = share(failed, n)
+    return Finding(
+        f"At s = {sparsity:g}, over every q*, clip and skip at its best rate, {failed} of {n} "
+        f"runs fail: {rate.show(100)} %.",
+        rate,
+    )
+
+
+def _pairs(
+    found: Sequence[Arm], field: str, low: float, high: float
+) -> list[tuple[BySeed, BySeed]]:
+    """Arms alike in all that is not chosen but this field, low and high, with a seed in common."""
+    chosen_too = ("lr", *(FREE if field not in FREE else ()))
+    lows, highs = (
+        {_rest(arm, (field, *chosen_too)): arm.by_seed() for arm in found if arm[field] == value}
+        for value in (low, high)
+    )
+    return [
+        (one, highs[rest])
+        for rest, one in lows.items()
+        if rest in highs and one.keys() & highs[rest].keys()
+    ]
+
+
+def _rest(arm: Arm, left_out: Sequence[str]) -> str:
+    return json.dumps({k: value for k, value in arm.config.items() if k not in left_out})
+
+
+def _best(best: Sequence[Arm], sparsity: float) -> Arm:
+    """By validation, of the arms at one sparsity; runs without a result count as 0, as in arms."""
+    return max(_at(best, sparsity), key=lambda arm: sum(row[BY] or 0.0 for row in arm.rows) / arm.n)
+
+
+def _at(found: Sequence[Arm], sparsity: float) -> list[Arm]:
+    return [arm for arm in found if arm["sparsity"] == sparsity]
+
+
+def active(arm: Arm) -> str:
+    """How many units of a layer are to be active, (1 - s) width."""
+    return f"{(1 - arm['sparsity']) * arm['width']:.3g}"
+
+
+def _kept(arm: Arm) -> Interval:
+    """Zeros after training less those asked for."""
+    zeros = arm.by_seed("zeros_end")
+    return pooled([(dict.fromkeys(zeros, arm["sparsity"]), zeros)])
+
+
+def _choice(arm: Arm, *fields: str) -> str:
+    return ", ".join(phrase(name, arm[name]) for name in fields if arm[name] is not None)
+
+
+def _values(found: Sequence[Arm], field: str) -> list[float]:
+    return sorted({arm[field] for arm in found if arm[field] is not None})
+
+
+def _chosen_table(best: Sequence[Arm]) -> Table:
+    """Every sparsity and skip at the chosen q*, clip and rate."""
+    fields = ("skip", "sparsity", "q", "clip", "lr")
+    base = arm_table("", best, fields, "zeros_init", "zeros_end")
+    columns = (*base.columns[:2], "active units a layer", *base.columns[2:])
+    rows = ((*row[:2], active(arm), *row[2:]) for arm, row in zip(best, base.rows, strict=True))
+    return Table("Chosen at each skip and sparsity", columns, tuple(rows))
+
+
+def _table_of_steps(best: Sequence[Arm]) -> Table:
+    """What each step of sparsity changes, with and without the skip."""
+    steps = [(one, other) for one, other in pairwise(best) if one["skip"] == other["skip"]]
+    rows = (
+        (
+            shown(one["skip"]),
+            f"{one['sparsity']:g} → {other['sparsity']:g}",
+            _gap(one, other, "test_accuracy"),
+            _gap(one, other, "zeros_end"),
+        )
+        for one, other in steps
+    )
+    columns = ("skip α²", "s", "test accuracy, points", "zeros at the end, points")
+    return Table("Each step of sparsity, seed by seed", columns, tuple(rows))
+
+
+def _gap(one: Arm, other: Arm, measure: str) -> str:
+    gap = pooled([(one.by_seed(measure), other.by_seed(measure))])
+    return points(gap).removesuffix(" points")
+
+
+def _draw(best: Sequence[Arm], every: Sequence[Arm], sparsities: Sequence[float]) -> Figure:
+    qs = _values(every, "q")
+    figure, panels = grid_of(2 if qs[1:] else 1, columns=2, width=9.5, height=3.9)
+    skips = _values(best, "skip")
+    shades = dict(zip(skips, looks(len(skips)), strict=True))
+    places = [_place(arm) for arm in best if arm.mean("zeros_end").n]
+    for axes in panels:
+        _name_sparsities(axes, sparsities, places)
+    panels[0].set_xlabel(SHOWN["zeros_end"][0])
+    ends = [_accuracies(panels[0], best, shades)]
+    if qs[1:]:
+        ends.append(_effects_drawn(panels[1], every, sparsities, shades))
+    figure.draw_without_rendering()  # fixes the height of the axes, which the labels share
+    for axes, labels in zip(panels, ends, strict=True):
+        label_ends(axes, labels)
+    return figure
+
+
+def _accuracies(axes: Axes, best: Sequence[Arm], shades: dict[float, Look]) -> Ends:
+    """Accuracy over the zeros after training, a line a skip; where each ends."""
+    ends: Ends = []
+    for skip, look in shades.items():
+        those = [arm for arm in best if arm["skip"] == skip and arm.mean("zeros_end").n]
+        drawn = draw_arms(axes, [_place(arm) for arm in those], those, look)
+        ends += [(drawn[-1][1], phrase("skip", skip), look)] if drawn else []
+    for s in {arm["sparsity"] for arm in best}:
+        _name_choices(axes, [arm for arm in best if arm["sparsity"] == s and arm.mean().n], shades)
+    axes.margins(y=0.18)  # for the names above and below
+    axes.set_ylabel(SHOWN["test_accuracy"][0])
+    return ends
+
+
+def _place(arm: Arm) -> float:
+    """The share of active units after training; of a dead network, a tenth of what was asked."""
+    asked: float = arm["sparsity"]
+    return max(1 - arm.mean("zeros_end").estimate, (1 - asked) / 10)
+
+
+def _name_choices(axes: Axes, those: Sequence[Arm], shades: dict[float, Look]) -> None:
+    """The chosen q* and clip: of the more accurate arm above all bars, of the least below."""
+    ranked = sorted(those, key=lambda arm: arm.mean().estimate)
+    heights = [100 * value for arm in ranked for value in _reach(arm)]
+    for arm, upwards in ((ranked[-1:], True), (ranked[:-1][:1], False)):
+        for one in arm:
+            axes.annotate(
+                _choice(one, "q") + "\n" + _choice(one, "clip"),
+                (_place(one), max(heights) if upwards else min(heights)),
+                xytext=(0, 4 if upwards else -4),
+                textcoords="offset points",
+                ha="left" if upwards else "right",
+                va="bottom" if upwards else "top",
+                fontsize=7,
+                color=shades[one["skip"]].text,
+            )
+
+
+def _reach(arm: Arm) -> list[float]:
+    found = arm.mean()
+    ends = [found.low, found.high] if found.known else []
+    return [*ends, *arm.by_seed().values()]
+
+
+def _effects_drawn(
+    axes: Axes, every: Sequence[Arm], sparsities: Sequence[float], shades: dict[float, Look]
+) -> Ends:
+    """What the largest q* changes against the smallest, over s, a line a skip; where it ends."""
+    low, high = (_values(every, "q")[end] for end in (0, -1))
+    axes.axhline(0, color=GRID, linewidth=1.6, zorder=0)
+    axes.set_ylabel(f"q* = {high:g} against {low:g}, points of accuracy")
+    ends: Ends = []
+    for index, (skip, look) in enumerate(shades.items()):
+        aside = 1.06 ** (index - (len(shades) - 1) / 2)  # bars side by side
+        drawn = []
+        for s in sparsities:
+            those = [arm for arm in every if (arm["skip"], arm["sparsity"]) == (skip, s)]
+            effect = pooled(_pairs(those, "q", low, high)).scaled(100)
+            if effect.n:
+                x = (1 - s) * aside
+                drawn.append((x, effect.estimate))
+                axes.plot([x] * 2, [effect.low, effect.high], color=look.colour, linewidth=1.4)
+        if drawn:
+            axes.plot(*zip(*drawn, strict=True), look.dash, color=look.colour, marker="o", ms=5)
+            ends.append((drawn[-1][1], phrase("skip", skip), look))
+    return ends
+
+
+def _name_sparsities(axes: Axes, sparsities: Sequence[float], places: Sequence[float]) -> None:
+    """Sparsity rises to the right, by equal factors of the share of active units."""
+    shares = [1 - s for s in sparsities]
+    axes.set_xscale("log")
+    axes.set_xticks(shares, [f"{100 * s:g}" for s in sparsities])
+    axes.minorticks_off()
+    axes.set_xlabel("zeros asked for, %")
+    axes.set_xlim(1.5 * max([*shares, *places]), min([*shares, *places]) / 1.5)

@@ -1,0 +1,117 @@
+"""What the readings of depth-width and drift say of records with a planted cause."""
+
+import math
+
+import pytest
+
+from sparsefield.experiments.studies import read
+from sparsefield.experiments.studies.predictions import predicted
+
+NETWORK = {"sparsity": 0.8, "q": 4.0, "clip": 1.1}
+DEEP = [
+    {**NETWORK, "width": width, "depth": depth, "skip": skip}
+    for width in (60, 120)
+    for depth in (5, 10, 50, 100)
+    for skip in (0.0, 0.9)
+]
+DRIFT = [
+    {**NETWORK, "q": q, "skip": skip, "clip": clip}
+    for q in (1.0, 4.0, 16.0)
+    for skip in (0.0, 0.9)
+    for clip in (0.6, 1.1)
+]
+
+
+def of_contraction(config):
+    return 1.1 + 0.3 * math.log10(predicted(config).apart)
+
+
+def of_noise(config):
+    return 0.6 - 0.4 * math.log10(predicted(config).noise)
+
+
+def deep(invented, law, fields=DEEP):
+    """Findings on accuracies by a law of the config, every seed with its own offset."""
+
+    def measure(config, seed):
+        return {"test_accuracy": law(config) + 0.004 * math.sin(7 * seed + 31 * config["depth"])}
+
+    return read(invented(fields, measure, seeds=5, study="depth-width", tuned=())).findings
+
+
+def test_contraction_that_is_all_accounts_for_the_skip(invented):
+    first = deep(invented, of_contraction)[0]
+    assert "at equal depth, test accuracy rises" in first.sentence
+    assert "accounts for" in first.sentence
+    assert "or the noise of the gradient, which agrees too" in first.sentence
+    assert abs(first.interval.estimate) < 0.05
+
+
+def test_a_skip_that_helps_by_itself_is_not_accounted_for(invented):
+    first = deep(invented, lambda c: 0.5 + 0.3 * (c["skip"] > 0))[0]
+    assert "so 100 % of the effect is left to something else" in first.sentence
+    assert first.interval.estimate == pytest.approx(0.3, abs=0.01)
+
+
+def test_depth_that_hurts_beyond_contraction_falls_short(invented):
+    first = deep(invented, lambda c: of_contraction(c) - 0.002 * c["depth"])[0]
+    assert "the deeper networks fall short" in first.sentence
+
+
+def test_a_skip_that_does_nothing_is_credited_with_nothing(invented):
+    first = deep(invented, lambda c: 0.5)[0]
+    assert "at equal depth, test accuracy is not told apart" in first.sentence
+    assert "account" not in first.sentence
+
+
+@pytest.mark.parametrize(
+    ("law", "said"),
+    [
+        (of_contraction, "more closely with the predicted contraction than with the noise"),
+        (of_noise, "more closely with the predicted noise than with the contraction"),
+        (lambda c: 0.5 + 0.1 * math.sin(c["depth"] + c["width"] + c["skip"]), "no more closely"),
+    ],
+)
+def test_the_prediction_that_ranks_the_arms_is_named(invented, law, said):
+    sentences = [finding.sentence for finding in deep(invented, law)]
+    (ranked,) = (sentence for sentence in sentences if ", all settings," in sentence)
+    assert said in ranked
+
+
+@pytest.mark.parametrize(("law", "said"), [(of_noise, "rises"), (of_contraction, "is not told")])
+def test_width_changes_what_noise_does_and_not_contraction(invented, law, said):
+    sentences = [finding.sentence for finding in deep(invented, law)]
+    (wide,) = (sentence for sentence in sentences if sentence.startswith("With width"))
+    assert f"test accuracy {said}" in wide
+
+
+def test_without_pairs_the_headline_is_something_else(invented):
+    first, *_, last = deep(invented, of_contraction, DEEP[:2])
+    assert first.interval.n
+    assert not last.interval.n
+
+
+def drift(invented, end):
+    def measure(config, seed):
+        noise = 0.002 * math.sin(5 * seed + config["q"] + config["clip"])
+        return {"test_accuracy": 0.9, "zeros_init": 0.9, "zeros_end": end(config) + noise}
+
+    return read(invented(DRIFT, measure, seeds=5, study="drift", tuned=())).findings
+
+
+def test_the_field_that_holds_the_zeros_is_named(invented):
+    findings = drift(invented, lambda c: 0.85 + 0.01 * math.log2(c["q"]))
+    assert "less from q* = 1 to q* = 16" in findings[0].sentence
+    assert findings[0].interval.estimate == pytest.approx(-0.04, abs=0.003)
+    assert "The zeros move least at" in " ".join(finding.sentence for finding in findings)
+
+
+def test_a_field_that_moves_them_is_named_so(invented):
+    first = drift(invented, lambda c: 0.88 - 0.05 * (c["skip"] > 0))[0]
+    assert "more from no skip to skip 0.9" in first.sentence
+
+
+def test_where_no_field_holds_them_none_is_named(invented):
+    first = drift(invented, lambda c: 0.85)[0]
+    assert "no effect of skip α², q*, clip on that is told apart" in first.sentence
+    assert first.interval.estimate == pytest.approx(0.05, abs=0.002)
