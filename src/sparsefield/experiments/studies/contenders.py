@@ -1,7 +1,7 @@
 """Ways to zeros, each at what it reached: accuracy and zeros by seed, and who may be compared.
 
-Two are compared where the one has at least as many zeros as the other, less ``MARGIN``, so that a lead
-is never bought with fewer of them.
+Two are compared where the one has at least as many zeros as the other, less ``MARGIN``: no lead is
+bought with fewer of them. A network that learnt nothing is no answer to one that did.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Contender:
         nothing but zeros, and would make its arm look sparse.
     validation
         mean accuracy by which to choose, a run without a result as 0; None where there is none.
+    failed
+        whether every run failed.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Contender:
     accuracy: BySeed
     zeros: BySeed
     validation: float | None
+    failed: bool
 
     @property
     def name(self) -> str:
@@ -104,8 +107,9 @@ def cut_off(arms: Iterable[Arm]) -> tuple[Contender, ...]:
 
 
 def as_sparse(among: Iterable[Contender], reference: Contender) -> list[Contender]:
-    """Those with at least as many zeros as the reference, less MARGIN, at its skip."""
+    """Those that train, with at least as many zeros as the reference, less MARGIN, at its skip."""
     least = reference.sparse().estimate - MARGIN
+    among = (one for one in among if not one.failed)
     return [one for one in among if one.skip == reference.skip and one.sparse().estimate >= least]
 
 
@@ -125,6 +129,7 @@ def _contender(arm: Arm, group: Sequence[Arm]) -> Contender:
         accuracy=arm.by_seed(),
         zeros={seed: share for seed, share in zeros.items() if share is not None},
         validation=math.fsum(row[BY] or 0.0 for row in arm.rows) / arm.n,
+        failed=arm.failed == arm.n,
     )
 
 
@@ -155,4 +160,5 @@ def _levels(arm: Arm) -> Iterator[Contender]:
                 accuracy={seed: accuracy for seed, (accuracy, _) in found.items()},
                 zeros={seed: zeros for seed, (_, zeros) in found.items()},
                 validation=None,
+                failed=False,
             )

@@ -63,7 +63,7 @@ def read(record: Record) -> Reading:
     findings = [
         _headline(field),
         *(_at(field, one) for skip in field.skips for one in field.at(skip)),
-        *(_their_side(field, skip) for skip in field.skips),
+        *(_from_theirs(field, skip) for skip in field.skips),
         *(_price(field, skip) for skip in field.skips),
         *(_thresholds(field, skip) for skip in field.skips),
         *(_failing(found, method) for method in dict.fromkeys(map(method_of, found))),
@@ -78,29 +78,49 @@ def read(record: Record) -> Reading:
 
 def _headline(field: Field) -> Finding:
     """Without and with the skip, the rival that validation chooses against each of our arms."""
-    leads = {skip: _mean(_chosen(field, skip)) for skip in field.skips}
-    told = "; ".join(
-        f"{_with(skip)} it {_verdict(lead)}{_where(_chosen(field, skip), lead)}"
-        for skip, lead in leads.items()
+    leads = [_mean(_chosen(field, skip)) for skip in field.skips]
+    told = ". ".join(
+        f"{_with(skip).capitalize()} it {_verdict(lead)}{_over(field, skip, lead)}; "
+        f"{_tally(field, skip)}"
+        for skip, lead in zip(field.skips, leads, strict=True)
     )
-    known = [lead for lead in leads.values() if lead.n]
+    known = [lead for lead in leads if lead.n]
     return Finding(
-        f"Of the rivals that have at least as many zeros as a clipped network ({_SLACK}), take "
-        f"the one that validation chooses: {told}.",
+        f"Take the trained rival that validation chooses of those with at least as many zeros as a "
+        f"clipped network ({_SLACK}). {told}.",
         known[-1] if known else NONE,
     )
+
+
+def _over(field: Field, skip: float, lead: Interval) -> str:
+    """What the mean of a headline is over."""
+    if not lead.n:
+        return ""
+    matches = _chosen(field, skip)
+    methods = " or ".join(dict.fromkeys(match.rival.method for match in matches))
+    networks = f"mean over {len(matches)} clipped networks, " if matches[1:] else ""
+    return f" ({networks}the rival is {methods}; {seeds(lead.n)}, paired)"
+
+
+def _tally(field: Field, skip: float) -> str:
+    """How many of the rivals' arms win where ours is the sparser."""
+    matches, alone = _their_side(field, skip)
+    won = sum(match.lead.low > 0 for match in matches)
+    told = f"where ours has at least as many zeros, {won} of {len(matches)} rival networks win"
+    return f"{told} (unopposed: {len(alone)})" if alone else told
 
 
 def _at(field: Field, ours: Contender) -> Finding:
     """The best rival with at least as many zeros as one of our arms."""
     accuracy, zeros = ours.accurate(), ours.sparse()
+    fails = ", every run failed" if ours.failed else ""
     opening = (
         f"{_with(ours.skip).capitalize()}, {ours.name} has {accuracy.show(100)} % test accuracy at "
-        f"{zeros.show(100)} % zeros"
+        f"{zeros.show(100)} % zeros{fails}"
     )
     match = _best_rival(field, ours)
     if match is None:
-        return Finding(f"{opening}; no rival has as many zeros.", accuracy)
+        return Finding(f"{opening}; no rival that trains has as many zeros.", accuracy)
     lead, rival = match.lead, match.rival
     return Finding(
         f"{opening}; of the rivals with as many, {rival.name} ({_percent(rival.sparse())} % zeros) "
@@ -109,22 +129,24 @@ def _at(field: Field, ours: Contender) -> Finding:
     )
 
 
-def _their_side(field: Field, skip: float) -> Finding:
+def _from_theirs(field: Field, skip: float) -> Finding:
     """Each rival's arm against ours with at least as many zeros as it has."""
-    matches = [m for m in _their_matches(field, skip) if m.lead.n and m.rival.method != DENSE]
-    opening = f"{_with(skip).capitalize()}, seen from each arm of a rival"
+    matches, alone = _their_side(field, skip)
+    unopposed = f" None of ours that trains is as sparse as {_names(alone)}." if alone else ""
     if not matches:
-        return Finding(f"{opening}: no clipped network has as many zeros as one.", NONE)
-    ahead = [m for m in matches if m.lead.low > 0]
-    behind = [m for m in matches if m.lead.high < 0]
-    most = max(matches, key=lambda m: m.lead.estimate)
-    names = f" ({'; '.join(m.rival.name for m in ahead)})" if ahead else ""
+        told = f"{_with(skip).capitalize()}, no rival's arm meets a clipped network as sparse."
+        return Finding(f"{told}{unopposed}", NONE)
+    ahead = [match.rival for match in matches if match.lead.low > 0]
+    behind = sum(match.lead.high < 0 for match in matches)
+    names = f" ({_names(ahead)})" if ahead else ""
+    most = max(matches, key=lambda match: match.lead.estimate)
     return Finding(
-        f"{opening}, against the clipped network chosen by validation of those with at least as "
-        f"many zeros ({_SLACK}): of {len(matches)} arms {len(ahead)} win{names}, {len(behind)} "
-        f"lose, and {len(matches) - len(ahead) - len(behind)} are not told apart. Furthest ahead "
-        f"or least behind is {most.rival.name} ({_percent(most.rival.sparse())} % zeros), against "
-        f"{most.ours.name} ({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.",
+        f"{_with(skip).capitalize()}, each rival against the clipped network that validation "
+        f"chooses of those with at least as many zeros ({_SLACK}): of {len(matches)} rival "
+        f"networks {len(ahead)} win{names}, {behind} lose, and "
+        f"{len(matches) - len(ahead) - behind} are not told apart. Furthest ahead or least behind "
+        f"is {most.rival.name} ({_percent(most.rival.sparse())} % zeros) on {most.ours.name} "
+        f"({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.{unopposed}",
         most.lead,
     )
 
@@ -138,9 +160,9 @@ def _price(field: Field, skip: float) -> Finding:
         return Finding(f"{opening} is not known: a dense or a clipped network is missing.", NONE)
     lead = Match(best, dense).lead
     return Finding(
-        f"{opening}: dense ReLU ({_percent(dense.sparse())} % zeros) {_verdict(lead)} against the "
-        f"clipped network that validation chooses ({best.name}, {_percent(best.sparse())} % "
-        f"zeros){_n(lead)}.",
+        f"{opening}: dense ReLU ({_percent(dense.sparse())} % zeros), beside the clipped network "
+        f"that validation chooses ({best.name}, {_percent(best.sparse())} % zeros), "
+        f"{_verdict(lead)}{_n(lead)}.",
         lead,
     )
 
@@ -181,9 +203,19 @@ def _lowest_level(field: Field, ours: Contender) -> Match | None:
 
 
 def _their_matches(field: Field, skip: float) -> list[Match]:
-    rivals = [one for one in field.rivals if one.skip == skip]
+    """Every rival's arm that trains against ours with as many zeros, where there is one."""
+    rivals = [one for one in field.rivals if one.skip == skip and not one.failed]
     found = ((preferred(as_sparse(field.ours, one)), one) for one in rivals)
     return [Match(ours, rival) for ours, rival in found if ours is not None]
+
+
+def _their_side(field: Field, skip: float) -> tuple[list[Match], list[Contender]]:
+    """The same but for the dense network, whose zeros cost nothing; the arms that meet no one."""
+    matches = [match for match in _their_matches(field, skip) if match.rival.method != DENSE]
+    matches = [match for match in matches if match.lead.n]
+    met = [match.rival for match in matches]
+    trained = (one for one in field.rivals if one.method != DENSE and not one.failed)
+    return matches, [one for one in trained if one.skip == skip and one not in met]
 
 
 def _our_matches(field: Field, skip: float) -> Iterator[Match]:
@@ -212,7 +244,11 @@ def _tables(field: Field) -> Iterator[Table]:
         )
         for one in field.cut
     )
-    yield Table("Thresholds on the trained dense networks", columns, rows)
+    yield Table(
+        "Thresholds on the trained dense networks, the learning rate chosen without them",
+        columns,
+        rows,
+    )
 
 
 def _table(title: str, matches: Sequence[Match]) -> Table:
@@ -255,6 +291,10 @@ def _where(matches: Sequence[Match], lead: Interval) -> str:
 
 def _with(skip: float) -> str:
     return f"with skip {skip:g}" if skip else "without the skip"
+
+
+def _names(those: Sequence[Contender]) -> str:
+    return "; ".join(one.name for one in those)
 
 
 def _n(lead: Interval) -> str:

@@ -6,9 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sparsefield.experiments.plotting import Look, grid_of, label_ends, looks
 from sparsefield.experiments.studies.contenders import DENSE, THRESHOLDS, Contender
 
@@ -18,25 +15,26 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Test accuracy over the share of exact zeros that the trained network has on the test set, "
-    "mean over layers; one panel a skip, one line a method, joined from fewest zeros to most. Dots: "
-    "means; bars: 95 % intervals of both; faint dots: seeds. Thresholds: the trained dense "
-    "networks cut off at rising levels, from as they were trained. Both axes give equal room to "
-    "equal factors of what is missing to 100 %. Zeros are of the runs that did not fail, accuracy "
-    "is of all."
+    "mean over layers; one line a method, joined from fewest zeros to most. Dots: means; bars: "
+    "95 % intervals of both; faint dots: seeds; crosses: every run failed (beyond 98 % zeros, "
+    "drawn there). Thresholds: the trained dense networks cut off at rising levels, from as they "
+    "were trained. Both axes give equal room to equal factors of what is missing to 100 %. Zeros "
+    "are of the runs that did not fail, accuracy is of all."
 )
 _TICKS = (0, 50, 70, 80, 90, 95, 97, 98, 99, 99.5)
 _LAST = 99.7  # what is closer to 100 % is drawn there
+_DEAD = 0.98  # a dead network has nothing but zeros, and would take half of the axis
 _MEAN: dict[str, Any] = {"marker": "o", "ms": 5, "mec": "white", "mew": 0.6, "zorder": 4}
+_FAILED: dict[str, Any] = {"marker": "x", "ms": 6, "mew": 1.6, "zorder": 4}
 _SEED: dict[str, Any] = {"marker": "o", "ms": 3, "mew": 0, "alpha": 0.35, "linestyle": "none"}
 _WIDTH = 1.4
-Values = NDArray[np.float64]
 
 
 def draw(everyone: Sequence[Contender], cut: Sequence[Contender], skips: Sequence[float]) -> Figure:
     """One panel a skip."""
     figure, panels = grid_of(len(skips), columns=2, width=10.0, height=4.2)
     methods = list(dict.fromkeys(one.method for one in everyone if one.method != DENSE))
-    methods += [THRESHOLDS] if any(one.method == DENSE for one in (*everyone,)) or cut else []
+    methods += [THRESHOLDS] if cut or any(one.method == DENSE for one in everyone) else []
     look = dict(zip(methods, looks(len(methods)), strict=True))
     lines = [_lines(everyone, cut, skip, methods) for skip in skips]
     ends = [_panel(*one, look) for one in zip(panels, skips, lines, strict=True)]
@@ -71,7 +69,7 @@ def _panel(
     axes.set_xlabel("zeros at the end, %")
     axes.set_ylabel("test accuracy, %")
     return [
-        (_at(line[-1].accurate().estimate), _label(name, line), look[name])
+        (_at(_trained(line)[-1].accurate().estimate), _label(name, line), look[name])
         for name, line in lines.items()
     ]
 
@@ -83,13 +81,27 @@ def _label(name: str, line: Sequence[Contender]) -> str:
 
 
 def _line(axes: Axes, line: Sequence[Contender], look: Look) -> None:
-    means = [(_at(one.sparse().estimate), _at(one.accurate().estimate)) for one in line]
-    axes.plot(*zip(*means, strict=True), look.dash, color=look.colour, linewidth=1, alpha=0.7)
-    for one, (x, y) in zip(line, means, strict=True):
-        _cross(axes, one, x, y, look)
+    for one in line:
+        _cross(axes, one, look)
+    joined = [_place(one) for one in line if not one.failed]
+    if joined:
+        axes.plot(*zip(*joined, strict=True), look.dash, color=look.colour, linewidth=1, alpha=0.7)
 
 
-def _cross(axes: Axes, one: Contender, x: float, y: float, look: Look) -> None:
+def _trained(line: Sequence[Contender]) -> Sequence[Contender]:
+    """Those that did not fail, or all where all did: the label stands at the last."""
+    return [one for one in line if not one.failed] or line
+
+
+def _place(one: Contender) -> tuple[float, float]:
+    return _at(one.sparse().estimate), _at(one.accurate().estimate)
+
+
+def _cross(axes: Axes, one: Contender, look: Look) -> None:
+    x, y = _place(one)
+    if one.failed:
+        axes.plot([min(x, _at(_DEAD))], [y], color=look.colour, **_FAILED)
+        return
     both = one.zeros.keys() & one.accuracy.keys()
     across, upwards = ([_at(by[seed]) for seed in both] for by in (one.zeros, one.accuracy))
     axes.plot(across, upwards, color=look.colour, **_SEED)
