@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from sparsefield.data import Dataset
 
 
 class Level(NamedTuple):
@@ -35,7 +38,9 @@ class Level(NamedTuple):
         return sum(self.sparsity) / len(self.sparsity)
 
 
-def thresholded(directory: str | Path, levels: Sequence[float]) -> list[Level]:
+def thresholded(
+    directory: str | Path, levels: Sequence[float], *, dataset: Dataset | None = None
+) -> list[Level]:
     """Threshold the network of a finished ReLU run at each level, and test it.
 
     A layer's threshold is the level-quantile of its values on 1000 training images; at test time a
@@ -48,6 +53,8 @@ def thresholded(directory: str | Path, levels: Sequence[float]) -> list[Level]:
         of a run of family relu (dense at sparsity 0.5).
     levels
         shares of zeros in [0, 1).
+    dataset
+        that of the run, where it is at hand; it is loaded otherwise.
 
     Raises
     ------
@@ -59,6 +66,6 @@ def thresholded(directory: str | Path, levels: Sequence[float]) -> list[Level]:
     """
     from sparsefield.train.thresholds import Thresholded
 
-    network = Thresholded(directory)
+    network = Thresholded(directory, dataset=dataset)
     found = [(level, network.evaluate(level)) for level in levels]
     return [Level(level, seen.accuracy, seen.sparsity) for level, seen in found]

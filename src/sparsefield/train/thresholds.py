@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sparsefield.data import load, split
+from sparsefield.data import Dataset, load, split
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import activation_modules
 from sparsefield.nn import evaluating
@@ -39,6 +39,8 @@ class Thresholded:
         of the run; weights, data, precision and threads are its own, the device is the CPU.
     sample
         images to calibrate on, or as many as it trained on if these are fewer.
+    dataset
+        that of the run, where it is at hand; it is loaded otherwise.
 
     Raises
     ------
@@ -46,11 +48,13 @@ class Thresholded:
         no finished run there, or a run of another activation.
     """
 
-    def __init__(self, directory: str | Path, *, sample: int = SAMPLE) -> None:
+    def __init__(
+        self, directory: str | Path, *, sample: int = SAMPLE, dataset: Dataset | None = None
+    ) -> None:
         self.config = load_config(Path(directory) / "config.yaml")
         _check(self.config, directory, sample)
         self.model = load_model(directory)
-        data = load(self.config.data, normalise=self.config.normalise)
+        data = dataset or load(self.config.data, normalise=self.config.normalise)
         seen = split(len(data.train_y), self.config.validation)[0]
         order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(len(seen)))
         self.sample = data.train_x[seen[order[:sample]]]

@@ -85,7 +85,8 @@ def _measures(found):
     if found is None:
         return {**dict.fromkeys(MEASURES), "failed": True, "reason": "was killed"}
     same = {"validation_accuracy": found.get("test_accuracy", 0.5)}
-    return {**dict.fromkeys(MEASURES, 0.5), "failed": False, "reason": None, **same, **found}
+    usual = {**dict.fromkeys(MEASURES, 0.5), "thresholded": None, "failed": False, "reason": None}
+    return {**usual, **same, **found}
 
 
 @pytest.fixture

@@ -7,9 +7,13 @@ import pytest
 import torch
 
 from sparsefield.data import load
+from sparsefield.errors import InvalidInput
+from sparsefield.experiments import thresholded
 from sparsefield.experiments.studies.measures import (
+    LEVELS,
     MEASURES,
     chi1,
+    curve,
     held_out,
     initial,
     logit_rms,
@@ -17,8 +21,11 @@ from sparsefield.experiments.studies.measures import (
     nothing,
     rounded,
 )
-from sparsefield.train import TrainConfig, load_model, read_run
+from sparsefield.train import TrainConfig, load_model, read_run, train
 from sparsefield.train.evaluate import counting_zeros
+
+DENSE = {"data": "digits", "depth": 3, "width": 40, "family": "relu", "sparsity": 0.5, "lr": 1e-2}
+DENSE |= {"batch": 64, "steps": 40, "validation": 0.1, "threads": 1, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +123,38 @@ def test_a_run_that_diverged_and_was_not_monitored(made, dataset):
     assert set(nothing("was killed")) == set(found)
 
 
+@pytest.mark.parametrize("change", [{}, {"skip": 0.9}])
+def test_a_dense_network_is_thresholded(dataset, tmp_path, change):
+    dense = {**DENSE, **change}
+    train(TrainConfig(**dense), out=tmp_path / "run", progress=False)
+    found = measures(tmp_path / "run", dataset)["thresholded"]
+    apart = thresholded(tmp_path / "run", LEVELS)  # loads the data itself
+    assert found == [[level, rounded(a), rounded(sum(z) / len(z))] for level, a, z in apart]
+    assert [level for level, _, _ in found] == list(LEVELS)
+    shares = [zeros for _, _, zeros in found]
+    assert shares == sorted(set(shares))
+    assert all(abs(zeros - level) < 0.1 for level, _, zeros in found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"family": "crelu", "sparsity": 0.5},
+        {"sparsity": 0.6},
+        {"penalty": "l1", "penalty_weight": 1.0},
+        {"network": "cnn"},
+    ],
+)
+def test_no_other_network_is(dataset, tmp_path, change):
+    config = TrainConfig(**{**DENSE, **change})
+    assert curve(tmp_path / "nowhere", config, dataset) is None
+    with pytest.raises(InvalidInput):  # the twin: a dense one would be looked for
+        curve(tmp_path / "nowhere", TrainConfig(**DENSE), dataset)
+
+
 def test_numbers_are_short_and_finite():
     assert rounded(1 / 3) == 0.3333333
     assert rounded(math.inf) is rounded(math.nan) is None
     assert rounded(7) == 7
     assert rounded(True) is True
+    assert rounded([[1 / 3, math.nan], [7]]) == [[0.3333333, None], [7]]

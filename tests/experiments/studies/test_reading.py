@@ -72,7 +72,7 @@ def test_failed_and_lost_runs_are_counted(invented):
     "study",
     [
         *("dt26-dnn", "dt26-cnn", "qstar-mechanism", "p24-dnn", "p24-cnn", "depth-width", "drift"),
-        *("clip-rule", "frontier", "something-else"),
+        *("clip-rule", "frontier", "rivals", "something-else"),
     ],
 )
 @pytest.mark.parametrize(

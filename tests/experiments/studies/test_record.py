@@ -57,6 +57,26 @@ DAMAGE = {
 }
 
 
+def test_a_record_from_before_thresholds_is_read(made, tmp_path):
+    text = made.record_path.read_text()
+    path = tmp_path / "old.json"
+    path.write_text(text.replace(', "thresholded": null', ""))
+    assert "thresholded" not in path.read_text()
+    assert read_record(path) == made.record
+    path.write_text(text.replace(', "logit_rms_end": ', ', "another": '))  # the twin
+    with pytest.raises(InvalidInput, match="KeyError: 'logit_rms_end'"):
+        read_record(path)
+
+
+def test_a_list_goes_there_and_back(invented, tmp_path):
+    curve = [[0.9, 0.75, 0.89], [0.95, None, 0.94]]
+    path = tmp_path / "a.json"
+    record = invented([{"lr": 1e-3}], lambda config, seed: {"thresholded": curve})
+    write_record(path, record)
+    assert read_record(path) == record
+    assert read_record(path).rows[0]["thresholded"] == curve
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_record_is_one_line(made, tmp_path, damage):
     path = tmp_path / "a.json"

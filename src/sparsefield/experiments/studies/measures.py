@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sparsefield.data import Dataset
+from sparsefield.experiments.thresholding import thresholded
 from sparsefield.train import Run, TrainConfig, read_run
 from sparsefield.train.network import build, restore, shape_for
 
@@ -20,8 +21,9 @@ MEASURES = (
     *("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason"),
     *("steps_made", "steps_to_half", "seconds", "zeros_init", "zeros_end", "zeros_end_last"),
     *("q_end", "saturated_init", "saturated_end", "chi1_init", "chi1_end"),
-    *("grad_ratio_init", "logit_rms_init", "logit_rms_end"),
+    *("grad_ratio_init", "logit_rms_init", "logit_rms_end", "thresholded"),
 )
+LEVELS = (0.7, 0.8, 0.85, 0.9, 0.95)
 SAMPLE, BATCH = 512, 128
 DIGITS = 7
 Layers = dict[str, NDArray[Any]]
@@ -50,6 +52,9 @@ def measures(directory: Path, dataset: Dataset) -> Measures:
         rms gradient at the first layer over that at the last, at the first monitored step.
     ``logit_rms_init``, ``logit_rms_end``
         root mean square of the logits on 512 held-out inputs.
+    ``thresholded``
+        of a dense network, [level, test accuracy, share of exact zeros (mean over layers)] with
+        its trained activations cut off at each level; see :func:`curve`.
     """
     run = read_run(directory)
     model = initial(run.config, dataset)
@@ -67,6 +72,7 @@ def measures(directory: Path, dataset: Dataset) -> Measures:
     }
     restore(model, directory)
     found |= {"chi1_end": chi1(model, last), "logit_rms_end": logit_rms(model, sample)}
+    found["thresholded"] = curve(directory, run.config, dataset)
     return {name: rounded(found[name]) for name in MEASURES}
 
 
@@ -120,8 +126,23 @@ def chi1(model: nn.Module, layers: Mapping[str, NDArray[Any]]) -> float | None:
     return _mean(factors * linear[:-1]) if len(factors) else None
 
 
+def curve(directory: Path, config: TrainConfig, dataset: Dataset) -> list[list[float]] | None:
+    """Accuracy and zeros of a dense network cut off at each of LEVELS; None of any other run.
+
+    Dense: fully connected, plain ReLU, no penalty. A convolutional network is left out: its whole
+    test set at every level would take the CPU longer than its training took the device.
+    """
+    kind = (config.network, config.family, config.sparsity, config.penalty)
+    if kind != ("dnn", "relu", 0.5, "none"):
+        return None
+    found = thresholded(directory, LEVELS, dataset=dataset)
+    return [[row.level, row.accuracy, row.sparsity_mean] for row in found]
+
+
 def rounded(value: Any) -> Any:
-    """A number to seven digits, None where it is not finite."""
+    """A number to seven digits, None where it is not finite; a list, each of its values."""
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
     if not isinstance(value, float):
         return value
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

@@ -14,6 +14,7 @@ from sparsefield.train.atomic import write_bytes
 
 FORMAT = 1
 _HEAD = ("part", "seed")
+_LATER = frozenset({"thresholded"})  # measures younger than the format: null where absent
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _from_json(content: Mapping[str, Any]) -> Record:
 def _row(flat: Mapping[str, Any], parts: Mapping[str, Any]) -> Row:
     part = parts[flat["part"]]
     config = {**part["config"], **{name: flat[name] for name in part["fields"]}}
-    measures = {name: flat[name] for name in MEASURES}
+    measures = {name: flat.get(name) if name in _LATER else flat[name] for name in MEASURES}
     return Row(flat["part"], flat["seed"], config, measures)
 
 

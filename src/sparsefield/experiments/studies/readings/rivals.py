@@ -1,0 +1,305 @@
+"""Who is most accurate with as many zeros: the clipped activation, or a rival; failures of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sparsefield.experiments.plotting import styled
+from sparsefield.experiments.studies.arms import Arm, arms
+from sparsefield.experiments.studies.contenders import (
+    DENSE,
+    MARGIN,
+    Contender,
+    Match,
+    as_sparse,
+    contenders,
+    cut_off,
+    method_of,
+    preferred,
+)
+from sparsefield.experiments.studies.contrasts import failing, rows_of
+from sparsefield.experiments.studies.reading import (
+    Finding,
+    Reading,
+    Table,
+    arm_table,
+    points,
+    seeds,
+    shown,
+)
+from sparsefield.experiments.studies.readings.rivals_figure import CAPTION, draw
+from sparsefield.experiments.studies.record import Record
+from sparsefield.experiments.studies.statistics import NONE, Interval, pooled
+
+FIELDS = ("family", "penalty", "penalty_weight", "sparsity", "skip")
+_SLACK = f"less {100 * MARGIN:g} point"
+
+
+@dataclass(frozen=True)
+class Field:
+    """All that compete: our arms, the rivals', and the dense networks cut off at levels."""
+
+    ours: tuple[Contender, ...]
+    rivals: tuple[Contender, ...]
+    cut: tuple[Contender, ...]
+    skips: tuple[float, ...]
+
+    def at(self, skip: float) -> list[Contender]:
+        """Our arms with this skip."""
+        return [one for one in self.ours if one.skip == skip]
+
+
+def read(record: Record) -> Reading:
+    """Accuracy at as many zeros, from our side and from the rivals', without and with the skip."""
+    found = arms(record)
+    everyone = contenders(found)
+    field = Field(
+        tuple(one for one in everyone if one.ours),
+        tuple(one for one in everyone if not one.ours),
+        cut_off(found),
+        tuple(sorted({arm["skip"] for arm in found})),
+    )
+    findings = [
+        _headline(field),
+        *(_at(field, one) for skip in field.skips for one in field.at(skip)),
+        *(_from_theirs(field, skip) for skip in field.skips),
+        *(_price(field, skip) for skip in field.skips),
+        *(_thresholds(field, skip) for skip in field.skips),
+        *(_failing(found, method) for method in dict.fromkeys(map(method_of, found))),
+    ]
+    return Reading(
+        tuple(findings),
+        (arm_table("Every arm", found, FIELDS, "zeros_end", "zeros_end_last"), *_tables(field)),
+        lambda: styled(lambda: draw(everyone, field.cut, field.skips)),
+        CAPTION,
+    )
+
+
+def _headline(field: Field) -> Finding:
+    """Without and with the skip, the rival that validation chooses against each of our arms."""
+    leads = [_mean(_chosen(field, skip)) for skip in field.skips]
+    told = ". ".join(
+        f"{_with(skip).capitalize()} it {_verdict(lead)}{_over(field, skip, lead)}; "
+        f"{_tally(field, skip)}"
+        for skip, lead in zip(field.skips, leads, strict=True)
+    )
+    known = [lead for lead in leads if lead.n]
+    return Finding(
+        f"Take the trained rival that validation chooses of those with at least as many zeros as a "
+        f"clipped network ({_SLACK}). {told}.",
+        known[-1] if known else NONE,
+    )
+
+
+def _over(field: Field, skip: float, lead: Interval) -> str:
+    """What the mean of a headline is over."""
+    if not lead.n:
+        return ""
+    matches = _chosen(field, skip)
+    methods = " or ".join(dict.fromkeys(match.rival.method for match in matches))
+    networks = f"mean over {len(matches)} clipped networks, " if matches[1:] else ""
+    return f" ({networks}the rival is {methods}; {seeds(lead.n)}, paired)"
+
+
+def _tally(field: Field, skip: float) -> str:
+    """How many of the rivals' arms win where ours is the sparser."""
+    matches, alone = _their_side(field, skip)
+    won = sum(match.lead.low > 0 for match in matches)
+    told = f"where ours has at least as many zeros, {won} of {len(matches)} rival networks win"
+    return f"{told} (unopposed: {len(alone)})" if alone else told
+
+
+def _at(field: Field, ours: Contender) -> Finding:
+    """The best rival with at least as many zeros as one of our arms."""
+    accuracy, zeros = ours.accurate(), ours.sparse()
+    fails = ", every run failed" if ours.failed else ""
+    opening = (
+        f"{_with(ours.skip).capitalize()}, {ours.name} has {accuracy.show(100)} % test accuracy at "
+        f"{zeros.show(100)} % zeros{fails}"
+    )
+    match = _best_rival(field, ours)
+    if match is None:
+        return Finding(f"{opening}; no rival that trains has as many zeros.", accuracy)
+    lead, rival = match.lead, match.rival
+    return Finding(
+        f"{opening}; of the rivals with as many, {rival.name} ({_percent(rival.sparse())} % zeros) "
+        f"{_verdict(lead)}{_n(lead)}.",
+        lead,
+    )
+
+
+def _from_theirs(field: Field, skip: float) -> Finding:
+    """Each rival's arm against ours with at least as many zeros as it has."""
+    matches, alone = _their_side(field, skip)
+    unopposed = f" None of ours that trains is as sparse as {_names(alone)}." if alone else ""
+    if not matches:
+        told = f"{_with(skip).capitalize()}, no rival's arm meets a clipped network as sparse."
+        return Finding(f"{told}{unopposed}", NONE)
+    ahead = [match.rival for match in matches if match.lead.low > 0]
+    behind = sum(match.lead.high < 0 for match in matches)
+    names = f" ({_names(ahead)})" if ahead else ""
+    most = max(matches, key=lambda match: match.lead.estimate)
+    return Finding(
+        f"{_with(skip).capitalize()}, each rival against the clipped network that validation "
+        f"chooses of those with at least as many zeros ({_SLACK}): of {len(matches)} rival "
+        f"networks {len(ahead)} win{names}, {behind} lose, and "
+        f"{len(matches) - len(ahead) - behind} are not told apart. Furthest ahead or least behind "
+        f"is {most.rival.name} ({_percent(most.rival.sparse())} % zeros) on {most.ours.name} "
+        f"({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.{unopposed}",
+        most.lead,
+    )
+
+
+def _price(field: Field, skip: float) -> Finding:
+    """What the zeros cost: our best arm against the dense network."""
+    best = preferred(field.at(skip))
+    dense = preferred([one for one in field.rivals if (one.method, one.skip) == (DENSE, skip)])
+    opening = f"{_with(skip).capitalize()}, the price of zeros"
+    if best is None or dense is None:
+        return Finding(f"{opening} is not known: a dense or a clipped network is missing.", NONE)
+    lead = Match(best, dense).lead
+    return Finding(
+        f"{opening}: dense ReLU ({_percent(dense.sparse())} % zeros), beside the clipped network "
+        f"that validation chooses ({best.name}, {_percent(best.sparse())} % zeros), "
+        f"{_verdict(lead)}{_n(lead)}.",
+        lead,
+    )
+
+
+def _thresholds(field: Field, skip: float) -> Finding:
+    """Dense networks cut off at the lowest level that gives as many zeros as ours."""
+    matches = [m for one in field.at(skip) if (m := _lowest_level(field, one))]
+    lead = _mean(matches)
+    opening = f"{_with(skip).capitalize()}, thresholds on the trained dense network"
+    if not lead.n:
+        return Finding(f"{opening} reach no clipped network's zeros.", NONE)
+    return Finding(
+        f"{opening}, at the lowest level that gives at least as many zeros as ours: it "
+        f"{_verdict(lead)}{_where(matches, lead)}.",
+        lead,
+    )
+
+
+def _failing(found: Sequence[Arm], method: str) -> Finding:
+    told, rate = failing(rows_of(arm for arm in found if method_of(arm) == method))
+    return Finding(f"{method}: at the learning rates chosen, {told}.", rate)
+
+
+def _chosen(field: Field, skip: float) -> list[Match]:
+    """Each of our arms against the rival that validation chooses, where there is one."""
+    found = (_best_rival(field, one) for one in field.at(skip))
+    return [match for match in found if match is not None and match.lead.n]
+
+
+def _best_rival(field: Field, ours: Contender) -> Match | None:
+    rival = preferred(as_sparse(field.rivals, ours))
+    return None if rival is None else Match(ours, rival)
+
+
+def _lowest_level(field: Field, ours: Contender) -> Match | None:
+    levels = as_sparse(field.cut, ours)  # from low to high
+    return Match(ours, levels[0]) if levels else None
+
+
+def _their_matches(field: Field, skip: float) -> list[Match]:
+    """Every rival's arm that trains against ours with as many zeros, where there is one."""
+    rivals = [one for one in field.rivals if one.skip == skip and not one.failed]
+    found = ((preferred(as_sparse(field.ours, one)), one) for one in rivals)
+    return [Match(ours, rival) for ours, rival in found if ours is not None]
+
+
+def _their_side(field: Field, skip: float) -> tuple[list[Match], list[Contender]]:
+    """The same but for the dense network, whose zeros cost nothing; the arms that meet no one."""
+    matches = [match for match in _their_matches(field, skip) if match.rival.method != DENSE]
+    matches = [match for match in matches if match.lead.n]
+    met = [match.rival for match in matches]
+    trained = (one for one in field.rivals if one.method != DENSE and not one.failed)
+    return matches, [one for one in trained if one.skip == skip and one not in met]
+
+
+def _our_matches(field: Field, skip: float) -> Iterator[Match]:
+    """Each of our arms against every rival method that has as many zeros."""
+    for ours in field.at(skip):
+        those = as_sparse(field.rivals, ours)
+        for method in dict.fromkeys(one.method for one in those):
+            rival = preferred([one for one in those if one.method == method])
+            if rival is not None:
+                yield Match(ours, rival)
+        cut = _lowest_level(field, ours)
+        if cut is not None:
+            yield cut
+
+
+def _tables(field: Field) -> Iterator[Table]:
+    ours = [match for skip in field.skips for match in _our_matches(field, skip)]
+    theirs = [match for skip in field.skips for match in _their_matches(field, skip)]
+    yield _table(f"Each rival with at least as many zeros as ours, {_SLACK}", ours)
+    yield _table(f"Ours with at least as many zeros as each rival, {_SLACK}", theirs)
+    columns = ("skip α²", "level", "zeros, %", "test accuracy, %", "n")
+    rows = tuple(
+        (
+            *(shown(one.skip), one.setting.removeprefix("level ")),
+            *(one.sparse().show(100), one.accurate().show(100), str(one.accurate().n)),
+        )
+        for one in field.cut
+    )
+    yield Table(
+        "Thresholds on the trained dense networks, the learning rate chosen without them",
+        columns,
+        rows,
+    )
+
+
+def _table(title: str, matches: Sequence[Match]) -> Table:
+    columns = ("skip α²", "ours", "zeros, %", "rival", "zeros, %", "rival less ours, points", "n")
+    rows = tuple(
+        (
+            shown(match.ours.skip),
+            *(match.ours.name, _percent(match.ours.sparse())),
+            *(match.rival.name, _percent(match.rival.sparse())),
+            *(match.lead.show(100, signed=True).replace("-", "−"), str(match.lead.n)),
+        )
+        for match in matches
+    )
+    return Table(title, columns, rows)
+
+
+def _mean(matches: Sequence[Match]) -> Interval:
+    return pooled([(match.ours.accuracy, match.rival.accuracy) for match in matches])
+
+
+def _verdict(lead: Interval) -> str:
+    """What a rival's lead over ours says, with its interval."""
+    if not lead.n:
+        return "cannot be compared with ours, for want of runs of one seed"
+    if not lead.known:
+        return f"stands at {points(lead)} to ours, too few seeds for a verdict"
+    if not lead.excludes(0.0):
+        return f"is not told apart from ours: {points(lead)}"
+    return f"{'wins' if lead.estimate > 0 else 'loses'}: {points(lead)}"
+
+
+def _where(matches: Sequence[Match], lead: Interval) -> str:
+    """Which pairs a mean is over."""
+    if not lead.n:
+        return ""
+    pairs = "; ".join(f"{match.rival.name} to {match.ours.name}" for match in matches)
+    of = "mean of " if matches[1:] else ""
+    return f" ({of}{pairs}; {seeds(lead.n)}, paired)"
+
+
+def _with(skip: float) -> str:
+    return f"with skip {skip:g}" if skip else "without the skip"
+
+
+def _names(those: Sequence[Contender]) -> str:
+    return "; ".join(one.name for one in those)
+
+
+def _n(lead: Interval) -> str:
+    return f" ({seeds(lead.n)}, paired)" if lead.n else ""
+
+
+def _percent(found: Interval) -> str:
+    return f"{100 * found.estimate:.1f}"

@@ -1,0 +1,210 @@
+"""Who wins at as many zeros: planted winners are named, planted draws are not won."""
+
+import math
+import re
+
+import pytest
+
+from sparsefield.experiments.saving import svg_bytes
+from sparsefield.experiments.studies import read
+from sparsefield.experiments.studies.arms import arms
+from sparsefield.experiments.studies.contenders import as_sparse, contenders, cut_off, preferred
+
+DENSE = {"family": "relu", "sparsity": 0.5}
+KINDS = [
+    *({"family": "crelu", "clip": 1.1, "sparsity": s} for s in (0.8, 0.9)),
+    DENSE,
+    *({**DENSE, "penalty": "l1", "penalty_weight": w} for w in (1.0, 3.0)),
+    *({**DENSE, "penalty": "hoyer", "penalty_weight": w} for w in (3.0, 10.0)),
+    *({"family": "topk", "sparsity": s} for s in (0.9, 0.95)),
+]
+ARMS = [{**kind, "skip": skip} for kind in KINDS for skip in (0.0, 0.9)]
+LEADS = ("topk", "hoyer", "l1", "dense")
+LEVELS = {0.7: 0.03, 0.8: 0.1, 0.85: 0.2, 0.9: 0.4, 0.95: 0.6}
+# penalty weight -> zeros
+PENALISED = {("l1", 1.0): 0.7, ("l1", 3.0): 0.93, ("hoyer", 3.0): 0.75, ("hoyer", 10.0): 0.92}
+
+
+def kind_of(config):
+    if config["penalty"] != "none":
+        return config["penalty"]
+    return "dense" if config["family"] == "relu" else config["family"]
+
+
+def planted(leads, *, noise=0.004, zeros=None):
+    """A rival's arms are above ours by ``leads[kind, skip]``; ours have 0.9 whatever the zeros."""
+
+    def measure(config, seed):
+        kind = kind_of(config)
+        jitter = noise * math.sin(7 * seed + 3 * len(kind) + config["sparsity"])
+        accuracy = 0.9 + leads.get((kind, bool(config["skip"])), -0.05) * (kind != "crelu")
+        share = (zeros or {}).get(kind) or PENALISED.get((kind, config["penalty_weight"]))
+        share = (share or config["sparsity"] - 0.02 * (kind == "crelu")) + 0.001 * (seed - 1)
+        curve = [[level, accuracy - fall + jitter, level + 0.002] for level, fall in LEVELS.items()]
+        return {
+            "test_accuracy": accuracy + jitter,
+            "zeros_end": share,
+            "zeros_end_last": share,
+            "thresholded": curve if kind == "dense" else None,
+        }
+
+    return measure
+
+
+def reading(invented, measure, arms=ARMS, **kw):
+    return read(invented(arms, measure, study="rivals", **kw))
+
+
+def sentence(reading, *parts):
+    (found,) = (one for one in reading.findings if all(part in one.sentence for part in parts))
+    return found
+
+
+def test_the_headline_names_who_wins_on_each_side(invented):
+    leads = {
+        ("topk", True): 0.05,
+        ("hoyer", False): -0.2,
+        ("l1", False): -0.1,
+        ("topk", False): -0.3,
+    }
+    (_, without, with_skip) = halves(reading(invented, planted(leads), seeds=5))
+    assert " it loses: −" in without
+    assert "the rival is L1 penalty;" in without
+    assert "0 of 2 rival networks win (unopposed: 4)" in without
+    assert " it wins: +" in with_skip
+    assert "the rival is top-k;" in with_skip
+    interval = reading(invented, planted(leads), seeds=5).findings[0].interval
+    assert 0.045 < interval.low < interval.high < 0.065
+    swapped = {(kind, not skip): lead for (kind, skip), lead in leads.items()}  # the twin
+    (_, without, with_skip) = halves(reading(invented, planted(swapped), seeds=5))
+    assert " it wins: +" in without
+    assert " it loses: −" in with_skip
+
+
+def halves(found):
+    return re.split("Without the skip|With skip 0.9", found.findings[0].sentence)
+
+
+def test_a_planted_draw_is_not_won(invented):
+    level = {(kind, skip): 0.0 for kind in LEADS for skip in (False, True)}
+
+    def measure(config, seed):
+        swing = (config["family"] == "crelu") * (0.02 if seed % 2 else -0.02)
+        found = planted(level)(config, seed)
+        return found | {"test_accuracy": found["test_accuracy"] + swing}
+
+    found = reading(invented, measure, seeds=6)
+    told = [found.findings[0], *(one for one in found.findings if "of the rivals" in one.sentence)]
+    assert len(told) == 5
+    for one in told:
+        assert not re.search(r"wins|loses", one.sentence)
+        assert "is not told apart from ours" in one.sentence
+        assert not one.interval.excludes(0.0)
+
+
+def test_a_rival_with_fewer_zeros_is_not_let_in(invented):
+    leads = {("hoyer", True): 0.08}
+    one = reading(invented, planted(leads, zeros={"hoyer": 0.7}), seeds=5)
+    at = sentence(one, "With skip 0.9, CReLU, s = 0.9")
+    assert "Hoyer" not in at.sentence
+    assert "loses: −" in at.sentence
+    theirs = sentence(one, "With skip 0.9, each rival")
+    assert "2 win (Hoyer penalty, weight 3; Hoyer penalty, weight 10)" in theirs.sentence
+    assert "Furthest ahead or least behind is Hoyer" in theirs.sentence
+    assert theirs.interval.low <= 0.08 <= theirs.interval.high
+    other = reading(invented, planted(leads, zeros={"hoyer": 0.875}), seeds=5)  # the twin
+    at = sentence(other, "With skip 0.9, CReLU, s = 0.9").sentence
+    assert "Hoyer penalty, weight 3 (87.6 % zeros) wins: +" in at  # 0.5 below ours: as many
+
+
+def test_dead_networks_do_not_make_an_arm_sparse(invented):
+    def measure(config, seed):
+        found = planted({})(config, seed)
+        dead = kind_of(config) == "hoyer" and seed == 0
+        return found | ({"failed": True, "test_accuracy": 0.1, "zeros_end": 1.0} if dead else {})
+
+    found = contenders(arms(invented(ARMS, measure)))
+    weak = next(one for one in found if one.name == "Hoyer penalty, weight 3")
+    assert weak.sparse().estimate == pytest.approx(0.7505)
+    assert weak.accurate().n == 3
+    assert weak.accurate().low < 0.5
+    said = sentence(read(invented(ARMS, measure, study="rivals")), "Hoyer penalty: at the")
+    assert "4 of 12 runs fail" in said.sentence
+
+
+def test_what_does_not_train_is_no_opponent(invented):
+    def measure(config, seed):
+        found = planted({("topk", True): 0.05})(config, seed)
+        lost = config["sparsity"] == 0.9 if config["family"] == dead else kind_of(config) == dead
+        return found | ({"failed": True, "test_accuracy": 0.1} if lost else {})
+
+    dead = "topk"
+    at = sentence(reading(invented, measure), "With skip 0.9, CReLU, s = 0.9").sentence
+    assert "top-k, s = 0.95 (95.0 % zeros) wins" in at
+    dead = "crelu"
+    found = reading(invented, measure)
+    at = sentence(found, "With skip 0.9, CReLU, s = 0.9").sentence
+    assert "% zeros, every run failed; of the rivals with as many, top-k, s = 0.9" in at
+    theirs = sentence(found, "With skip 0.9, each rival").sentence
+    assert "None of ours that trains is as sparse as L1 penalty, weight 3" in theirs
+
+
+def test_validation_chooses_and_the_test_set_reports(invented):
+    def measure(config, seed):
+        found = planted({("topk", True): 0.05, ("l1", True): 0.04})(config, seed)
+        return found | {"validation_accuracy": 0.99 if kind_of(config) == "l1" else 0.5}
+
+    at = sentence(reading(invented, measure, seeds=5), "With skip 0.9, CReLU, s = 0.9")
+    assert "L1 penalty, weight 3 (93.1 % zeros) wins: +" in at.sentence
+
+
+def test_thresholds_are_taken_at_the_lowest_level_that_serves(invented):
+    record = invented(ARMS, planted({("dense", True): 0.05}), study="rivals", seeds=4)
+    found = arms(record)
+    ours = next(one for one in contenders(found) if one.name == "CReLU, s = 0.9" and one.skip)
+    levels = as_sparse(cut_off(found), ours)  # ours has 0.88
+    assert [one.setting for one in levels] == ["level 0.9", "level 0.95"]
+    assert preferred(levels) is levels[0]
+    told = sentence(read(record), "With skip 0.9, thresholds on")
+    assert "level 0.8 to CReLU, s = 0.8; thresholds, level 0.9 to CReLU, s = 0.9" in told.sentence
+    assert told.interval.low <= 0.05 - (0.1 + 0.4) / 2 <= told.interval.high
+    table = read(record).tables[-1]
+    assert [row[1] for row in table.rows[:5]] == ["0.7", "0.8", "0.85", "0.9", "0.95"]
+
+
+def test_the_price_of_zeros(invented):
+    found = reading(invented, planted({("dense", True): 0.03}), seeds=5)
+    price = sentence(found, "With skip 0.9, the price of zeros")
+    assert ", wins: +3" in price.sentence
+    assert price.interval.low < 0.03 < price.interval.high
+    free = reading(invented, planted({("dense", True): -0.03}), seeds=5)  # the twin
+    assert ", loses: −" in sentence(free, "With skip 0.9, the price of zeros").sentence
+
+
+OURS, DENSES = ARMS[:4], ARMS[4:6]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [OURS, DENSES, ARMS[4:], OURS[:1], ARMS[::2], ARMS[-1:], [*OURS[:1], *DENSES[1:]]],
+    ids=["ours", "dense", "rivals", "one", "no skip", "a rival", "two skips"],
+)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_whatever_is_missing_it_stands(invented, kept, seeds):
+    def lossy(config, seed):
+        found = planted({})(config, seed)
+        kind = kind_of(config)
+        if kind == "topk" or (seed == 1 and kind == "crelu"):
+            return None
+        if kind == "l1":
+            return found | {"failed": True, "zeros_end": None}
+        return found | ({"thresholded": None} if seed == 2 else {})
+
+    for measure in (lossy, planted({}), lambda config, seed: None):
+        found = reading(invented, measure, kept, seeds=seeds)
+        said = " ".join(one.sentence for one in found.findings)
+        tables = " ".join(" ".join(row) for table in found.tables for row in table.rows)
+        assert "nan" not in said + tables
+        assert all(len(row) == len(table.columns) for table in found.tables for row in table.rows)
+        assert svg_bytes(found.draw()).startswith(b"<?xml")
+        assert seeds > 1 or not {"wins", "loses"} & set(said.replace(":", "").split())
