@@ -85,6 +85,15 @@ def test_width_changes_what_noise_does_and_not_contraction(invented, law, said):
     assert f"test accuracy {said}" in wide
 
 
+def test_the_deepest_of_every_setting_are_told(invented):
+    sentences = [finding.sentence for finding in deep(invented, lambda c: 1 - c["skip"] / 9)]
+    (plain,) = (s for s in sentences if s.startswith("Width 120, depth 100, no skip"))
+    (skipping,) = (s for s in sentences if s.startswith("Width 120, depth 100, skip 0.9"))
+    assert " 100." in plain
+    assert " 90." in skipping or " 89." in skipping
+    assert all("0 of 5 runs fail" in sentence for sentence in (plain, skipping))
+
+
 def test_without_pairs_the_headline_is_something_else(invented):
     first, *_, last = deep(invented, of_contraction, DEEP[:2])
     assert first.interval.n

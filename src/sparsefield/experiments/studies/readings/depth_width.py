@@ -63,6 +63,7 @@ def read(record: Record) -> Reading:
     groups = settings(arms(record))
     names = _names(groups)
     findings = [*_taken_apart(groups, names), *_by_depth(groups[0] if groups else [])]
+    findings += chain.from_iterable(map(_deepest, groups[1:], names[1:]))
     findings.sort(key=lambda finding: not finding.interval.n)  # what cannot be said comes last
     return Reading(
         tuple(findings),
@@ -266,6 +267,21 @@ def _failing(point: Point) -> Finding:
     )
 
 
+def _deepest(group: Sequence[Point], name: str) -> list[Finding]:
+    """How the deepest networks of a setting end, without the skip and with it."""
+    deepest = max(point.depth for point in group)
+    return [_ended(point, name) for point in group if point.depth == deepest]
+
+
+def _ended(point: Point, name: str) -> Finding:
+    found = point.arm.mean()
+    return Finding(
+        f"{_capital(name)}, {told(point.arm, ('depth', 'skip'))}: {found.show(100)} % test "
+        f"accuracy ({seeds(found.n)}); {point.arm.failed} of {point.arm.n} runs fail.",
+        found,
+    )
+
+
 def _columns(those: Sequence[Point]) -> tuple[list[float], list[float], list[float]]:
     """Accuracy, predicted 1 - rho, and noise with its sign turned, of arms with a result."""
     made = [point for point in those if point.arm.by_seed()]
@@ -281,6 +297,10 @@ def _names(groups: Sequence[Sequence[Point]]) -> list[str]:
     firsts = [group[0].arm for group in groups]
     fields = [name for name in _NAMED if len({str(arm[name]) for arm in firsts}) > 1]
     return [told(arm, fields) or "the one setting" for arm in firsts]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _apart(point: Point) -> float:
