@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FREE = ("lr", "q", "clip")
+_TWO_LINES = 18  # points
 Ends = list[tuple[float, str, Look]]
 Pairs = list[tuple[BySeed, BySeed]]
 
@@ -235,9 +236,10 @@ def _accuracies(axes: Axes, best: Sequence[Arm], shades: dict[float, Look]) -> E
         those = [arm for arm in best if arm["skip"] == skip and arm.mean("zeros_end").n]
         drawn = draw_arms(axes, [_place(arm) for arm in those], those, look)
         ends += [(drawn[-1][1], phrase("skip", skip), look)] if drawn else []
-    for s in {arm["sparsity"] for arm in best}:
-        _name_choices(axes, [arm for arm in best if arm["sparsity"] == s and arm.mean().n], shades)
-    axes.margins(y=0.18)  # for the names above and below
+    for index, s in enumerate(sorted({arm["sparsity"] for arm in best})):
+        those = [arm for arm in best if arm["sparsity"] == s and arm.mean().n]
+        _name_choices(axes, those, shades, lift=_TWO_LINES * (index % 2))
+    axes.margins(y=0.26)  # for the names above and below
     axes.set_ylabel(SHOWN["test_accuracy"][0])
     return ends
 
@@ -248,8 +250,13 @@ def _place(arm: Arm) -> float:
     return max(1 - arm.mean("zeros_end").estimate, (1 - asked) / 10)
 
 
-def _name_choices(axes: Axes, those: Sequence[Arm], shades: dict[float, Look]) -> None:
-    """The chosen q* and clip: of the more accurate arm above all bars, of the least below."""
+def _name_choices(
+    axes: Axes, those: Sequence[Arm], shades: dict[float, Look], *, lift: int
+) -> None:
+    """The chosen q* and clip: of the more accurate arm above all bars, of the least below.
+
+    ``lift`` points farther from the bars, so that the names of neighbours do not meet.
+    """
     ranked = sorted(those, key=lambda arm: arm.mean().estimate)
     heights = [100 * value for arm in ranked for value in _reach(arm)]
     for arm, upwards in ((ranked[-1:], True), (ranked[:-1][:1], False)):
@@ -257,7 +264,7 @@ def _name_choices(axes: Axes, those: Sequence[Arm], shades: dict[float, Look]) -
             axes.annotate(
                 _choice(one, "q") + "\n" + _choice(one, "clip"),
                 (_place(one), max(heights) if upwards else min(heights)),
-                xytext=(0, 4 if upwards else -4),
+                xytext=(0, 4 + lift if upwards else -4 - lift),
                 textcoords="offset points",
                 ha="left" if upwards else "right",
                 va="bottom" if upwards else "top",
