@@ -1,6 +1,5 @@
 """The committed pages of results are what the committed records say."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,8 @@ def test_the_documentation_says_what_the_records_say():
 @pytest.mark.parametrize("path", RECORDS, ids=[path.stem for path in RECORDS])
 def test_a_changed_number_would_be_found(path, tmp_path):
     (tmp_path / "records").mkdir()
-    for other in RECORDS:
-        shutil.copy(other, tmp_path / "records")
     changed = tmp_path / "records" / path.name
-    changed.write_text(changed.read_text().replace('"test_accuracy": 0.', '"test_accuracy": 0.0'))
+    changed.write_text(path.read_text().replace('"test_accuracy": 0.', '"test_accuracy": 0.0'))
     study = read_record(path).study
     assert any(f"/{study}.md: differs" in line for line in differences(tmp_path, DOCS))
 

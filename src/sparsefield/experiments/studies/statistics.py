@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.stats import binomtest, bootstrap, t
@@ -102,6 +103,12 @@ def bca(values: Sequence[float], *, level: float = LEVEL) -> Interval:
     point = _degenerate(values)
     if point is not None:
         return point
+    low, high = _bca(tuple(values), level)
+    return Interval(_mean(values), low, high, len(values))
+
+
+@lru_cache(maxsize=4096)  # an index, a page and a figure ask for the same intervals
+def _bca(values: tuple[float, ...], level: float) -> tuple[float, float]:
     found = bootstrap(
         (np.asarray(values, dtype=float),),
         np.mean,
@@ -110,7 +117,7 @@ def bca(values: Sequence[float], *, level: float = LEVEL) -> Interval:
         method="BCa",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Interval(_mean(values), float(found.low), float(found.high), len(values))
+    return float(found.low), float(found.high)
 
 
 def student(values: Sequence[float], *, level: float = LEVEL) -> Interval:
