@@ -6,7 +6,8 @@ import pytest
 
 from sparsefield.experiments.saving import svg_bytes
 from sparsefield.experiments.studies import read
-from sparsefield.experiments.studies.reading import points
+from sparsefield.experiments.studies.arms import arms
+from sparsefield.experiments.studies.reading import arm_table, points
 
 QS, SPARSITIES, RATES = (0.25, 1.0, 16.0), (0.6, 0.9), (1e-3, 1e-2)
 ARMS = [{"sparsity": s, "q": q, "lr": lr} for s in SPARSITIES for q in QS for lr in RATES]
@@ -136,3 +137,10 @@ def test_convolutional_networks_are_read_alike(invented):
         for study in ("dt26-dnn", "dt26-cnn")
     )
     assert dnn.findings == cnn.findings
+
+
+@pytest.mark.parametrize(("q_end", "said"), [(1.5, "1.50 ± 0.00"), (2e9, "2.0e+09 ± 0.0e+00")])
+def test_a_variance_that_ran_away_is_a_power_of_ten(invented, q_end, said):
+    record = invented(ARMS, lambda *_: {"test_accuracy": 0.5, "q_end": q_end}, seeds=3)
+    (first, *_) = arm_table("", arms(record), ("q",), "q_end").rows
+    assert first[-1] == said

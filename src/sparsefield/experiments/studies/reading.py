@@ -18,6 +18,7 @@ from sparsefield.experiments.studies.statistics import Interval
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LONG = 1e5  # from here on a number is shown by its power of ten
 _READINGS = "sparsefield.experiments.studies.readings"
 # measure -> heading, scale, digits
 SHOWN: Mapping[str, tuple[str, float, int]] = {
@@ -155,4 +156,9 @@ def _accuracy(arm: Arm) -> tuple[str, ...]:
 def _spread(arm: Arm, measure: str) -> str:
     values = list(arm.by_seed(measure).values())
     _, scale, digits = SHOWN[measure]
-    return spread(values).show(scale, digits) if values else "none"
+    if not values:
+        return "none"
+    around = spread(values)
+    if abs(scale * around.mean) < _LONG:
+        return around.show(scale, digits)
+    return f"{scale * around.mean:.1e} ± {scale * around.sd:.1e}"  # a variance that ran away
