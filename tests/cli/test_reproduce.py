@@ -88,7 +88,7 @@ def test_a_dry_run_makes_nothing(capsys, inside):
         (["reproduce", "tiny", "--scale", "large"], "large"),
         (["reproduce", "tiny", "--data", "nothing-here"], "unknown dataset 'nothing-here'"),
         (["reproduce", "tiny", "--jobs", "0"], "jobs=0: must be at least 1"),
-        (["report", "nowhere", "--docs", "docs"], "nowhere: there is no such folder"),
+        (["report", "nowhere", "--docs", "docs"], "nowhere: holds no folder records"),
         (["report", ".", "--docs", "docs"], "docs/results/intro.md: cannot be read"),
         (["report", ".", "--check"], "--check: compares documentation with records"),
     ],

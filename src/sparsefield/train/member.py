@@ -70,9 +70,13 @@ class Member(Training):
         return super().finish()
 
     def state(self) -> State:
-        """As alone: the optimiser's state is that over the network's own parameters."""
+        """As alone: the optimiser's state is that over the network's own parameters.
+
+        Those are copied, since a view is saved with the parameters of the whole group.
+        """
         state = super().state()
-        return {**state, "optimizer": self.layout.split(state["optimizer"])}
+        own = {name: value.clone() for name, value in state["model"].items()}
+        return {**state, "model": own, "optimizer": self.layout.split(state["optimizer"])}
 
     def restore(self, state: State | None) -> None:
         if state is not None:

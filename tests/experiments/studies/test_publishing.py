@@ -89,6 +89,11 @@ def test_a_page_holds_both_scales_the_papers_first(results, documentation):
 
 
 def test_no_records_is_an_index_of_nothing(documentation, tmp_path):
+    with pytest.raises(
+        InvalidInput, match="holds no folder records"
+    ):  # a slip, records/ itself say
+        publish(tmp_path, documentation)
+    (tmp_path / "records").mkdir()
     (written,) = publish(tmp_path, documentation)
     assert written.read_text() == "# Results\n\nAn introduction.\n"
 

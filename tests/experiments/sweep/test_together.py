@@ -82,7 +82,11 @@ LONG = {"steps": 300, "epochs": 1000}
 
 
 def test_cut_off_and_resumed_with_other_jobs_the_table_is_the_same(small, tmp_path, hearing):
-    content = small(**LONG, family="relu") | {"grid": {"lr": [0.1, 1e30, 0.05]}, "seeds": 2}
+    # Long enough that a machine busy with other work still finds it under way.
+    content = small(steps=1200, epochs=1000, family="relu") | {
+        "grid": {"lr": [0.1, 1e30, 0.05]},
+        "seeds": 2,
+    }
     plan, _ = settled(tmp_path / "whole", content, 4, 2)
     whole = sweep(content, out=tmp_path / "whole", jobs=1, progress=False)
     _, pieces = settled(tmp_path / "parts", content, 4, 2)

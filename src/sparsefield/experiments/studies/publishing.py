@@ -30,8 +30,8 @@ def read_records(directory: Path) -> dict[str, list[Record]]:
     InvalidInput
         No such directory, a damaged record, or one whose file is not named STUDY-SCALE.json.
     """
-    if not directory.is_dir():
-        raise InvalidInput(f"{directory}: there is no such folder; give one that holds {RECORDS}/")
+    if not (directory / RECORDS).is_dir():
+        raise InvalidInput(f"{directory}: holds no folder {RECORDS}; give the one that holds it")
     found: dict[str, list[Record]] = {}
     for path in sorted((directory / RECORDS).glob("*.json")):
         record = read_record(path)

@@ -155,5 +155,6 @@ def _with_data(
         return found
     base = found["base"]
     named = data if data is not None else base.get("data", "digits")
-    base["data"] = data_for(named, base.get("network", "dnn"), anything=scale == "small")
+    anything = scale == "small" and data is None  # what is asked for by name is not replaced
+    base["data"] = data_for(named, base.get("network", "dnn"), anything=anything)
     return found

@@ -107,7 +107,8 @@ def _tally(field: Field, skip: float) -> str:
     matches, alone = _their_side(field, skip)
     won = sum(match.lead.low > 0 for match in matches)
     told = f"where ours has at least as many zeros, {won} of {len(matches)} rival networks win"
-    return f"{told} (unopposed: {len(alone)})" if alone else told
+    beyond = f"{len(alone)} more rival networks are sparser than any of ours that trains"
+    return f"{told}, and {beyond}" if alone else told
 
 
 def _at(field: Field, ours: Contender) -> Finding:
@@ -132,10 +133,10 @@ def _at(field: Field, ours: Contender) -> Finding:
 def _from_theirs(field: Field, skip: float) -> Finding:
     """Each rival's arm against ours with at least as many zeros as it has."""
     matches, alone = _their_side(field, skip)
-    unopposed = f" None of ours that trains is as sparse as {_names(alone)}." if alone else ""
+    sparser = f" None of ours that trains is as sparse as {_names(alone)}." if alone else ""
     if not matches:
         told = f"{_with(skip).capitalize()}, no rival's arm meets a clipped network as sparse."
-        return Finding(f"{told}{unopposed}", NONE)
+        return Finding(f"{told}{sparser}", NONE)
     ahead = [match.rival for match in matches if match.lead.low > 0]
     behind = sum(match.lead.high < 0 for match in matches)
     names = f" ({_names(ahead)})" if ahead else ""
@@ -146,7 +147,7 @@ def _from_theirs(field: Field, skip: float) -> Finding:
         f"networks {len(ahead)} win{names}, {behind} lose, and "
         f"{len(matches) - len(ahead) - behind} are not told apart. Furthest ahead or least behind "
         f"is {most.rival.name} ({_percent(most.rival.sparse())} % zeros) on {most.ours.name} "
-        f"({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.{unopposed}",
+        f"({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.{sparser}",
         most.lead,
     )
 
