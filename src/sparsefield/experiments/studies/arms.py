@@ -63,6 +63,11 @@ class Arm:
         within = (0.0, 1.0) if measure in _SHARES else (-math.inf, math.inf)
         return mean(list(self.by_seed(measure).values()), within=within)
 
+    def validated(self) -> float:
+        """Mean validation accuracy of the runs that have it; -1 where none has."""
+        chosen_by = self.mean(BY)
+        return chosen_by.estimate if chosen_by.n else -1.0
+
     def failing(self) -> Interval:
         """The share of runs that fail."""
         return share(self.failed, self.n)

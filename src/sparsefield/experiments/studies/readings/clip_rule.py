@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sparsefield.experiments.plotting import QUIET, Look, grid_of, label_ends, looks, styled
 from sparsefield.experiments.studies.arms import Arm
 from sparsefield.experiments.studies.clips import Clip, Setting, percent, settings
+from sparsefield.experiments.studies.contrasts import failing, rows_of
 from sparsefield.experiments.studies.drawing import draw_arms
 from sparsefield.experiments.studies.reading import (
     SHOWN,
@@ -22,7 +23,7 @@ from sparsefield.experiments.studies.reading import (
     seeds,
 )
 from sparsefield.experiments.studies.record import Record
-from sparsefield.experiments.studies.statistics import NONE, Interval, paired, share
+from sparsefield.experiments.studies.statistics import NONE, Interval, paired
 from sparsefield.theory.design import ESCAPE
 
 if TYPE_CHECKING:
@@ -193,13 +194,8 @@ def _failures(setting: Setting) -> list[Finding]:
 
 
 def _failing(those: Sequence[Arm], side: str) -> Finding:
-    failed, n = sum(arm.failed for arm in those), sum(arm.n for arm in those)
-    rate = share(failed, n)
-    return Finding(
-        f"Where the predicted escape is {side} {100 * ESCAPE:g} %, {failed} of {n} runs fail: "
-        f"{rate.show(100)} %.",
-        rate,
-    )
+    said, rate = failing(rows_of(those))
+    return Finding(f"Where the predicted escape is {side} {100 * ESCAPE:g} %, {said}.", rate)
 
 
 def _failed_by_seed(those: Sequence[Arm]) -> dict[int, float]:

@@ -14,6 +14,7 @@ from statistics import fmean
 
 from sparsefield.experiments.plotting import styled
 from sparsefield.experiments.studies.arms import arms
+from sparsefield.experiments.studies.contrasts import failing
 from sparsefield.experiments.studies.matching import (
     NEAR,
     Pair,
@@ -244,7 +245,7 @@ def _best(
     those: Sequence[Point], where: str = "", fields: Sequence[str] = ("depth", "skip")
 ) -> Finding:
     """The arm that validation would choose of these."""
-    best = max(those, key=_choice)
+    best = max(those, key=lambda point: point.arm.validated())
     found = best.arm.mean()
     return Finding(
         f"The arm chosen by validation{where} is {told(best.arm, fields)}: "
@@ -253,18 +254,9 @@ def _best(
     )
 
 
-def _choice(point: Point) -> float:
-    chosen_by = point.arm.mean("validation_accuracy")
-    return chosen_by.estimate if chosen_by.n else -1.0
-
-
 def _failing(point: Point) -> Finding:
-    rate = point.arm.failing()
-    return Finding(
-        f"At {told(point.arm, ('depth', 'skip'))}, {point.arm.failed} of {point.arm.n} runs fail: "
-        f"{rate.show(100)} %.",
-        rate,
-    )
+    said, rate = failing(point.arm.rows)
+    return Finding(f"At {told(point.arm, ('depth', 'skip'))}, {said}.", rate)
 
 
 def _deepest(group: Sequence[Point], name: str) -> list[Finding]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sparsefield.experiments.labels import phrase
 from sparsefield.experiments.plotting import GRID, Look, grid_of, label_ends, looks, styled
 from sparsefield.experiments.studies.arms import Arm, arms
+from sparsefield.experiments.studies.contrasts import failing, rows_of
 from sparsefield.experiments.studies.drawing import draw_arms, name_values
 from sparsefield.experiments.studies.reading import (
     SHOWN,
@@ -25,7 +26,7 @@ from sparsefield.experiments.studies.reading import (
     told,
 )
 from sparsefield.experiments.studies.record import Record
-from sparsefield.experiments.studies.statistics import BySeed, Interval, mean, pooled, share
+from sparsefield.experiments.studies.statistics import BySeed, Interval, mean, pooled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,7 +170,7 @@ def _best(found: Sequence[Arm]) -> list[Finding]:
     if not made:
         return []
     far, best = min(made, key=lambda pair: pair[0].estimate)
-    chosen = max((arm for _, arm in made), key=_choice)
+    chosen = max((arm for _, arm in made), key=Arm.validated)
     moved = mean(list(_shift(ZEROS)(chosen).values()))
     return [
         Finding(
@@ -188,12 +189,8 @@ def _best(found: Sequence[Arm]) -> list[Finding]:
 
 
 def _failing(found: Sequence[Arm]) -> Finding:
-    failed, n = sum(arm.failed for arm in found), sum(arm.n for arm in found)
-    rate = share(failed, n)
-    return Finding(
-        f"{failed} of {n} runs fail: {rate.show(100)} %; their zeros count like those of the rest.",
-        rate,
-    )
+    said, rate = failing(rows_of(found))
+    return Finding(f"{said}; their zeros count like those of the rest.", rate)
 
 
 def _effects(contrasts: Sequence[Contrast]) -> Table:
@@ -323,11 +320,6 @@ def _values(found: Sequence[Arm], field: str) -> list[Any]:
 
 def _order(value: Any) -> float:
     return value if isinstance(value, (int, float)) else math.inf
-
-
-def _choice(arm: Arm) -> float:
-    chosen_by = arm.mean("validation_accuracy")
-    return chosen_by.estimate if chosen_by.n else -1.0
 
 
 def _name(arm: Arm) -> str:

@@ -99,7 +99,7 @@ def _got_there(found: Sequence[Arm], q: float) -> str:
 
 def _sparsest(found: Sequence[Arm], sparsity: float) -> Finding:
     """The best arm, by validation, at the highest sparsity."""
-    best = max((arm for arm in found if arm["sparsity"] == sparsity), key=_choice)
+    best = max((arm for arm in found if arm["sparsity"] == sparsity), key=Arm.validated)
     accuracy, zeros = best.mean(), best.mean("zeros_end")
     return Finding(
         f"At s = {sparsity:g} the q* chosen by validation is {best['q']:g}: "
@@ -200,11 +200,6 @@ def _pairs(
 
 def _at(found: Sequence[Arm], q: float, sparsity: float) -> list[Arm]:
     return [arm for arm in found if arm["q"] == q and arm["sparsity"] == sparsity]
-
-
-def _choice(arm: Arm) -> float:
-    chosen_by = arm.mean("validation_accuracy")
-    return chosen_by.estimate if chosen_by.n else -1.0
 
 
 def _where(sparsities: Sequence[float]) -> str:

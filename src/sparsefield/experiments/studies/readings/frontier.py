@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sparsefield.experiments.labels import phrase
 from sparsefield.experiments.plotting import GRID, Look, grid_of, label_ends, looks, styled
 from sparsefield.experiments.studies.arms import BY, Arm, chosen
+from sparsefield.experiments.studies.contrasts import failing, rows_of
 from sparsefield.experiments.studies.drawing import draw_arms
 from sparsefield.experiments.studies.reading import (
     SHOWN,
@@ -23,7 +24,7 @@ from sparsefield.experiments.studies.reading import (
     shown,
 )
 from sparsefield.experiments.studies.record import Record
-from sparsefield.experiments.studies.statistics import BySeed, Interval, pooled, share
+from sparsefield.experiments.studies.statistics import BySeed, Interval, pooled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,13 +124,9 @@ def _effect(
 
 def _failing(every: Sequence[Arm], sparsity: float) -> Finding:
     """The share of runs that fail at one sparsity, at whichever q*, clip and skip."""
-    those = _at(every, sparsity)
-    failed, n = sum(arm.failed for arm in those), sum(arm.n for arm in those)
-    rate = share(failed, n)
+    said, rate = failing(rows_of(_at(every, sparsity)))
     return Finding(
-        f"At s = {sparsity:g}, over every q*, clip and skip at its best rate, {failed} of {n} "
-        f"runs fail: {rate.show(100)} %.",
-        rate,
+        f"At s = {sparsity:g}, over every q*, clip and skip at its best rate, {said}.", rate
     )
 
 
