@@ -135,13 +135,13 @@ def test_killed_at_random_moments_and_resumed_ends_as_uninterrupted(
 ):
     run = config(epochs=20, checkpoint_every=0.0, batch=96)  # a checkpoint after every step
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(run, out=whole, progress=False)
+    longest = train(run, out=whole, progress=False).seconds / KILLS  # fast machine or slow
     moments, steps = random.Random(0), [0]
     for kill in range(KILLS):
         process = start(processes, run, parts)
         if kill % 3:  # every third is killed while it starts
             wait_for_checkpoint(parts, process)
-        time.sleep(moments.uniform(0.0, 0.06))
+        time.sleep(moments.uniform(0.0, longest))
         process.kill()
         process.join()
         if process.exitcode == 0:

@@ -1,5 +1,6 @@
 import pytest
 
+from sparsefield.experiments.sweep import local
 from sparsefield.experiments.sweep.plan import read_plan
 
 TINY = {
@@ -52,6 +53,7 @@ class Hearing:
 
 
 @pytest.fixture
-def hearing():
-    """A listener to be looked into."""
+def hearing(monkeypatch):
+    """A listener to be looked into; it hears of steps often, as a fast machine makes many."""
+    monkeypatch.setattr(local, "POLL", 0.005)
     return Hearing()
