@@ -7,7 +7,7 @@ import pytest
 from sparsefield import solve
 from sparsefield.experiments.saving import svg_bytes
 from sparsefield.experiments.studies import read
-from sparsefield.experiments.studies.clips import settings
+from sparsefield.experiments.studies.clips import by_network
 from sparsefield.theory.design import safe_clip
 from sparsefield.theory.finite_width import finite_width
 
@@ -43,7 +43,7 @@ def made(invented):
 
 
 def test_predictions_are_the_theorys(made):
-    (found,) = settings(made(peak(1.0)))
+    (found,) = by_network(made(peak(1.0)))
     assert found.line == safe_clip("crelu", sparsity=0.9, **SIZE)
     assert [clip.height for clip in found.clips] == [*CLIPS, math.inf]
     for clip in found.clips[2:4]:

@@ -10,7 +10,7 @@ from functools import cache
 
 from sparsefield.errors import SparsefieldError
 from sparsefield.experiments.labels import HEIGHTS
-from sparsefield.experiments.studies.arms import BY, Arm, arms
+from sparsefield.experiments.studies.arms import Arm, arms, best_of
 from sparsefield.experiments.studies.reading import told
 from sparsefield.experiments.studies.record import Record, differing
 from sparsefield.theory import CriticalPoint
@@ -70,12 +70,14 @@ class Setting:
 
     @property
     def best(self) -> Clip | None:
-        """The most accurate clip by validation, where a run without a result counts as 0.
-
-        None where no run has a result.
-        """
+        """The most accurate clip by validation; None where no run has a result."""
         made = [clip for clip in self.clips if clip.arm.by_seed()]
-        return max(made, key=_validated, default=None)
+        return max(made, key=lambda clip: clip.arm.validated(), default=None)
+
+    @property
+    def chosen(self) -> Arm:
+        """The arm of the best clip, chosen from those of all clips."""
+        return best_of([clip.arm for clip in self.clips])
 
     def after(self, clip: Clip) -> Clip | None:
         """The next larger clip."""
@@ -86,11 +88,7 @@ class Setting:
         return next((c for c in reversed(self.clips) if c.height < clip.height), None)
 
 
-def _validated(clip: Clip) -> float:
-    return sum(row[BY] or 0.0 for row in clip.arm.rows) / clip.arm.n
-
-
-def settings(record: Record) -> tuple[Setting, ...]:
+def by_network(record: Record) -> tuple[Setting, ...]:
     """The arms of a record as clips, by the network that they share."""
     groups: dict[str, list[Arm]] = {}
     for arm in arms(record):

@@ -4,15 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sparsefield.experiments.studies.arms import Arm
+from sparsefield.experiments.studies.arms import ARE_SHARES, Arm
 from sparsefield.experiments.studies.reading import change, points, seeds
 from sparsefield.experiments.studies.record import Row
-from sparsefield.experiments.studies.statistics import Interval, mean, pooled, share
+from sparsefield.experiments.studies.statistics import (
+    ANYTHING,
+    DIFFERENCES,
+    Interval,
+    mean,
+    pooled,
+    share,
+)
+
+_FAIL = "runs fail: "
 
 
 def between(pairs: Iterable[tuple[Arm, Arm]], measure: str = "test_accuracy") -> Interval:
     """The mean over pairs of the second arm less the first, by seed."""
-    return pooled([(one.by_seed(measure), other.by_seed(measure)) for one, other in pairs])
+    within = DIFFERENCES if measure in ARE_SHARES else ANYTHING
+    return pooled(
+        [(one.by_seed(measure), other.by_seed(measure)) for one, other in pairs], within=within
+    )
+
+
+def nested(pairs: Iterable[tuple[Arm, Arm]], measure: str = "test_accuracy") -> Interval | None:
+    """The same by nested selection; None where nothing was chosen."""
+    picked = picked_by_others(pairs)
+    return between(picked, measure) if picked else None
+
+
+def picked_by_others(pairs: Iterable[tuple[Arm, Arm]]) -> list[tuple[Arm, Arm]]:
+    """The pairs by nested selection, see :meth:`Arm.nested`; none where nothing was chosen."""
+    pairs = list(pairs)
+    if all(len(arm.candidates) < 2 for pair in pairs for arm in pair):
+        return []
+    return [(one.nested(), other.nested()) for one, other in pairs]
 
 
 def comparable(pairs: Iterable[tuple[Arm, Arm]]) -> list[tuple[Arm, Arm]]:
@@ -37,14 +63,19 @@ def kept(arms: Sequence[Arm]) -> Interval:
     for arm in arms:
         for seed, zeros in arm.by_seed("zeros_end").items():
             by_seed.setdefault(seed, []).append(zeros - arm["sparsity"])
-    return mean([sum(values) / len(values) for values in by_seed.values()])
+    return mean([sum(values) / len(values) for values in by_seed.values()], within=DIFFERENCES)
 
 
 def failing(rows: Sequence[Row]) -> tuple[str, Interval]:
     """How many of these runs fail, in words and as a share."""
     failed = sum(bool(row["failed"]) for row in rows)
     rate = share(failed, len(rows))
-    return f"{failed} of {len(rows)} runs fail: {rate.show(100)} %", rate
+    return f"{failed} of {len(rows)} {_FAIL}{rate.show(100)} %", rate
+
+
+def tells_failures(sentence: str) -> bool:
+    """Whether a sentence has such a share."""
+    return _FAIL in sentence
 
 
 def rows_of(arms: Iterable[Arm]) -> list[Row]:

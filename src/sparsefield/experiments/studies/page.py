@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from sparsefield.experiments.studies.arms import arms
+from sparsefield.experiments.studies.caveats import caveats
 from sparsefield.experiments.studies.reading import Finding, Reading, Table, read, shown
 from sparsefield.experiments.studies.record import Record
+from sparsefield.experiments.studies.setting import setting
 from sparsefield.experiments.sweep.progress import duration
 from sparsefield.train import TrainConfig
 
@@ -38,13 +41,14 @@ def page(records: Sequence[Record], pictures: Mapping[str, str]) -> str:
 
 def bullet(finding: Finding) -> str:
     """A finding in a list."""
-    return f"- {_escaped(finding.sentence)}"
+    return _bullets([finding.sentence])
 
 
 def table_text(table: Table) -> str:
-    """A table, numbers to the right."""
+    """A table, numbers to the right, and its note below."""
     lines = [table.columns, tuple("---:" for _ in table.columns), *table.rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+    text = "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+    return f"{text}\n\n{_escaped(table.note)}" if table.note else text
 
 
 def made_rows(record: Record) -> list[tuple[str, str]]:
@@ -73,12 +77,14 @@ def _section(record: Record, reading: Reading, picture: str, *, headed: bool) ->
     tables = [
         text for table in reading.tables for text in (f"{level}# {table.title}", table_text(table))
     ]
-    findings = "\n".join(bullet(finding) for finding in reading.findings)
+    told = caveats(record, reading)
     return "\n\n".join(
         [
             *opening,
+            f"*Setting: {_escaped(setting(record))}*",
             f"{level}# Findings",
-            findings,
+            _bullets(finding.sentence for finding in reading.findings),
+            *([f"{level}# Caveats", _bullets(told)] if told else []),
             f"![{reading.caption}]({picture})",
             f"*{_escaped(reading.caption)}*",
             *tables,
@@ -86,6 +92,10 @@ def _section(record: Record, reading: Reading, picture: str, *, headed: bool) ->
             *_how(record),
         ]
     )
+
+
+def _bullets(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {_escaped(sentence)}" for sentence in sentences)
 
 
 def _how(record: Record) -> list[str]:
@@ -102,7 +112,8 @@ def _config(record: Record, part: str) -> str:
     shared = record.shared(part)
     given = {name: value for name, value in shared.items() if value != defaults.get(name)}
     swept = [f"{name} ({', '.join(_values(record, part, name))})" for name in record.fields[part]]
-    chosen = [name for name in record.tuned if name in record.fields[part]]
+    found = arms(record, part)
+    chosen = [name for name in record.tuned if any(arm.tried(name)[1:] for arm in found)]
     by = f" In each arm {', '.join(chosen)} is chosen by validation accuracy." if chosen else ""
     count = len({row.seed for row in record.rows_of(part)})
     settings = ", ".join(f"{name} {shown(value)}" for name, value in given.items())

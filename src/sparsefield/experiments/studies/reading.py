@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -42,19 +43,25 @@ SHOWN: Mapping[str, tuple[str, float, int]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and the number that it rests on."""
+    """One sentence, and the number that it rests on.
+
+    ``nested``: that number by nested selection, see :meth:`Arm.nested`; None where nothing that it
+    rests on was chosen.
+    """
 
     sentence: str
     interval: Interval
+    nested: Interval | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: a title, headings, and rows as wide as they."""
+    """A table of text: a title, headings, rows as wide as they, and a line below it or none."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,16 +90,17 @@ def arm_table(title: str, arms: Sequence[Arm], fields: Sequence[str], *more: str
     """One line an arm: the named fields, the chosen values, test accuracy, and more measures.
 
     Of the test accuracy mean, interval, standard deviation, n and failed runs; of each measure of
-    ``more`` the mean ± sd.
+    ``more`` the mean ± sd. A chosen value that is the lowest or highest tried says so.
     """
-    tuned = tuple(arms[0].tuned) if arms else ()
+    names = tuple(dict.fromkeys((*fields, *(arms[0].tuned if arms else ()))))
+    several = {name for name in names for arm in arms if name in arm.tuned and arm.tried(name)[1:]}
     columns = (
-        *(headed(name) for name in fields),
-        *(f"{headed(name)}, chosen" for name in tuned if name not in fields),
+        *(f"{headed(name)}, chosen" if name in several else headed(name) for name in names),
         *("test accuracy, %", "95 % interval", "sd", "n", "failed"),
         *(SHOWN[measure][0] for measure in more),
     )
-    return Table(title, columns, tuple(_line(arm, fields, more) for arm in arms))
+    rows = ((*_settings(arm, names, several), *_measured(arm, more)) for arm in arms)
+    return Table(title, columns, tuple(rows), _choice_note(arms, several))
 
 
 def headed(field: str) -> str:
@@ -133,13 +141,28 @@ def seeds(n: int) -> str:
     return f"{n} seed{'' if n == 1 else 's'}"
 
 
-def _line(arm: Arm, fields: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
-    return (
-        *(shown(arm[name]) for name in fields),
-        *(shown(value) for name, value in arm.tuned.items() if name not in fields),
-        *_accuracy(arm),
-        *(_spread(arm, measure) for measure in more),
-    )
+def _settings(arm: Arm, names: Sequence[str], several: AbstractSet[str]) -> tuple[str, ...]:
+    """The values of fields, of the chosen ones with what there was to choose from."""
+    words = {name: f" ({word})" for name in several if (word := _choice(arm, name))}
+    return tuple(f"{shown(arm[name])}{words.get(name, '')}" for name in names)
+
+
+def _choice(arm: Arm, name: str) -> str:
+    """Where the value lies among those tried, if that may have bound the choice."""
+    return arm.edge(name) if arm.tried(name)[1:] else "only one"
+
+
+def _choice_note(arms: Sequence[Arm], several: AbstractSet[str]) -> str:
+    """What the words beside the chosen values say, as far as there are any."""
+    words = {_choice(arm, name) for arm in arms for name in several}
+    edges = [f"({word})" for word in ("lowest", "highest") if word in words]
+    told = [f"{' or '.join(edges)}: of the values tried for this arm"] if edges else []
+    told += ["(only one): one value was tried for this arm"] if "only one" in words else []
+    return f"{'; '.join(told)}." if told else ""
+
+
+def _measured(arm: Arm, more: Sequence[str]) -> tuple[str, ...]:
+    return (*_accuracy(arm), *(_spread(arm, measure) for measure in more))
 
 
 def _accuracy(arm: Arm) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ from scipy.stats import binomtest, bootstrap, t
 
 LEVEL = 0.95
 RESAMPLES = 9999
+ANYTHING = (-math.inf, math.inf)
+SHARES = (0.0, 1.0)  # what a share can be, and so a mean of shares
+DIFFERENCES = (-1.0, 1.0)  # what a difference of two shares can be
 BySeed = Mapping[int, float]
 
 
@@ -71,7 +74,7 @@ NONE = Interval(math.nan, math.nan, math.nan, 0)
 def mean(
     values: Sequence[float],
     *,
-    within: tuple[float, float] = (-math.inf, math.inf),
+    within: tuple[float, float] = ANYTHING,
     level: float = LEVEL,
 ) -> Interval:
     """The mean of independent values, with the wider, end by end, of BCa and Student's t.
@@ -81,7 +84,7 @@ def mean(
     values
         One a seed.
     within
-        What the mean can be at all, as (0, 1) of an accuracy; no end lies outside.
+        What the mean can be at all, as ``SHARES`` of an accuracy; no end lies outside.
     level
         Of confidence.
 
@@ -142,28 +145,41 @@ def share(successes: int, trials: int, *, level: float = LEVEL) -> Interval:
     return Interval(successes / trials, float(found.low), float(found.high), trials)
 
 
-def paired(one: BySeed, other: BySeed, *, level: float = LEVEL) -> Interval:
+def paired(
+    one: BySeed,
+    other: BySeed,
+    *,
+    within: tuple[float, float] = ANYTHING,
+    level: float = LEVEL,
+) -> Interval:
     """The mean of ``other`` less ``one`` over the seeds that both have.
+
+    ``within``: what it can be at all, as ``DIFFERENCES`` of two accuracies.
 
     >>> paired({0: 0.5, 1: 0.6}, {1: 0.7, 2: 0.9}).estimate
     0.1
     """
-    return pooled([(one, other)], level=level)
+    return pooled([(one, other)], within=within, level=level)
 
 
-def pooled(pairs: Sequence[tuple[BySeed, BySeed]], *, level: float = LEVEL) -> Interval:
+def pooled(
+    pairs: Sequence[tuple[BySeed, BySeed]],
+    *,
+    within: tuple[float, float] = ANYTHING,
+    level: float = LEVEL,
+) -> Interval:
     """The mean over several pairs of ``other`` less ``one``; pairs without a common seed left out.
 
     Runs of one seed share their batches, and what the seed does to one pair it may do to all. So a
     seed counts once, with its mean over the pairs: the interval is over seeds, those that every
-    pair has, for just these pairs.
+    pair has, for just these pairs. ``within``: as in :func:`paired`.
     """
     differences = [found for one, other in pairs if (found := _differences(one, other))]
     if not differences:
         return NONE
     common = sorted(set.intersection(*(set(found) for found in differences)))
     by_seed = [_mean([found[seed] for found in differences]) for seed in common]
-    return mean([round(value, 12) for value in by_seed], level=level)
+    return mean([round(value, 12) for value in by_seed], within=within, level=level)
 
 
 def _differences(one: BySeed, other: BySeed) -> dict[int, float]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from sparsefield.experiments.plotting import QUIET, Look, grid_of, label_ends, looks, styled
 from sparsefield.experiments.studies.arms import Arm
-from sparsefield.experiments.studies.clips import Clip, Setting, percent, settings
-from sparsefield.experiments.studies.contrasts import failing, rows_of
+from sparsefield.experiments.studies.clips import Clip, Setting, by_network, percent
+from sparsefield.experiments.studies.contrasts import between, failing, nested, rows_of
 from sparsefield.experiments.studies.drawing import draw_arms
 from sparsefield.experiments.studies.reading import (
     SHOWN,
@@ -23,7 +24,7 @@ from sparsefield.experiments.studies.reading import (
     seeds,
 )
 from sparsefield.experiments.studies.record import Record
-from sparsefield.experiments.studies.statistics import NONE, Interval, paired
+from sparsefield.experiments.studies.statistics import DIFFERENCES, NONE, Interval, paired
 from sparsefield.theory.design import ESCAPE
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ Ends = list[tuple[float, str, Look]]
 
 def read(record: Record) -> Reading:
     """What the rule's clip costs, which clips are as good, and where runs fail."""
-    found = settings(record)
+    found = by_network(record)
     return Reading(
         tuple(finding for setting in found for finding in _findings(setting)),
         tuple(_table(setting) for setting in found),
@@ -49,8 +50,8 @@ def read(record: Record) -> Reading:
 
 def _findings(setting: Setting) -> list[Finding]:
     found = [_headline(setting), *_beside(setting), *_as_good(setting), *_failures(setting)]
-    said = {setting.where + finding.sentence: finding.interval for finding in found}
-    return [Finding(sentence, interval) for sentence, interval in said.items()]
+    said = {finding.sentence: finding for finding in found}
+    return [replace(one, sentence=setting.where + one.sentence) for one in said.values()]
 
 
 def _headline(setting: Setting) -> Finding:
@@ -78,6 +79,7 @@ def _headline(setting: Setting) -> Finding:
         f"{best.known_as}, the best by validation{_verdict(setting, cost)}: {points(cost)} "
         f"({seeds(cost.n)}, paired).",
         cost,
+        nested([(setting.chosen, rule.arm)]),
     )
 
 
@@ -182,7 +184,7 @@ def _failures(setting: Setting) -> list[Finding]:
     sides = [_failing(those, word) for those, word in ((below, "below"), (above, "at or above"))]
     if not (below and above):
         return [finding for finding in sides if finding.interval.n]
-    rise = paired(_failed_by_seed(below), _failed_by_seed(above))
+    rise = paired(_failed_by_seed(below), _failed_by_seed(above), within=DIFFERENCES)
     sides.append(
         Finding(
             f"From below the line to above it the share of runs that fail {change(rise)}: "
@@ -207,7 +209,7 @@ def _failed_by_seed(those: Sequence[Arm]) -> dict[int, float]:
 
 
 def _difference(one: Clip, other: Clip) -> Interval:
-    return paired(one.arm.by_seed(), other.arm.by_seed())
+    return between([(one.arm, other.arm)])
 
 
 def _table(setting: Setting) -> Table:
@@ -220,7 +222,8 @@ def _table(setting: Setting) -> Table:
         (row[0], percent(clip.escape), *row[1:], *(_less(one, clip) for one in against))
         for clip, row in zip(setting.clips, base.rows, strict=True)
     )
-    return Table(f"{setting.where}Every clip".replace(": Every", ", every"), columns, tuple(rows))
+    title = f"{setting.where}Every clip".replace(": Every", ", every")
+    return Table(title, columns, tuple(rows), base.note)
 
 
 def _less(one: Clip, clip: Clip) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from sparsefield.experiments.labels import phrase
 from sparsefield.experiments.plotting import GRID, Look, grid_of, label_ends, looks, styled
-from sparsefield.experiments.studies.arms import Arm, arms
-from sparsefield.experiments.studies.contrasts import failing, rows_of
+from sparsefield.experiments.studies.arms import Arm, arms, best_of
+from sparsefield.experiments.studies.contrasts import failing, picked_by_others, rows_of
 from sparsefield.experiments.studies.drawing import draw_arms, name_values
 from sparsefield.experiments.studies.reading import (
     SHOWN,
@@ -26,7 +26,15 @@ from sparsefield.experiments.studies.reading import (
     told,
 )
 from sparsefield.experiments.studies.record import Record
-from sparsefield.experiments.studies.statistics import BySeed, Interval, mean, pooled
+from sparsefield.experiments.studies.statistics import (
+    ANYTHING,
+    DIFFERENCES,
+    SHARES,
+    BySeed,
+    Interval,
+    mean,
+    pooled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,12 +46,13 @@ _STRAIGHT = {"skip": 1, "q": 1, "clip": -1}  # the clip is compared from the hig
 
 @dataclass(frozen=True)
 class Quantity:
-    """What training moves: its name, where it begins and ends, and how a shift is shown."""
+    """What training moves: its name, where it begins and ends, how a shift is shown and bounded."""
 
     name: str
     begins: Callable[[Arm], BySeed]
     ends: Callable[[Arm], BySeed]
     show: Callable[[Interval], str]
+    within: tuple[float, float] = ANYTHING
 
 
 def _measured(measure: str) -> Callable[[Arm], BySeed]:
@@ -58,12 +67,18 @@ def _plain(found: Interval) -> str:
     return found.show(1, 3, signed=True).replace("-", "−")
 
 
-ZEROS = Quantity("the share of zeros", _measured("zeros_init"), _measured("zeros_end"), points)
+ZEROS = Quantity(
+    "the share of zeros", _measured("zeros_init"), _measured("zeros_end"), points, DIFFERENCES
+)
 QUANTITIES = (
     ZEROS,
     Quantity("q / q*", _one, _measured("q_end"), _plain),
     Quantity(
-        "the share at the clip", _measured("saturated_init"), _measured("saturated_end"), points
+        "the share at the clip",
+        _measured("saturated_init"),
+        _measured("saturated_end"),
+        points,
+        DIFFERENCES,
     ),
     Quantity("χ₁", _measured("chi1_init"), _measured("chi1_end"), _plain),
 )
@@ -81,9 +96,11 @@ class Contrast:
     def __str__(self) -> str:
         return f"from {phrase(self.field, self.one)} to {phrase(self.field, self.other)}"
 
-    def effect(self, of: Callable[[Arm], BySeed]) -> Interval:
-        """Paired by seed, mean over the pairs."""
-        return pooled([(of(one), of(other)) for one, other in self.pairs])
+    def effect(
+        self, of: Callable[[Arm], BySeed], within: tuple[float, float] = DIFFERENCES
+    ) -> Interval:
+        """Paired by seed, mean over the pairs; ``within`` what it can be at all."""
+        return pooled([(of(one), of(other)) for one, other in self.pairs], within=within)
 
 
 def read(record: Record) -> Reading:
@@ -118,7 +135,7 @@ def read(record: Record) -> Reading:
 
 def _headline(found: Sequence[Arm], contrasts: Sequence[Contrast]) -> Finding:
     """How far the zeros move, and the largest effect on that."""
-    far = _over_arms(found, _far(ZEROS))
+    far = _over_arms(found, _far(ZEROS), SHARES)
     moves = f"Training moves the share of zeros by {_size(far)} (mean over all arms, either way)"
     effects = [(contrast, contrast.effect(_far(ZEROS))) for contrast in contrasts]
     seen = [pair for pair in effects if pair[1].excludes(0.0)]
@@ -132,7 +149,13 @@ def _headline(found: Sequence[Arm], contrasts: Sequence[Contrast]) -> Finding:
         f"{moves}, and {verb} {contrast}: {points(effect)}, the largest effect of the fields that "
         f"were varied ({seeds(effect.n)}, paired).",
         effect,
+        _nested(contrast),
     )
+
+
+def _nested(contrast: Contrast) -> Interval | None:
+    pairs = tuple(picked_by_others(contrast.pairs))
+    return replace(contrast, pairs=pairs).effect(_far(ZEROS)) if pairs else None
 
 
 def _effect(contrast: Contrast) -> Finding:
@@ -149,8 +172,10 @@ def _effect(contrast: Contrast) -> Finding:
 
 def _moved(found: Sequence[Arm], quantity: Quantity) -> Finding:
     """The shift of a quantity by training, and the arms of the least and the largest."""
-    shift = _over_arms(found, _shift(quantity))
-    by_arm = [(mean(list(_shift(quantity)(arm).values())), arm) for arm in found]
+    shift = _over_arms(found, _shift(quantity), quantity.within)
+    by_arm = [
+        (mean(list(_shift(quantity)(arm).values()), within=quantity.within), arm) for arm in found
+    ]
     known = sorted((pair for pair in by_arm if pair[0].n), key=lambda pair: pair[0].estimate)
     ends = ""
     if known[1:]:
@@ -165,13 +190,13 @@ def _moved(found: Sequence[Arm], quantity: Quantity) -> Finding:
 
 def _best(found: Sequence[Arm]) -> list[Finding]:
     """The arm that holds the zeros best, and the most accurate by validation."""
-    held = [(mean(list(_far(ZEROS)(arm).values())), arm) for arm in found]
+    held = [(mean(list(_far(ZEROS)(arm).values()), within=SHARES), arm) for arm in found]
     made = [(far, arm) for far, arm in held if far.n]
     if not made:
         return []
     far, best = min(made, key=lambda pair: pair[0].estimate)
-    chosen = max((arm for _, arm in made), key=Arm.validated)
-    moved = mean(list(_shift(ZEROS)(chosen).values()))
+    chosen = best_of([arm for _, arm in made])
+    moved = mean(list(_shift(ZEROS)(chosen).values()), within=DIFFERENCES)
     return [
         Finding(
             f"The zeros move least at {_name(best)}: by {_size(far)}, to "
@@ -201,14 +226,24 @@ def _effects(contrasts: Sequence[Contrast]) -> Table:
         tuple(
             (
                 *(quantity.name.removeprefix("the "), str(contrast)),
-                *(quantity.show(found) for found in (far, contrast.effect(quantity.ends))),
+                *(
+                    quantity.show(found)
+                    for found in (far, contrast.effect(quantity.ends, quantity.within))
+                ),
                 str(far.n),
             )
             for quantity in QUANTITIES
             for contrast in contrasts
-            for far in (contrast.effect(_far(quantity)),)
+            for far, ends in [_on(contrast, quantity)]
         ),
     )
+
+
+def _on(contrast: Contrast, quantity: Quantity) -> tuple[Interval, Interval]:
+    """The effect on the distance of a quantity from its start, and on its end."""
+    ways = (_far(quantity), quantity.ends)
+    far, ends = (contrast.effect(of, quantity.within) for of in ways)
+    return far, ends
 
 
 def _contrast(found: Sequence[Arm], field: str) -> Contrast:
@@ -243,13 +278,15 @@ def _far(quantity: Quantity) -> Callable[[Arm], BySeed]:
     return lambda arm: {seed: abs(value) for seed, value in _shift(quantity)(arm).items()}
 
 
-def _over_arms(found: Sequence[Arm], of: Callable[[Arm], BySeed]) -> Interval:
+def _over_arms(
+    found: Sequence[Arm], of: Callable[[Arm], BySeed], within: tuple[float, float]
+) -> Interval:
     """The mean over all arms, a seed once."""
     by_seed: dict[int, list[float]] = {}
     for arm in found:
         for seed, value in of(arm).items():
             by_seed.setdefault(seed, []).append(value)
-    return mean([fmean(values) for values in by_seed.values()])
+    return mean([fmean(values) for values in by_seed.values()], within=within)
 
 
 def _draw(found: Sequence[Arm]) -> Figure:

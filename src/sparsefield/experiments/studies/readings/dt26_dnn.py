@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sparsefield.experiments.plotting import GRID, Look, grid_of, label_ends, looks, styled
-from sparsefield.experiments.studies.arms import Arm, arms
+from sparsefield.experiments.studies.arms import Arm, arms, best_of
 from sparsefield.experiments.studies.contrasts import (
     between,
     comparable,
     failing,
     kept,
     listed,
+    nested,
     rows_of,
     told_change,
 )
@@ -67,7 +68,9 @@ def _effect(found: Sequence[Arm], low: float, high: float, sparsities: Sequence[
     effect = between(pairs)
     where = _where(_values([one for one, _ in pairs], "sparsity") or sparsities)
     return Finding(
-        f"From q* = {low:g} to {high:g}, {where}, test accuracy {told_change(effect)}.", effect
+        f"From q* = {low:g} to {high:g}, {where}, test accuracy {told_change(effect)}.",
+        effect,
+        nested(pairs),
     )
 
 
@@ -99,7 +102,7 @@ def _got_there(found: Sequence[Arm], q: float) -> str:
 
 def _sparsest(found: Sequence[Arm], sparsity: float) -> Finding:
     """The best arm, by validation, at the highest sparsity."""
-    best = max((arm for arm in found if arm["sparsity"] == sparsity), key=Arm.validated)
+    best = best_of([arm for arm in found if arm["sparsity"] == sparsity])
     accuracy, zeros = best.mean(), best.mean("zeros_end")
     return Finding(
         f"At s = {sparsity:g} the q* chosen by validation is {best['q']:g}: "

@@ -14,6 +14,7 @@ from sparsefield.experiments.studies.contrasts import (
     comparable,
     failing,
     kept,
+    nested,
     rows_of,
     told_change,
 )
@@ -76,7 +77,9 @@ def _clip(best: Sequence[Arm], sparsity: float, families: Sequence[str]) -> Find
     named = " and ".join(_named(*pair) for pair in pairs) or "from no clip to a clip"
     mean = ", mean of both" if len(pairs) > 1 else ""
     return Finding(
-        f"At s = {sparsity:g}, {named}{mean}, test accuracy {told_change(effect)}.", effect
+        f"At s = {sparsity:g}, {named}{mean}, test accuracy {told_change(effect)}.",
+        effect,
+        nested(pairs),
     )
 
 

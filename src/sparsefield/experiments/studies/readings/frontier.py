@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING
 
 from sparsefield.experiments.labels import phrase
 from sparsefield.experiments.plotting import GRID, Look, grid_of, label_ends, looks, styled
-from sparsefield.experiments.studies.arms import BY, Arm, chosen
-from sparsefield.experiments.studies.contrasts import failing, rows_of
+from sparsefield.experiments.studies.arms import Arm, best_of, chosen
+from sparsefield.experiments.studies.contrasts import (
+    between,
+    comparable,
+    failing,
+    kept,
+    nested,
+    rows_of,
+)
 from sparsefield.experiments.studies.drawing import draw_arms
 from sparsefield.experiments.studies.reading import (
     SHOWN,
@@ -24,7 +31,6 @@ from sparsefield.experiments.studies.reading import (
     shown,
 )
 from sparsefield.experiments.studies.record import Record
-from sparsefield.experiments.studies.statistics import BySeed, Interval, pooled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +39,6 @@ if TYPE_CHECKING:
 FREE = ("lr", "q", "clip")
 _TWO_LINES = 18  # points
 Ends = list[tuple[float, str, Look]]
-Pairs = list[tuple[BySeed, BySeed]]
 
 
 def read(record: Record) -> Reading:
@@ -41,7 +46,7 @@ def read(record: Record) -> Reading:
     best = sorted(chosen(record.rows, FREE), key=lambda arm: (arm["skip"], arm["sparsity"]))
     every = chosen(record.rows, ["lr"])
     sparsities = _values(every, "sparsity")
-    front = [_best(best, s) for s in sparsities]
+    front = [best_of(_at(best, s)) for s in sparsities]
     findings = [
         *_pushed(front[0], front[-1]),
         *(_reached(arm) for arm in front),
@@ -66,7 +71,7 @@ def _pushed(one: Arm, other: Arm) -> list[Finding]:
     """From the least sparse to the sparsest, each at its best."""
     if one is other:
         return []
-    loss = pooled([(one.by_seed(), other.by_seed())])
+    loss = between([(one, other)])
     start, end = (
         f"{arm.mean().show(100)} % at {arm.mean('zeros_end').show(100)} %" for arm in (one, other)
     )
@@ -75,22 +80,22 @@ def _pushed(one: Arm, other: Arm) -> list[Finding]:
         f"and rate chosen by validation, test accuracy {change(loss)}: {points(loss)} "
         f"({seeds(loss.n)}, paired), from {start} zeros after training to {end}."
     )
-    return [Finding(sentence, loss)]
+    return [Finding(sentence, loss, nested([(one, other)]))]
 
 
 def _reached(arm: Arm) -> Finding:
     """The best network of one sparsity."""
-    accuracy, kept = arm.mean(), _kept(arm)
+    accuracy, moved = arm.mean(), kept([arm])
     return Finding(
         f"At s = {arm['sparsity']:g}, {active(arm)} active units of {arm['width']} a layer, "
         f"validation chooses {_choice(arm, 'skip', 'q', 'clip')}: {accuracy.show(100)} % test "
-        f"accuracy ({seeds(accuracy.n)}); training changes the zeros by {points(kept)}.",
+        f"accuracy ({seeds(accuracy.n)}); training changes the zeros by {points(moved)}.",
         accuracy,
     )
 
 
 def _step(one: Arm, other: Arm) -> Finding:
-    loss = pooled([(one.by_seed(), other.by_seed())])
+    loss = between([(one, other)])
     return Finding(
         f"From s = {one['sparsity']:g} to {other['sparsity']:g} test accuracy {change(loss)}: "
         f"{points(loss)} ({seeds(loss.n)}, paired).",
@@ -111,7 +116,7 @@ def _effect(
     found: Sequence[Arm], field: str, low: float, high: float, sparsities: Sequence[float]
 ) -> Finding:
     pairs = {s: _pairs(_at(found, s), field, low, high) for s in sparsities}
-    effect = pooled([pair for those in pairs.values() for pair in those])
+    effect = between(pair for those in pairs.values() for pair in those)
     met = [s for s, those in pairs.items() if those] or sparsities
     where = f"{'mean over' if met[1:] else 'at'} s = {', '.join(f'{s:g}' for s in met)}"
     held = {"skip": "the rest chosen", "q": "the clip held", "clip": "q* held"}[field]
@@ -130,29 +135,18 @@ def _failing(every: Sequence[Arm], sparsity: float) -> Finding:
     )
 
 
-def _pairs(
-    found: Sequence[Arm], field: str, low: float, high: float
-) -> list[tuple[BySeed, BySeed]]:
+def _pairs(found: Sequence[Arm], field: str, low: float, high: float) -> list[tuple[Arm, Arm]]:
     """Arms alike in all that is not chosen but this field, low and high, with a seed in common."""
     chosen_too = ("lr", *(FREE if field not in FREE else ()))
     lows, highs = (
-        {_rest(arm, (field, *chosen_too)): arm.by_seed() for arm in found if arm[field] == value}
+        {_rest(arm, (field, *chosen_too)): arm for arm in found if arm[field] == value}
         for value in (low, high)
     )
-    return [
-        (one, highs[rest])
-        for rest, one in lows.items()
-        if rest in highs and one.keys() & highs[rest].keys()
-    ]
+    return comparable((one, highs[rest]) for rest, one in lows.items() if rest in highs)
 
 
 def _rest(arm: Arm, left_out: Sequence[str]) -> str:
     return json.dumps({k: value for k, value in arm.config.items() if k not in left_out})
-
-
-def _best(best: Sequence[Arm], sparsity: float) -> Arm:
-    """By validation, of the arms at one sparsity; runs without a result count as 0, as in arms."""
-    return max(_at(best, sparsity), key=lambda arm: sum(row[BY] or 0.0 for row in arm.rows) / arm.n)
 
 
 def _at(found: Sequence[Arm], sparsity: float) -> list[Arm]:
@@ -162,12 +156,6 @@ def _at(found: Sequence[Arm], sparsity: float) -> list[Arm]:
 def active(arm: Arm) -> str:
     """How many units of a layer are to be active, (1 - s) width."""
     return f"{(1 - arm['sparsity']) * arm['width']:.3g}"
-
-
-def _kept(arm: Arm) -> Interval:
-    """Zeros after training less those asked for."""
-    zeros = arm.by_seed("zeros_end")
-    return pooled([(dict.fromkeys(zeros, arm["sparsity"]), zeros)])
 
 
 def _choice(arm: Arm, *fields: str) -> str:
@@ -184,7 +172,7 @@ def _chosen_table(best: Sequence[Arm]) -> Table:
     base = arm_table("", best, fields, "zeros_init", "zeros_end")
     columns = (*base.columns[:2], "active units a layer", *base.columns[2:])
     rows = ((*row[:2], active(arm), *row[2:]) for arm, row in zip(best, base.rows, strict=True))
-    return Table("Chosen at each skip and sparsity", columns, tuple(rows))
+    return Table("Chosen at each skip and sparsity", columns, tuple(rows), base.note)
 
 
 def _table_of_steps(best: Sequence[Arm]) -> Table:
@@ -204,7 +192,7 @@ def _table_of_steps(best: Sequence[Arm]) -> Table:
 
 
 def _gap(one: Arm, other: Arm, measure: str) -> str:
-    gap = pooled([(one.by_seed(measure), other.by_seed(measure))])
+    gap = between([(one, other)], measure)
     return points(gap).removesuffix(" points")
 
 
@@ -289,7 +277,7 @@ def _effects_drawn(
         drawn = []
         for s in sparsities:
             those = [arm for arm in every if (arm["skip"], arm["sparsity"]) == (skip, s)]
-            effect = pooled(_pairs(those, "q", low, high)).scaled(100)
+            effect = between(_pairs(those, "q", low, high)).scaled(100)
             if effect.n:
                 x = (1 - s) * aside
                 drawn.append((x, effect.estimate))

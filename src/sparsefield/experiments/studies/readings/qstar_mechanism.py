@@ -14,6 +14,7 @@ from sparsefield.experiments.studies.contrasts import (
     comparable,
     failing,
     listed,
+    nested,
     rows_of,
     told_change,
 )
@@ -41,6 +42,7 @@ from sparsefield.experiments.studies.statistics import Interval, mean, paired, s
 
 START = ("logit_rms_init", "grad_ratio_init")
 MORE = ("zeros_end", *START, "steps_to_half")
+_TWICE = (-2.0, 2.0)  # what a difference of two differences of accuracies can be
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def read(record: Record) -> Reading:
         *_whole_range(ratio, ends),
         *(finding for height in heights for finding in _at_a_height(ratio, height)),
         _identity(identity),
-        *(finding for pair in ends for finding in _start(record, *pair, ratio)),
+        *(finding for pair in ends for finding in _start(*pair, ratio)),
         *_failing(record),
     ]
     return Reading(
@@ -113,6 +115,7 @@ def _headline(ends: Sequence[tuple[Arm, Arm]], parts: Sequence[Alone]) -> Findin
         f"{what or ' (at most one was run)'}, test accuracy {told_change(effect)}"
         f"{of_parts if parts else ''}.",
         effect,
+        nested(ends),
     )
 
 
@@ -211,7 +214,7 @@ def _added(ratio: Sequence[Arm], height: Sequence[Arm]) -> Iterator[Finding]:
     both = _both(ratio, height)
     if len(both) > 1:
         at_ratio, at_height = (_by_seed(both[0][i], both[-1][i]) for i in (0, 1))
-        added = paired(at_ratio, at_height)
+        added = paired(at_ratio, at_height, within=_TWICE)
         told = f"{points(added)} ({seeds(added.n)}, paired)" if added.n else "not known"
         yield Finding(
             f"What a fixed m = {height[0]['m']:g}, by its shrinking clip ratio, adds to the effect "
@@ -243,12 +246,11 @@ def _told_identity(one: Arm, other: Arm) -> str:
     return f"q* = {one['q']:g} with {having} is q* = {other['q']:g} in other units"
 
 
-def _start(record: Record, low: Arm, high: Arm, ratio: Sequence[Arm]) -> Iterator[Finding]:
+def _start(low: Arm, high: Arm, ratio: Sequence[Arm]) -> Iterator[Finding]:
     """How the logits and gradients of the start grow with q*, and which rates are chosen."""
     logits, gradients = (_growth(low, high, measure) for measure in START)
     if logits.n:
-        tried = {row["lr"] for row in record.rows_of("ratio")}
-        rates = ", ".join(_told_rate(arm, tried) for arm in ratio)
+        rates = ", ".join(map(_told_rate, ratio))
         yield Finding(
             f"From q* = {low['q']:g} to {high['q']:g} at a fixed clip ratio the logits at the "
             f"start are multiplied by {logits.show(digits=2)} (by the scale identity: "
@@ -258,11 +260,10 @@ def _start(record: Record, low: Arm, high: Arm, ratio: Sequence[Arm]) -> Iterato
         )
 
 
-def _told_rate(arm: Arm, tried: AbstractSet[float]) -> str:
+def _told_rate(arm: Arm) -> str:
     """The rate chosen for an arm, and whether it is at an end of those tried."""
-    ends = {max(tried): " (the highest tried)", min(tried): " (the lowest tried)"}
-    end = ends.get(arm["lr"], "") if len(tried) > 1 else ""
-    return f"{arm['lr']:g} at q* = {arm['q']:g}{end}"
+    edge = arm.edge("lr")
+    return f"{arm['lr']:g} at q* = {arm['q']:g}{f' (the {edge} tried)' if edge else ''}"
 
 
 def _growth(low: Arm, high: Arm, measure: str) -> Interval:
