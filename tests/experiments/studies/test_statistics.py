@@ -8,6 +8,7 @@ from scipy.stats import bootstrap, norm, t
 
 from sparsefield.experiments.studies import statistics
 from sparsefield.experiments.studies.statistics import (
+    DIFFERENCES,
     Interval,
     bca,
     mean,
@@ -90,6 +91,14 @@ def test_pooled_counts_a_seed_once():
     assert pooled([pair, opposite]) == Interval(0.0, 0.0, 0.0, 3)
     assert pooled([pair, ({5: 1.0}, {6: 1.0})]) == paired(*pair)  # nothing in common: left out
     assert pooled([]).n == 0
+
+
+def test_a_difference_stays_within_what_can_be():
+    pair = {0: 0.0, 1: 0.1, 2: 0.9}, {0: 1.0, 1: 0.9, 2: 0.9}
+    assert paired(*pair).high > 1
+    assert paired(*pair, within=DIFFERENCES).high == 1
+    assert paired(*pair[::-1], within=DIFFERENCES).low == -1
+    assert paired(*pair, within=DIFFERENCES).low == paired(*pair).low
 
 
 def covered(law, truth, n, interval):

@@ -91,8 +91,9 @@ class Arm:
         An arm chosen from several by all its seeds is reported on the very seeds that chose it,
         and looks better than it is. Here the validation of the other seeds chooses for each seed,
         whose own run plays no part in the choice [Stone 1974; Varma and Simon 2006]; it is what
-        choosing by one seed fewer gives. Seeds without such a run are left out: all, where there
-        is but one seed. ``config`` and ``tuned`` stay those that all seeds choose.
+        choosing by one seed fewer gives. As two seeds share most of those that choose for them,
+        they are not quite independent. Seeds without such a run are left out: all, where there is
+        but one seed. ``config`` and ``tuned`` stay those that all seeds choose.
         """
         if len(self.candidates) < 2:
             return self

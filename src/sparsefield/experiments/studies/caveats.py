@@ -43,9 +43,10 @@ def nested_choice(finding: Finding) -> str:
         return f"{start}not known: that takes more seeds."
     if found == finding.interval:
         return f"{start}the same."
+    apart = "is" if found.excludes(0.0) else "is not"
     return (
-        f"{start}{points(found)} ({seeds(found.n)}, paired), in place of "
-        f"{points(finding.interval)}."
+        f"{start}{points(found)} ({seeds(found.n)}, paired), which {apart} told apart from no "
+        f"change; above it is {points(finding.interval)}."
     )
 
 
@@ -57,7 +58,8 @@ def edges(found: Sequence[Arm], name: str) -> str:
         return f"No arm had several {several} to choose from."
     low, high = (sum(arm.edge(name) == end for arm in chosen) for end in ("lowest", "highest"))
     two = sum(not arm.tried(name)[2:] for arm in chosen)
-    had = f"; {two} of them had two, of which either is an end" if two else ""
+    count = "all" if two == len(chosen) else f"{two} of them"
+    had = f"; {count} had two, of which either is an end" if two else ""
     rest = len(found) - len(chosen)
     none = f"; {rest} more had one only" if rest else ""
     return (

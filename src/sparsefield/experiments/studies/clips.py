@@ -52,8 +52,8 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Clips of one network otherwise, from low to high, and what the rule makes of them.
+class Network:
+    """Clips of a network that is one otherwise, from low to high, and what the rule makes of them.
 
     ``where`` names the network among others, ``line`` is the largest clip that the rule allows
     (NaN: none), ``rule`` the largest of those run, ``best`` the most accurate by validation.
@@ -88,15 +88,15 @@ class Setting:
         return next((c for c in reversed(self.clips) if c.height < clip.height), None)
 
 
-def by_network(record: Record) -> tuple[Setting, ...]:
+def by_network(record: Record) -> tuple[Network, ...]:
     """The arms of a record as clips, by the network that they share."""
     groups: dict[str, list[Arm]] = {}
     for arm in arms(record):
-        groups.setdefault(_network(arm, record.tuned), []).append(arm)
+        groups.setdefault(_but_clip(arm, record.tuned), []).append(arm)
     fields = differing([group[0].config for group in groups.values()])
     unsaid = _CLIP_FIELDS if len({_kind(group[0]) for group in groups.values()}) == 1 else HEIGHTS
     fields = tuple(f for f in fields if f not in (*unsaid, *record.tuned))
-    return tuple(_setting(group, fields) for group in groups.values())
+    return tuple(_network(group, fields) for group in groups.values())
 
 
 def percent(chance: float) -> str:
@@ -108,8 +108,8 @@ def percent(chance: float) -> str:
     return f"{100 * chance:.2g}"
 
 
-def _network(arm: Arm, tuned: Sequence[str]) -> str:
-    """All that arms of one setting share: the clip aside, the family is one of two."""
+def _but_clip(arm: Arm, tuned: Sequence[str]) -> str:
+    """All that arms of one network share: the clip aside, the family is one of two."""
     left_out = {*_CLIP_FIELDS, *tuned}
     kept = {name: value for name, value in arm.config.items() if name not in left_out}
     return json.dumps([_kind(arm), kept])
@@ -121,10 +121,10 @@ def _kind(arm: Arm) -> str:
     return kind
 
 
-def _setting(group: Sequence[Arm], fields: Sequence[str]) -> Setting:
+def _network(group: Sequence[Arm], fields: Sequence[str]) -> Network:
     clips = sorted((_clip(arm) for arm in group), key=lambda clip: clip.height)
     where = f"At {told(group[0], fields)}: " if fields else ""
-    return Setting(where, tuple(clips), _line(group[0]))
+    return Network(where, tuple(clips), _line(group[0]))
 
 
 def _clip(arm: Arm) -> Clip:

@@ -23,7 +23,7 @@ def arms_and_predictions(group: Sequence[Point], title: str) -> Table:
     arms = [point.arm for point in group]
     table = arm_table(f"Every arm, {title}", arms, ("depth", "skip"), "zeros_end")
     rows = ((*row, *_prediction(point)) for row, point in zip(table.rows, group, strict=True))
-    return Table(table.title, (*table.columns, *_PREDICTED), tuple(rows))
+    return Table(table.title, (*table.columns, *_PREDICTED), tuple(rows), table.note)
 
 
 def skip_effects(groups: Sequence[Sequence[Point]], names: Sequence[str]) -> Table:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sparsefield.experiments.labels import family, phrase
@@ -19,25 +20,31 @@ _OPTIMISERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 def setting(record: Record) -> str:
     """The setting of a study, without which its findings say little.
 
-    Where a field varies its values or their range are named, and a part by name where it differs
-    from most others.
+    Where a field varies its values or their range are named, and a part by name where it was
+    trained for longer or shorter, chosen from more or less, or over more or fewer seeds than most.
     """
-    told: tuple[Callable[[Sequence[Arm]], str], ...] = (_data, _size, _training, _choice, _seeds)
-    found = {part: arms(record, part) for part in record.parts}
-    data, size, training, choice, seeded = (_of_parts(found, tell) for tell in told)
-    activations = _activations(arm for those in found.values() for arm in those)
-    return f"{data}; {size}; {activations}; {training}; {choice}; {seeded}."
+    parts = {part: arms(record, part) for part in record.parts}
+    every = [arm for found in parts.values() for arm in found]
+    choices = (
+        f"{headed(name)} {_of_parts(parts, partial(_choice, name))}"
+        for name in dict.fromkeys(("lr", *record.tuned))
+    )
+    told = (
+        _data(every),
+        _size(every),
+        ", ".join(dict.fromkeys(map(_activation, every))),
+        f"{_optimiser(every)}, {_of_parts(parts, _length)}",
+        ", ".join(choices),
+        _of_parts(parts, _seeds),
+    )
+    return f"{'; '.join(told)}."
 
 
-def _of_parts(parts: dict[str, tuple[Arm, ...]], tell: Callable[[Sequence[Arm]], str]) -> str:
+def _of_parts(parts: Mapping[str, Sequence[Arm]], tell: Callable[[Sequence[Arm]], str]) -> str:
     """What most parts have, and in brackets the parts that have something else."""
     told = {part: tell(found) for part, found in parts.items()}
     usual, _ = Counter(told.values()).most_common(1)[0]
-    others = [
-        f"{text} in part {' and '.join(part for part in told if told[part] == text)}"
-        for text in dict.fromkeys(told.values())
-        if text != usual
-    ]
+    others = [f"part {part}: {text}" for part, text in told.items() if text != usual]
     return f"{usual} ({'; '.join(others)})" if others else usual
 
 
@@ -52,33 +59,27 @@ def _size(found: Sequence[Arm]) -> str:
     return f"{wide} {' or '.join(units[kind] for kind in kinds)}"
 
 
-def _activations(found: Iterable[Arm]) -> str:
-    return ", ".join(dict.fromkeys(_activation(arm) for arm in found))
-
-
 def _activation(arm: Arm) -> str:
     penalty = f" with {phrase('penalty', arm['penalty'])}" if arm["penalty"] != "none" else ""
     return f"{family(TrainConfig(**arm.config))}{penalty}"
 
 
-def _training(found: Sequence[Arm]) -> str:
-    optimisers = " or ".join(_OPTIMISERS[name] for name in _values(found, "optimizer"))
+def _optimiser(found: Sequence[Arm]) -> str:
+    names = " or ".join(_OPTIMISERS[name] for name in _values(found, "optimizer"))
+    return f"{names}, batches of {_range(_values(found, 'batch'))}"
+
+
+def _length(found: Sequence[Arm]) -> str:
     steps, epochs = _values(found, "steps"), _values(found, "epochs")
-    length = f"{_range(steps)} steps" if steps else f"{_range(epochs)} epochs"
-    return f"{optimisers}, {length} with batches of {_range(_values(found, 'batch'))}"
+    return f"{_range(steps)} steps" if steps else f"{_range(epochs)} epochs"
 
 
-def _choice(found: Sequence[Arm]) -> str:
-    """The tuned fields, and of how many values each was chosen; the learning rate always."""
-    return ", ".join(_chosen(found, name) for name in dict.fromkeys(("lr", *found[0].tuned)))
-
-
-def _chosen(found: Sequence[Arm], name: str) -> str:
-    tried = _range(sorted({len(arm.tried(name)) for arm in found if name in arm.tuned}))
-    if tried not in ("1", ""):
-        return f"{headed(name)} chosen of {tried}"
-    values = _range(_values(found, name))
-    return f"{headed(name)} {values}{', not chosen' if ' ' in values else ''}"
+def _choice(name: str, found: Sequence[Arm]) -> str:
+    """Of how many values a field was chosen, or which it had."""
+    tried, values = {len(arm.tried(name)) for arm in found}, _values(found, name)
+    if tried != {1}:
+        return f"chosen of {_range(tried)}"
+    return f"one an arm, {_range(values)}" if values[1:] else _range(values)
 
 
 def _seeds(found: Sequence[Arm]) -> str:

@@ -85,7 +85,11 @@ def _clip(best: Sequence[Arm], sparsity: float, families: Sequence[str]) -> Find
 
 def _named(one: Arm, other: Arm) -> str:
     """Which activations are compared."""
-    return f"from {_name(one)} to {_name(other)} ({_clipped_at(other)}, chosen by validation)"
+    edge = other.edge(_height_name([other]))
+    tried = f", the {edge} tried" if edge else ""
+    return (
+        f"from {_name(one)} to {_name(other)} ({_clipped_at(other)}, chosen by validation{tried})"
+    )
 
 
 def _height(arm: Arm) -> Finding:
