@@ -6,7 +6,7 @@ import pytest
 
 from sparsefield.experiments.studies import page, read
 from sparsefield.experiments.studies.arms import arms
-from sparsefield.experiments.studies.caveats import caveats, nested_choice
+from sparsefield.experiments.studies.caveats import caveats, nested_choice, otherwise
 from sparsefield.experiments.studies.page import table_text
 from sparsefield.experiments.studies.reading import Finding, arm_table
 from sparsefield.experiments.studies.statistics import NONE, Interval
@@ -94,11 +94,33 @@ def test_how_nested_selection_reads():
     plain = Interval(0.02, 0.01, 0.03, 4)
     assert nested_choice(Finding("", plain)) == ""
     assert nested_choice(Finding("", plain, NONE)).endswith("is not known: that takes more seeds.")
-    for low, said in ((-0.01, "is not"), (0.005, "is")):
-        assert nested_choice(Finding("", plain, Interval(0.01, low, 0.03, 4))).endswith(
-            f"points (4 seeds, paired), which {said} told apart from no change; above it is "
-            "+2.0 [+1.0, +3.0] points."
-        )
+    other = Interval(0.01, -0.01, 0.03, 4)
+    assert nested_choice(Finding("", plain, other)).endswith(
+        "is +1.0 [−1.0, +3.0] points (4 seeds, paired), in place of +2.0 [+1.0, +3.0] points."
+    )
+
+
+def test_a_finding_says_where_nested_selection_says_otherwise():
+    plain = Interval(0.02, 0.01, 0.03, 4)
+    for found, said in (
+        (
+            Interval(0.01, -0.01, 0.03, 4),
+            "is +1.0 [−1.0, +3.0] points, not told apart from no change.",
+        ),
+        (
+            Interval(-0.02, -0.03, -0.01, 4),
+            "is −2.0 [−3.0, −1.0] points, told apart from no change.",
+        ),
+        (
+            Interval(0.01, math.nan, math.nan, 1),
+            "[no interval] points, too few seeds for a verdict.",
+        ),
+        (Interval(0.01, 0.005, 0.02, 4), ""),
+    ):
+        told = otherwise(Finding("", plain, found))
+        assert told.endswith(said)
+        assert bool(told) is bool(said)
+    assert otherwise(Finding("", plain)) == otherwise(Finding("", plain, NONE)) == ""
 
 
 def test_shares_of_runs_say_what_they_assume(invented):

@@ -23,6 +23,16 @@ def test_one_network_at_chosen_rates(invented):
     assert "; learning rate 0.001; " in setting(invented(arms[::3], fine))
 
 
+def test_fields_chosen_together_are_counted_together(invented):
+    choices = ({"q": 1.0, "clip": 1.1}, {"q": 4.0, "clip": 1.1}, {"q": 4.0, "clip": 0.6})
+    for rates, said in (
+        (RATES, "learning rate, q* and clip chosen of 9 combinations; "),
+        (RATES[:1], "learning rate 0.001, q* and clip chosen of 3 combinations; "),
+    ):
+        arms = [{**ONE, **choice, "lr": lr} for choice in choices for lr in rates]
+        assert said in setting(invented(arms, fine, tuned=("lr", "q", "clip")))
+
+
 def test_what_varies_is_a_range_or_two_values(invented):
     arms = [
         {**ONE, "data": "digits", "family": family, "depth": depth, "width": width}

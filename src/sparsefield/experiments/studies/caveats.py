@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sparsefield.experiments.studies.arms import Arm, arms
 from sparsefield.experiments.studies.contrasts import tells_failures
-from sparsefield.experiments.studies.reading import Finding, Reading, headed, points, seeds
+from sparsefield.experiments.studies.reading import Finding, Reading, change, headed, points, seeds
 from sparsefield.experiments.studies.record import Record
 
 _NAMES = {"lr": ("learning rate", "learning rates")}
@@ -30,6 +30,18 @@ def caveats(record: Record, reading: Reading) -> list[str]:
     ]
 
 
+def otherwise(finding: Finding) -> str:
+    """What nested selection says of a difference, where that is not what the finding says."""
+    found = finding.nested
+    if found is None or not found.n or change(found) == change(finding.interval):
+        return ""
+    apart = f"{'' if found.excludes(0.0) else 'not '}told apart from no change"
+    return (
+        " With the values of each seed chosen by the other seeds alone the difference is "
+        f"{points(found)}, {apart if found.known else 'too few seeds for a verdict'}."
+    )
+
+
 def nested_choice(finding: Finding) -> str:
     """A finding by nested selection beside itself; nothing where nothing was chosen."""
     found = finding.nested
@@ -43,10 +55,9 @@ def nested_choice(finding: Finding) -> str:
         return f"{start}not known: that takes more seeds."
     if found == finding.interval:
         return f"{start}the same."
-    apart = "is" if found.excludes(0.0) else "is not"
     return (
-        f"{start}{points(found)} ({seeds(found.n)}, paired), which {apart} told apart from no "
-        f"change; above it is {points(finding.interval)}."
+        f"{start}{points(found)} ({seeds(found.n)}, paired), in place of "
+        f"{points(finding.interval)}."
     )
 
 

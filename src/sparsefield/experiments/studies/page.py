@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from sparsefield.experiments.studies.arms import arms
-from sparsefield.experiments.studies.caveats import caveats
+from sparsefield.experiments.studies.caveats import caveats, otherwise
 from sparsefield.experiments.studies.reading import Finding, Reading, Table, read, shown
 from sparsefield.experiments.studies.record import Record
 from sparsefield.experiments.studies.setting import setting
@@ -40,8 +40,8 @@ def page(records: Sequence[Record], pictures: Mapping[str, str]) -> str:
 
 
 def bullet(finding: Finding) -> str:
-    """A finding in a list."""
-    return _bullets([finding.sentence])
+    """A finding in a list, and nested selection where it says otherwise."""
+    return _bullets([finding.sentence + otherwise(finding)])
 
 
 def table_text(table: Table) -> str:
@@ -83,7 +83,7 @@ def _section(record: Record, reading: Reading, picture: str, *, headed: bool) ->
             *opening,
             f"*Setting: {_escaped(setting(record))}*",
             f"{level}# Findings",
-            _bullets(finding.sentence for finding in reading.findings),
+            "\n".join(map(bullet, reading.findings)),
             *([f"{level}# Caveats", _bullets(told)] if told else []),
             f"![{reading.caption}]({picture})",
             f"*{_escaped(reading.caption)}*",

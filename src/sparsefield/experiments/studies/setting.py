@@ -25,16 +25,15 @@ def setting(record: Record) -> str:
     """
     parts = {part: arms(record, part) for part in record.parts}
     every = [arm for found in parts.values() for arm in found]
-    choices = (
-        f"{headed(name)} {_of_parts(parts, partial(_choice, name))}"
-        for name in dict.fromkeys(("lr", *record.tuned))
-    )
+    names = dict.fromkeys(("lr", *record.tuned))
+    free = [name for name in names if any(arm.tried(name)[1:] for arm in every)]
+    choices = [[name] for name in names if name not in free] + ([free] if free else [])
     told = (
         _data(every),
         _size(every),
         ", ".join(dict.fromkeys(map(_activation, every))),
         f"{_optimiser(every)}, {_of_parts(parts, _length)}",
-        ", ".join(choices),
+        ", ".join(f"{_named(some)} {_of_parts(parts, partial(_choice, some))}" for some in choices),
         _of_parts(parts, _seeds),
     )
     return f"{'; '.join(told)}."
@@ -74,12 +73,21 @@ def _length(found: Sequence[Arm]) -> str:
     return f"{_range(steps)} steps" if steps else f"{_range(epochs)} epochs"
 
 
-def _choice(name: str, found: Sequence[Arm]) -> str:
-    """Of how many values a field was chosen, or which it had."""
-    tried, values = {len(arm.tried(name)) for arm in found}, _values(found, name)
+def _choice(names: Sequence[str], found: Sequence[Arm]) -> str:
+    """Of how many values these fields were chosen together, or what they were."""
+    several = names[1:]
+    tried = {len(arm.candidates if several else arm.tried(names[0])) for arm in found}
     if tried != {1}:
-        return f"chosen of {_range(tried)}"
+        return f"chosen of {_range(tried)}{' combinations' if several else ''}"
+    values = _values(found, names[0])
+    if several:
+        return "not chosen"
     return f"one an arm, {_range(values)}" if values[1:] else _range(values)
+
+
+def _named(names: Sequence[str]) -> str:
+    *some, last = map(headed, names)
+    return f"{', '.join(some)} and {last}" if some else last
 
 
 def _seeds(found: Sequence[Arm]) -> str:

@@ -128,10 +128,10 @@ def _beside(network: Network) -> list[Finding]:
     return [_against(rule, c) for c in others if c is not None and c is not network.best]
 
 
-def _against(rule: Clip, other: Clip) -> Finding:
-    effect = _difference(rule, other)
+def _against(one: Clip, other: Clip) -> Finding:
+    effect = _difference(one, other)
     return Finding(
-        f"From {rule.name} to {other.known_as} test accuracy {change(effect)}: {points(effect)} "
+        f"From {one.name} to {other.known_as} test accuracy {change(effect)}: {points(effect)} "
         f"({seeds(effect.n)}, paired).",
         effect,
     )

@@ -120,6 +120,7 @@ def _from_to(low: Arm, high: Arm) -> Finding:
         f"At s = {low['sparsity']:g}, {_name(low)} from {_clipped_at(low)} to {_clipped_at(high)}: "
         f"test accuracy {told_change(effect)}.",
         effect,
+        nested([(low, high)]),
     )
 
 

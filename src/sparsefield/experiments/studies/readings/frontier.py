@@ -100,6 +100,7 @@ def _step(one: Arm, other: Arm) -> Finding:
         f"From s = {one['sparsity']:g} to {other['sparsity']:g} test accuracy {change(loss)}: "
         f"{points(loss)} ({seeds(loss.n)}, paired).",
         loss,
+        nested([(one, other)]),
     )
 
 
@@ -116,7 +117,8 @@ def _effect(
     found: Sequence[Arm], field: str, low: float, high: float, sparsities: Sequence[float]
 ) -> Finding:
     pairs = {s: _pairs(_at(found, s), field, low, high) for s in sparsities}
-    effect = between(pair for those in pairs.values() for pair in those)
+    every = [pair for those in pairs.values() for pair in those]
+    effect = between(every)
     met = [s for s, those in pairs.items() if those] or sparsities
     where = f"{'mean over' if met[1:] else 'at'} s = {', '.join(f'{s:g}' for s in met)}"
     held = {"skip": "the rest chosen", "q": "the clip held", "clip": "q* held"}[field]
@@ -124,6 +126,7 @@ def _effect(
         f"From {phrase(field, low)} to {phrase(field, high)} ({held}), {where}, "
         f"test accuracy {change(effect)}: {points(effect)} ({seeds(effect.n)}, paired).",
         effect,
+        nested(every),
     )
 
 

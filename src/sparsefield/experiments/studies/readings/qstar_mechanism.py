@@ -167,6 +167,7 @@ def _alone(low: Arm, high: Arm, part: Alone) -> Finding:
     return Finding(
         f"At q* = {low['q']:g} with {part.name} test accuracy {told_change(part.effect)}{beyond}.",
         part.effect,
+        nested([(low, part.arm)]),
     )
 
 
@@ -179,6 +180,7 @@ def _whole_range(ratio: Sequence[Arm], ends: Sequence[tuple[Arm, Arm]]) -> Itera
                 f"At a fixed clip ratio, from q* = {ratio[0]['q']:g} to {high['q']:g} test "
                 f"accuracy {told_change(effect)}.",
                 effect,
+                nested([(ratio[0], high)]),
             )
 
 
@@ -192,6 +194,7 @@ def _at_a_height(ratio: Sequence[Arm], height: Sequence[Arm]) -> Iterator[Findin
             f"{high['clip']:.3g}, from q* = {low['q']:g} to {high['q']:g} test accuracy "
             f"{told_change(effect)}.",
             effect,
+            nested([(low, high)]),
         )
     yield from _against(ratio, height)
     yield from _added(ratio, height)
@@ -206,6 +209,7 @@ def _against(ratio: Sequence[Arm], height: Sequence[Arm]) -> Iterator[Finding]:
                 f"At q* = {one['q']:g}, from the clip ratio {one['clip']:.3g} to that of the fixed "
                 f"m, {other['clip']:.3g}, test accuracy {told_change(effect)}.",
                 effect,
+                nested([(one, other)]),
             )
 
 
