@@ -62,6 +62,20 @@ def test_what_the_rule_costs_is_found(made, best, verdict):
     assert f"the rule {verdict} here" in first.sentence
     cost = 0.1 * abs(CLIPS.index(best) - CLIPS.index(1.0))
     assert first.interval.low < -cost < first.interval.high < 0
+    assert first.nested == first.interval
+
+
+def test_a_clip_that_is_best_by_one_lucky_seed_is_not_by_nested_selection(made):
+    """The lucky run leaves the cost of the rule: its seed is at the clip that the others choose."""
+
+    def lucky(config, seed):
+        luck = 0.4 * (config["clip"] == 3.0 and seed == 0)
+        return {"test_accuracy": 0.5 + luck + 0.01 * (seed % 2) if config["clip"] else 0.1}
+
+    first = read(made(lucky)).findings[0]
+    assert "clip 3 (" in first.sentence
+    assert first.interval.estimate == pytest.approx(-0.08)
+    assert first.nested.estimate == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_rule_that_is_right_is_said_to_be(made):

@@ -115,6 +115,25 @@ def test_the_field_that_holds_the_zeros_is_named(invented):
     assert "The zeros move least at" in " ".join(finding.sentence for finding in findings)
 
 
+def test_rates_of_drift_may_be_chosen(invented):
+    """By nested selection too it is the zeros that the headline tells of."""
+    arms = [{**arm, "lr": lr} for arm in DRIFT for lr in (1e-3, 3e-3)]
+
+    def measure(config, seed):
+        zeros = 0.88 - 0.05 * (config["skip"] > 0) - 0.1 * (config["lr"] > 2e-3)
+        wave = 0.002 * math.sin(5 * seed + config["q"])
+        return {
+            "test_accuracy": 0.9 * (config["lr"] < 2e-3),
+            "zeros_init": 0.9,
+            "zeros_end": zeros + wave,
+        }
+
+    first = read(invented(arms, measure, seeds=5, study="drift")).findings[0]
+    assert first.nested == first.interval
+    assert first.nested.estimate == pytest.approx(0.05, abs=0.003)
+    assert drift(invented, lambda c: 0.88 - 0.05 * (c["skip"] > 0))[0].nested is None
+
+
 def test_a_field_that_moves_them_is_named_so(invented):
     first = drift(invented, lambda c: 0.88 - 0.05 * (c["skip"] > 0))[0]
     assert "more from no skip to skip 0.9" in first.sentence

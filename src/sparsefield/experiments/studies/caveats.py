@@ -19,15 +19,13 @@ _WILSON = (
 def caveats(record: Record, reading: Reading) -> list[str]:
     """The sentences, each where it applies."""
     found = arms(record)
-    return [
-        *(told for finding in reading.findings[:1] if (told := nested_choice(finding))),
-        *(told for name in record.tuned if (told := edges(found, name))),
-        *(
-            [_WILSON]
-            if any(tells_failures(finding.sentence) for finding in reading.findings)
-            else []
-        ),
+    shares = any(tells_failures(finding.sentence) for finding in reading.findings)
+    told = [
+        *(nested_choice(finding) for finding in reading.findings[:1]),
+        *(edges(found, name) for name in dict.fromkeys(("lr", *record.tuned))),
+        _WILSON if shares else "",
     ]
+    return [sentence for sentence in told if sentence]
 
 
 def otherwise(finding: Finding) -> str:

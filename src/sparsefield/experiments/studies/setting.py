@@ -82,7 +82,7 @@ def _choice(names: Sequence[str], found: Sequence[Arm]) -> str:
     values = _values(found, names[0])
     if several:
         return "not chosen"
-    return f"one an arm, {_range(values)}" if values[1:] else _range(values)
+    return f"one an arm, {_range(values)}" if values[1:] else _range(values) or "none"
 
 
 def _named(names: Sequence[str]) -> str:
