@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -33,6 +35,8 @@ _IMPORTED = (
     *("sparsefield.experiments.sweep.local", "sparsefield.train.faster", "pyarrow.parquet"),
     *("sparsefield.train.disbanding", "sklearn.datasets", "torch._dynamo"),
 )
+
+_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,9 @@ class Crew:
         worker.steps[:] = 0, 0
         configs = [run.config for run in task.runs]
         places = [place(directory, run) for run in task.runs]
-        future = worker.pool.submit(_do, task.does, configs, places, Path.cwd())
-        self.running[future] = task, worker
+        with _undisturbed():  # a start that is cut in two leaves a worker no one waits for
+            future = worker.pool.submit(_do, task.does, configs, places, Path.cwd())
+            self.running[future] = task, worker
 
     def finished(self) -> Iterator[tuple[Task, Future[Answer]]]:
         """The tasks that ended within a moment; their workers are free again."""
@@ -146,8 +151,38 @@ def _context() -> ForkServerContext:
     return context
 
 
+def _start_server() -> None:
+    """Start the server, if there is none, and wait until it has imported the libraries.
+
+    Signals may come to the whole group: they do not end the server, which could then not say when
+    its workers end. It ends with this process.
+    """
+    context = _context()
+    resource_tracker.ensure_running()  # else the server starts it, and it lets the signals through
+    with _undisturbed():
+        forkserver.ensure_running()
+    first = context.Process(target=_nothing)
+    first.start()
+    first.join()
+
+
+def _nothing() -> None:
+    pass
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put signals off for a moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextmanager
 def _crew(size: int) -> Iterator[Crew]:
+    _start_server()
     # The pipe's one writing end is here: it closes when this process says so, or dies.
     reader, writer = _context().Pipe(duplex=False)
     crew = Crew(reader)
@@ -171,6 +206,7 @@ _counting: Counting  # of a worker process
 def _start(reader: Connection, steps: Any) -> None:
     global _counting
     live_with_parent(reader)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)  # the server has put them off
     _counting = Counting(steps)
 
 
