@@ -27,16 +27,16 @@ from sparsefield.experiments.sweep.folder import place
 from sparsefield.experiments.sweep.making import disbanded, make, make_together, measured
 from sparsefield.experiments.sweep.pieces import Piece, Pieces
 from sparsefield.experiments.sweep.plan import Planned
+from sparsefield.experiments.sweep.served import ENDING
 from sparsefield.train import TrainConfig
 from sparsefield.train.progress import Silent
 
 # What a run imports, some of it only in its course; what is not installed is passed over.
 _IMPORTED = (
+    "sparsefield.experiments.sweep.served",
     *("sparsefield.experiments.sweep.local", "sparsefield.train.faster", "pyarrow.parquet"),
     *("sparsefield.train.disbanding", "sklearn.datasets", "torch._dynamo"),
 )
-
-_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _nothing() -> None:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Put signals off for a moment."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -206,7 +206,6 @@ _counting: Counting  # of a worker process
 def _start(reader: Connection, steps: Any) -> None:
     global _counting
     live_with_parent(reader)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)  # the server has put them off
     _counting = Counting(steps)
 
 
