@@ -5,45 +5,35 @@ import shutil
 import sys
 
 import pytest
-import yaml
 
 from sparsefield.cli import main
-from sparsefield.experiments import studies
+from sparsefield.experiments.sweep.lock import only_sweep
 
 pytest.importorskip("sklearn")
 pytest.importorskip("pyarrow")
 pytest.importorskip("matplotlib")
-BASE = {"depth": 3, "width": 16, "sparsity": 0.7, "batch": 64, "steps": 10, "device": "cpu"}
-PARTS = {"plane": {"base": {"data": "auto", **BASE}, "grid": {"q": [1, 4]}, "seeds": 2}}
-STUDY = {"title": "Tiny", "question": "Why?", "source": "nowhere", "tuned": []}
 
 
 @pytest.fixture(autouse=True)
-def inside(tmp_path, monkeypatch):
+def inside(here):
     """The user stands in an empty folder; the catalogue has one tiny study, MNIST is nowhere."""
-    (tmp_path / "catalogue").mkdir()
-    content = yaml.safe_dump({**STUDY, "small": PARTS, "paper": PARTS})
-    (tmp_path / "catalogue" / "tiny.yaml").write_text(content)
-    home = sys.modules[studies.Study.__module__]
-    monkeypatch.setattr(home, "_catalogue", lambda: tmp_path / "catalogue")
-    monkeypatch.delenv("SPARSEFIELD_DATA", raising=False)
-    monkeypatch.setenv("SPARSEFIELD_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return tmp_path / "here"
+    return here
 
 
 def test_from_a_name_to_a_page_and_from_the_record_to_the_documentation(capsys, inside):
     assert main(["reproduce", "tiny", "--jobs", "1"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("data: digits\n")
+    assert "part plane, 1 of 1: 4 runs" in err
     assert "4/4" in err
+    assert "measuring the networks of 4 runs" in err
     assert "- plane: the most accurate arm is q* = " in out
     assert [line.split(":")[0] for line in out.splitlines()[-3:]] == ["page", "figure", "record"]
     folder = inside / "studies" / "tiny-small"
     assert {path.name for path in folder.iterdir()} == {
         "plane",
         "record.json",
+        "study.json",
         "tiny.md",
         "tiny.svg",
     }
@@ -88,15 +78,108 @@ def test_a_dry_run_makes_nothing(capsys, inside):
         (["reproduce", "tiny", "--scale", "large"], "large"),
         (["reproduce", "tiny", "--data", "nothing-here"], "unknown dataset 'nothing-here'"),
         (["reproduce", "tiny", "--jobs", "0"], "jobs=0: must be at least 1"),
+        (["reproduce", "tiny", "--engine", "slurm"], "slurm"),
+        (["reproduce", "tiny", "--together", "always"], "always"),
+        (["reproduce", "tiny", "--address", "1.2.3.4:5"], "belongs to engine ray"),
         (["report", "nowhere", "--docs", "docs"], "nowhere: holds no folder records"),
         (["report", ".", "--check"], "--check: compares documentation with records"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(capsys, arguments, said):
+def test_bad_input_is_one_line_and_exit_2(capsys, inside, arguments, said):
     assert main(arguments) == 2
     err = capsys.readouterr().err
     assert said in err
     assert len(err.splitlines()) == 1
+    assert list(inside.iterdir()) == []
+
+
+def test_ray_that_is_not_there_names_the_extra(refused, inside, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    said = refused(main, "reproduce", "tiny", "--engine", "ray")
+    assert "pip install 'sparsefield[ray]'" in said
+    assert list(inside.iterdir()) == []
+
+
+@pytest.mark.parametrize(("flags", "sizes"), [(["--together", "never"], [1] * 4), ([], [4])])
+def test_runs_may_train_together_or_never(inside, flags, sizes):
+    assert main(["reproduce", "tiny", "--jobs", "1", "--json", *flags]) == 0
+    pieces = json.loads((inside / "studies/tiny-small/plane/pieces.json").read_text())["pieces"]
+    assert [len(piece["runs"]) for piece in pieces] == sizes
+
+
+def test_runs_without_a_result_are_tried_again_when_asked(capsys, inside):
+    flags = ["--jobs", "1", "--together", "never"]
+    assert main(["reproduce", "tiny", *flags, "--json"]) == 0
+    run = inside / "studies" / "tiny-small" / "plane" / "runs" / "q4-seed1"
+    (run / "result.json").unlink()
+    (run / "failed.json").write_text('{"reason": "was killed", "kind": "killed", "attempts": 2}')
+    assert main(["reproduce", "tiny", *flags]) == 0
+    said = capsys.readouterr().out
+    assert "1 run has no result" in said
+    assert "--retry-failed" in said
+    assert not (run / "result.json").exists()
+    assert main(["reproduce", "tiny", *flags, "--retry-failed"]) == 0
+    assert "no result" not in capsys.readouterr().out
+    assert (run / "result.json").exists()
+    assert not (run / "failed.json").exists()
+
+
+def test_the_flags_of_making_are_told_in_the_same_words(capsys):
+    told = []
+    for command in ("sweep", "reproduce"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        told.append(capsys.readouterr().out.partition("making options")[2])
+    assert "--retry-failed" in told[0]
+    assert told[0] == told[1]
+
+
+def test_another_study_or_scale_is_refused_and_nothing_is_lost(inside, study, refused, held):
+    study("other", {"later": {"base": {"data": "digits", "depth": 3, "width": 8, "steps": 5}}})
+    assert main(["reproduce", "tiny", "--out", "mine", "--jobs", "1", "--json"]) == 0
+    before = held(inside)
+    said = refused(main, "reproduce", "other", "--out", "mine")
+    assert "mine: holds study tiny at scale small, not other at scale small" in said
+    assert "give another one" in said
+    said = refused(main, "reproduce", "tiny", "--out", "mine", "--scale", "paper")
+    assert "holds study tiny at scale small, not tiny at scale paper" in said
+    refused(main, "reproduce", "other", "--out", "mine", "--dry-run")
+    assert held(inside) == before
+    # a directory that was made before they were claimed, by its record
+    (inside / "mine" / "study.json").unlink()
+    assert "holds study tiny" in refused(main, "reproduce", "other", "--out", "mine")
+    assert main(["reproduce", "tiny", "--out", "mine", "--json"]) == 0
+
+
+def interrupted(*_, **__):
+    """In place of a sweep: Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def test_a_study_that_was_cut_off_holds_its_directory(inside, study, refused, monkeypatch):
+    study("other", {"later": {"base": {"data": "digits", "depth": 3, "width": 8, "steps": 5}}})
+    home = sys.modules["sparsefield.experiments.studies.reproduce"]
+    monkeypatch.setattr(home, "sweep", interrupted)
+    assert main(["reproduce", "tiny", "--out", "mine"]) == 130
+    assert "holds study tiny" in refused(main, "reproduce", "other", "--out", "mine")
+    (inside / "mine" / "study.json").write_text("{")
+    assert "study.json: is damaged" in refused(main, "reproduce", "tiny", "--out", "mine")
+
+
+def test_a_directory_in_use_is_one_line(inside, refused, held):
+    assert main(["reproduce", "tiny", "--jobs", "1", "--json"]) == 0
+    before = held(inside / "studies" / "tiny-small" / "plane" / "runs")
+    with only_sweep(inside / "studies" / "tiny-small" / "plane"):
+        said = refused(main, "reproduce", "tiny", "--jobs", "1")
+    assert "studies/tiny-small/plane: another sweep works there" in said
+    assert held(inside / "studies" / "tiny-small" / "plane" / "runs") == before
+    assert main(["reproduce", "tiny", "--json"]) == 0
+
+
+def test_an_out_that_is_a_file_is_one_line(inside, refused):
+    (inside / "file").write_text("mine")
+    assert "cannot be made a directory" in refused(main, "reproduce", "tiny", "--out", "file")
+    assert (inside / "file").read_text() == "mine"
 
 
 def test_a_documentation_without_its_introduction_is_one_line(capsys, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sparsefield.data import Dataset, load
+from sparsefield.data import Dataset, content, load, shared_name
 from sparsefield.data.digits import fifth_of_each_class
 from sparsefield.errors import InvalidInput, MissingExtra
 
@@ -166,3 +166,30 @@ def test_second_start_needs_no_decoding_library(shapes: Path) -> None:
     )
     assert json.loads(done.stdout) == {"digest": digest, "heavy": []}
     assert done.stderr == ""
+
+
+def test_content_is_that_of_what_is_loaded(shapes: Path) -> None:
+    for name in ("digits", str(shapes)):
+        data = load(name)
+        assert (content(name).digest, content(name).samples) == (data.digest, len(data.train_y))
+    assert content("digits").digest != content(str(shapes)).digest
+
+
+def test_a_shared_name_is_a_hub_name_or_that_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "mnist").mkdir(parents=True)
+    for name, shared in {
+        "mnist": "mnist",
+        "nobody/has-this": "nobody/has-this",
+        "owner/mnist": "mnist",  # a folder here, and not the hub's
+        str(tmp_path / "owner" / "mnist"): "mnist",
+        "./owner/mnist": "mnist",
+        "owner/mnist/": "mnist",
+        ".": tmp_path.name,
+        "owner/..": tmp_path.name,
+    }.items():
+        assert shared_name(name) == shared
+    monkeypatch.setenv("SPARSEFIELD_DATA", str(tmp_path))  # now it stands for the hub's
+    assert shared_name("owner/mnist") == "owner/mnist"

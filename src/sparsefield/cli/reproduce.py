@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from .making import Making, lost
+
 if TYPE_CHECKING:
     from rich.table import Table as Shown
 
     from sparsefield.experiments.studies import Reproduced, Table
+
+_MAKING = Making()
 
 
 def reproduce(
@@ -19,8 +23,7 @@ def reproduce(
     scale: Literal["small", "paper"] = "small",
     data: str | None = None,
     out: Path | None = None,
-    jobs: int | None = None,
-    dry_run: bool = False,
+    making: Annotated[Making, tyro.conf.OmitArgPrefixes] = _MAKING,
     json: bool = False,
 ) -> None:
     """Run a study of the papers again; the same call again goes on where it was.
@@ -33,26 +36,26 @@ def reproduce(
         small: minutes to an hour on two cores; paper: the sizes of the source
     data
         in place of the study's own; auto: MNIST (for a CNN CIFAR-10) where it is at hand without a
-        network, else the embedded digits
+        network, else the embedded digits; what has begun stays on its data
     out
-        directory of the sweeps, the record, the page and the figure; by default
-        studies/NAME-SCALE
-    jobs
-        runs at a time; by default as many as have their threads' cores to themselves
-    dry_run
-        say what it would cost, from a few measured steps, and make nothing
+        directory of the sweeps, the record, the page and the figure, for one study at one scale; by
+        default studies/NAME-SCALE
+    making
+        how its runs are made
     json
         print one JSON object and nothing else
     """
     from sparsefield.experiments import studies
 
-    if dry_run:
-        cost = studies.estimated(name, scale=scale, data=data, out=out, jobs=jobs)
+    if making.dry_run:
+        cost = studies.estimated(name, scale=scale, data=data, out=out, **making.cost_keywords)
         print(jsonlib.dumps(cost.to_dict(), allow_nan=False) if json else cost)
         return
     if not json:
         print("data: " + ", ".join(studies.study(name).data(scale, data)), flush=True)
-    found = studies.reproduce(name, scale=scale, data=data, out=out, jobs=jobs, progress=not json)
+    found = studies.reproduce(
+        name, scale=scale, data=data, out=out, **making.keywords, progress=not json
+    )
     if json:
         print(jsonlib.dumps(found.to_dict(), allow_nan=False))
     else:
@@ -69,6 +72,9 @@ def _show(found: Reproduced) -> None:
         show(console, _table(table))
     for finding in found.reading.findings:
         console.print(f"- {finding.sentence}", highlight=False, markup=False)
+    without = lost(sum(row["steps_made"] is None for row in found.record.rows))
+    if without:
+        console.print(without, highlight=False)
     paths = {"page": found.page_path, "figure": found.figure_path, "record": found.record_path}
     for label, path in paths.items():
         console.print(f"{label + ':':<8}{path}", highlight=False, markup=False, soft_wrap=True)

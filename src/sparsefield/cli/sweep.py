@@ -6,23 +6,22 @@ import json as jsonlib
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from .making import Making, lost
+
 if TYPE_CHECKING:
     from sparsefield.experiments.sweep import Swept
+
+_MAKING = Making()
 
 
 def sweep(
     file: Annotated[Path, tyro.conf.Positional],
     out: Path | None = None,
-    jobs: int | None = None,
-    engine: Literal["local", "ray"] = "local",
-    address: str | None = None,
-    together: Literal["auto", "never"] = "auto",
-    retry_failed: bool = False,
-    dry_run: bool = False,
+    making: Annotated[Making, tyro.conf.OmitArgPrefixes] = _MAKING,
     json: bool = False,
 ) -> None:
     """Make every run of a sweep file; the same call again goes on where it was.
@@ -33,38 +32,18 @@ def sweep(
         a YAML file with base, grid, list and seeds
     out
         sweep directory; by default under sweeps/, named after the file
-    jobs
-        workers; by default as many as have their threads' cores to themselves
-    engine
-        processes of this machine, or tasks of a Ray cluster
-    address
-        of the Ray cluster; by default one of this machine alone
-    together
-        auto: runs that differ in numbers only train as one network where that is faster (local);
-        never: each alone; what is settled when a run begins stays so when the sweep is resumed
-    retry_failed
-        try the runs again that ended without a result
-    dry_run
-        say what it would cost, from a few measured steps, and make nothing
+    making
+        how its runs are made
     json
         print one JSON object and nothing else
     """
     from sparsefield.experiments import sweep as sweeps
 
-    if dry_run:
-        cost = sweeps.dry_run(file, out=out, jobs=jobs, together=together)
+    if making.dry_run:
+        cost = sweeps.dry_run(file, out=out, **making.cost_keywords)
         print(jsonlib.dumps(cost.to_dict(), allow_nan=False) if json else cost)
         return
-    found = sweeps.sweep(
-        file,
-        out=out,
-        jobs=jobs,
-        engine=engine,
-        address=address,
-        together=together,
-        retry_failed=retry_failed,
-        progress=not json,
-    )
+    found = sweeps.sweep(file, out=out, **making.keywords, progress=not json)
     if json:
         print(jsonlib.dumps(_finite(_answer(found)), allow_nan=False))
     else:
@@ -90,8 +69,7 @@ def _show(found: Swept) -> None:
     if len(found.arms) < len(found.rows):
         show(console, arm_table(found))
     if found.without_result:
-        lost = f"{found.without_result} runs have no result: see failed.json in their directories"
-        console.print(f"{lost}; --retry-failed tries them again", highlight=False)
+        console.print(lost(found.without_result), highlight=False)
     console.print(f"record: {found.directory}", highlight=False, markup=False, soft_wrap=True)
 
 

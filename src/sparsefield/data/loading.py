@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from sparsefield.data.cache import cache_folder, recall, recall_key, store, store_key, writable
@@ -68,6 +69,41 @@ def load(
     """
     check_normalise(normalise)
     return normalised(decoded(os.fspath(name), cache_folder(cache)), normalise)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a dataset is without its values: SHA-256 as in ``Dataset.digest``, training samples."""
+
+    digest: str
+    samples: int
+
+
+def content(name: str) -> Content:
+    """Read what :func:`load` would, and say what it is; the values are not normalised.
+
+    Raises
+    ------
+    InvalidInput, MissingExtra
+        As :func:`load`.
+
+    >>> content("digits").samples
+    1442
+    """
+    found = decoded(name, cache_folder(None))
+    return Content(found.digest, len(found.train_y))
+
+
+def shared_name(name: str) -> str:
+    """What to call a dataset in a record that leaves the machine: a folder by its own name only.
+
+    >>> shared_name("digits"), shared_name("ylecun/mnist"), shared_name("/home/me/mnist")
+    ('digits', 'ylecun/mnist', 'mnist')
+    """
+    path = Path(name).expanduser()
+    if HUB_NAME.fullmatch(name) and local_folder(name) != path:
+        return name
+    return path.name if path.name not in ("", "..") else path.resolve().name
 
 
 def decoded(name: str, cache: Path) -> Decoded:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sparsefield.data import load, split
+from sparsefield.data import Content, content, split
 from sparsefield.train.batches import per_epoch
 from sparsefield.train.config import TrainConfig, default_epochs
 
@@ -18,8 +18,17 @@ class Budget:
     evaluations: int
 
 
-def budgets(configs: Iterable[TrainConfig]) -> list[Budget]:
-    """The budget of each config; every dataset is loaded once, so a missing one is found here.
+def budgets(
+    configs: Iterable[TrainConfig], known: Mapping[str, Content] | None = None
+) -> list[Budget]:
+    """The budget of each config; every dataset is read once, so a missing one is found here.
+
+    Parameters
+    ----------
+    configs
+        of runs.
+    known
+        their data by name, where that has been read; see :func:`contents`.
 
     Raises
     ------
@@ -29,13 +38,20 @@ def budgets(configs: Iterable[TrainConfig]) -> list[Budget]:
     >>> budgets([TrainConfig(data="digits", batch=64, epochs=3)])
     [Budget(steps=66, evaluations=4)]
     """
-    sizes: dict[str, int] = {}
-    found = []
-    for config in configs:
-        if config.data not in sizes:
-            sizes[config.data] = len(load(config.data, normalise="none").train_y)
-        found.append(_budget(config, sizes[config.data]))
-    return found
+    asked = list(configs)
+    read = contents(asked) if known is None else known
+    return [_budget(config, read[config.data].samples) for config in asked]
+
+
+def contents(configs: Iterable[TrainConfig]) -> dict[str, Content]:
+    """The data of the configs by name, each read once.
+
+    Raises
+    ------
+    InvalidInput
+        Data that cannot be loaded.
+    """
+    return {name: content(name) for name in dict.fromkeys(config.data for config in configs)}
 
 
 def steps_of(config: TrainConfig, epoch: int) -> int:

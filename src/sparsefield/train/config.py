@@ -166,7 +166,9 @@ class TrainConfig(_OneLineErrors):
         None, gt=0, description="largest norm of the whole gradient; off by default"
     )
     monitor_every: int = Field(50, ge=0, description="steps between layer measurements; 0: never")
-    log_every: int = Field(50, ge=1, description="steps between rows of metrics.parquet")
+    log_every: int = Field(
+        50, ge=1, description="steps between rows of metrics.parquet; each epoch ends with one too"
+    )
     checkpoint_every: float = Field(
         60.0, ge=0, description="seconds between checkpoints; 0: after every step"
     )

@@ -13,8 +13,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """Holds SIGINT and SIGTERM back while a step runs; the handlers of before come back at exit.
 
-    A second signal acts at once. Outside the main thread, where Python allows no handlers, this
-    does nothing.
+    A second Ctrl-C acts at once. A second SIGTERM does not: one comes to the whole group, from
+    ``timeout`` or a scheduler, and another from the sweep that a worker belongs to; those who
+    cannot wait send SIGKILL. Outside the main thread, where Python allows no handlers, this does
+    nothing.
     """
 
     def __init__(self) -> None:
@@ -45,8 +47,8 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        self._restore()
+        self._restore(but=signal.SIGTERM if number == signal.SIGTERM else None)
 
-    def _restore(self) -> None:
-        while self._previous:
-            signal.signal(*self._previous.popitem())
+    def _restore(self, but: int | None = None) -> None:
+        for number in [held for held in self._previous if held != but]:
+            signal.signal(number, self._previous.pop(number))

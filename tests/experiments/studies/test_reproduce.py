@@ -9,6 +9,7 @@ import pytest
 from sparsefield.errors import InvalidInput
 from sparsefield.experiments.studies import estimated, read_study, reproduce
 from sparsefield.experiments.studies.record import dumped
+from sparsefield.experiments.studies.recording import made_record
 
 
 def without_seconds(record):
@@ -25,7 +26,7 @@ def own(made, tmp_path):
 
 def test_what_is_made(made):
     names = {path.name for path in made.directory.iterdir()}
-    assert names == {"plane", "alone", "record.json", "tiny.md", "tiny.svg"}
+    assert names == {"plane", "alone", "record.json", "study.json", "tiny.md", "tiny.svg"}
     assert len(made.record.rows) == 9
     assert [row["failed"] for row in made.record.rows][-1]
     answer = json.loads(json.dumps(made.to_dict(), allow_nan=False))
@@ -39,6 +40,37 @@ def test_a_finished_study_is_only_read_anew(tiny, own, made):
     reproduce(tiny, out=own, progress=False)
     for name in ("record.json", "tiny.md", "tiny.svg"):
         assert (own / name).read_bytes() == (made.directory / name).read_bytes()
+
+
+def test_progress_says_which_part_and_what_is_measured(tiny, own, capsys):
+    reproduce(tiny, out=own, progress=True)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "part plane, 1 of 2: 8 runs, 8 of them ended before",
+        "part alone, 2 of 2: 1 run, 1 of them ended before",
+        "measuring the networks of 9 runs",
+    ]
+    reproduce(tiny, out=own, progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_another_scale_is_refused(tiny, own):
+    with pytest.raises(InvalidInput, match="holds study tiny at scale small, not tiny at scale pa"):
+        reproduce(tiny, scale="paper", data="digits", out=own, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"engine": "local", "address": "1.2.3.4:5"}, "belongs to engine ray"),
+        ({"together": "always"}, "must be auto or never"),
+        ({"jobs": 0}, "must be at least 1"),
+    ],
+)
+def test_how_runs_are_made_is_checked_before_anything(tiny, tmp_path, how, says):
+    with pytest.raises(InvalidInput, match=says):
+        reproduce(tiny, out=tmp_path / "new", progress=False, **how)
+    assert not (tmp_path / "new").exists()
 
 
 def test_goes_on_where_it_was_to_the_same_end(tiny, own, made):
@@ -65,8 +97,10 @@ def test_runs_on_two_data_sets_are_refused(tiny, own):
     path = own / "plane" / "runs" / "q4-lr0.001-seed1" / "result.json"
     result = json.loads(path.read_text())
     path.write_text(json.dumps({**result, "data_digest": "f" * 64}))
-    with pytest.raises(InvalidInput, match="made on 2 different data sets"):
+    with pytest.raises(InvalidInput, match="run q4-lr0.001-seed1 is on data digits .SHA-256 ffff"):
         reproduce(tiny, out=own, progress=False)
+    with pytest.raises(InvalidInput, match="made on 2 different data sets"):
+        made_record(tiny, "small", tiny.parts(), own)
 
 
 def test_the_cost_is_that_of_all_parts(tiny, tmp_path, made):

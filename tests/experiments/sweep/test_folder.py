@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from sparsefield.data import Content
 from sparsefield.errors import InvalidInput
 from sparsefield.experiments.failure import Failure, one_line, read_failure, write_failure
 from sparsefield.experiments.sweep.folder import forget_failures, opened, place, waiting
@@ -41,6 +42,19 @@ def test_a_changed_file_is_refused_and_changes_nothing(tmp_path, small, plan, ch
         pass
     assert (tmp_path / "plan.json").read_bytes() == held
     assert (tmp_path / "sweep.yaml").read_text() == plan.text
+
+
+def test_other_data_are_refused_and_change_nothing(tmp_path, plan):
+    with opened(tmp_path, plan, {"digits": Content("a" * 64, 1)}):
+        pass
+    held = (tmp_path / "plan.json").read_bytes()
+    other = {"digits": Content("b" * 64, 1)}
+    says = "run q1-seed0 is on data digits .SHA-256 a{12}…., and data digits is b{12}… here"
+    with pytest.raises(InvalidInput, match=says), opened(tmp_path, plan, other):
+        pass
+    assert (tmp_path / "plan.json").read_bytes() == held
+    with opened(tmp_path, plan, {"digits": Content("a" * 64, 1)}):
+        pass
 
 
 def test_what_is_no_sweep_is_left_alone(tmp_path, plan):

@@ -1,4 +1,5 @@
 import multiprocessing
+import signal
 
 import pytest
 
@@ -121,3 +122,21 @@ def test_a_worker_of_a_killed_sweep_is_waited_for(small, tmp_path, hearing):
     hearing.stepped = let_go
     run_local([run], tmp_path, hearing, jobs=1)
     assert hearing.ends == {"q1-seed0": None}
+
+
+def test_other_processes_of_the_server_hear_signals(plan, tmp_path, hearing):
+    run_local(plan.runs[:1], tmp_path, hearing, jobs=1)  # there is a server now
+    context = multiprocessing.get_context("forkserver")
+    reader, writer = context.Pipe(duplex=False)
+    other = context.Process(target=report_and_wait, args=(writer,))
+    other.start()
+    assert reader.recv() == set()
+    other.terminate()
+    other.join(60)
+    assert other.exitcode == -signal.SIGTERM
+
+
+def report_and_wait(writer):
+    """Say which signals are put off; then wait for one."""
+    writer.send(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    signal.pause()

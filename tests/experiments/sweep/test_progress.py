@@ -31,6 +31,16 @@ def test_every_run_has_its_line(work, kind):
     assert work.share == 1.0
 
 
+@pytest.mark.parametrize("kind", [Lines, Bars])
+def test_a_sweep_with_a_name_is_called_by_it(work, kind):
+    sink = io.StringIO()
+    console = Console(file=sink, width=120, force_terminal=kind is Bars, color_system=None)
+    with kind(console, work, total=2, ended=0, name="part [a], 1 of 3") as shown:
+        shown.ended("q1-seed0", "")
+    assert "part [a], 1 of 3: 2 runs" in sink.getvalue()
+    assert ("part [a], 1 of 3: 1/2 runs" in sink.getvalue()) == (kind is Bars)
+
+
 def test_nothing_is_shown_where_nothing_is_wanted(work, capsys):
     shown = display(False, work, total=2, ended=0)
     with shown:

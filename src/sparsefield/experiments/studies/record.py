@@ -13,6 +13,7 @@ from sparsefield.experiments.studies.measures import MEASURES
 from sparsefield.train.atomic import write_bytes
 
 FORMAT = 1
+RECORD = "record.json"
 _HEAD = ("part", "seed")
 _LATER = frozenset({"thresholded"})  # measures younger than the format: null where absent
 

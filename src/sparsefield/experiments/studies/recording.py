@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sparsefield.data import Dataset, load
+from sparsefield.data import Dataset, load, shared_name
 from sparsefield.errors import InvalidInput
 from sparsefield.experiments.failure import read_failure
 from sparsefield.experiments.studies.measures import measures, nothing
+from sparsefield.experiments.studies.measuring import measuring
 from sparsefield.experiments.studies.record import Made, Record, Row, differing
 from sparsefield.experiments.studies.study import Scale, Study
 from sparsefield.experiments.sweep import Plan, read_plan
@@ -22,9 +23,16 @@ from sparsefield.train.record import RESULT, read_result
 
 
 def made_record(
-    study: Study, scale: Scale, parts: Mapping[str, Mapping[str, Any]], directory: Path
+    study: Study,
+    scale: Scale,
+    parts: Mapping[str, Mapping[str, Any]],
+    directory: Path,
+    *,
+    progress: bool = False,
 ) -> Record:
     """The record of sweeps that have ended, each in ``directory`` / its part.
+
+    With ``progress`` it is shown on stderr how many of the runs are measured.
 
     Raises
     ------
@@ -33,7 +41,6 @@ def made_record(
     """
     plans = {part: read_plan(content) for part, content in parts.items()}
     results = {part: _results(directory / part, plan) for part, plan in plans.items()}
-    loaded = cache(lambda data, normalise: load(data, normalise=normalise))
     return Record(
         study=study.name,
         scale=scale,
@@ -45,13 +52,21 @@ def made_record(
         fields={
             part: differing([_config(run.config) for run in plans[part].runs]) for part in plans
         },
-        rows=tuple(
-            _row(directory / part, part, run, loaded(run.config.data, run.config.normalise))
-            for part, plan in plans.items()
-            for run in plan.runs
-        ),
+        rows=_rows(plans, directory, progress=progress),
         made=_made([result for found in results.values() for result in found]),
     )
+
+
+def _rows(plans: Mapping[str, Plan], directory: Path, *, progress: bool) -> tuple[Row, ...]:
+    loaded = cache(lambda data, normalise: load(data, normalise=normalise))
+    found = []
+    with measuring(progress, sum(len(plan.runs) for plan in plans.values())) as shown:
+        for part, plan in plans.items():
+            for run in plan.runs:
+                dataset = loaded(run.config.data, run.config.normalise)
+                found.append(_row(directory / part, part, run, dataset))
+                shown.advance()
+    return tuple(found)
 
 
 def _row(directory: Path, part: str, run: Planned, dataset: Dataset) -> Row:
@@ -70,9 +85,9 @@ def _measured(directory: Path, dataset: Dataset) -> dict[str, Any]:
 
 
 def _config(config: TrainConfig) -> dict[str, Any]:
-    """Every field but the seed; of a folder of data its name only."""
+    """Every field but the seed; of a folder of data its name only, as it is one machine's."""
     found = config.model_dump(mode="json", exclude={"seed"})
-    return found | {"data": Path(config.data).name}
+    return found | {"data": shared_name(config.data)}
 
 
 def _results(directory: Path, plan: Plan) -> list[Result]:

@@ -10,16 +10,16 @@ from typing import Any
 
 from sparsefield.errors import InvalidInput, SparsefieldError, require
 from sparsefield.experiments.saving import save_figure
+from sparsefield.experiments.studies.claim import check_claim, claim
 from sparsefield.experiments.studies.page import page
 from sparsefield.experiments.studies.reading import Reading, read
-from sparsefield.experiments.studies.record import Record, write_record
+from sparsefield.experiments.studies.record import RECORD, Record, write_record
 from sparsefield.experiments.studies.recording import made_record
 from sparsefield.experiments.studies.study import Scale, Study
 from sparsefield.experiments.studies.study import study as of_catalogue
-from sparsefield.experiments.sweep import Estimate, dry_run, read_plan, sweep
+from sparsefield.experiments.sweep import Estimate, check, dry_run, read_plan, sweep
+from sparsefield.experiments.sweep.running import EngineName, Together
 from sparsefield.train.atomic import write_bytes
-
-RECORD = "record.json"
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,16 @@ def reproduce(
     data: str | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
+    together: Together = "auto",
+    retry_failed: bool = False,
     progress: bool = True,
 ) -> Reproduced:
     """Make every run of a study, its record, and the page and figure that it says.
 
     The same call again goes on where it was, as any sweep; a finished study is only read anew.
+    What can be refused is refused before any run of any part is made.
 
     Parameters
     ----------
@@ -73,28 +78,45 @@ def reproduce(
         small: minutes to an hour on two cores; paper: the sizes of the source.
     data
         in place of the study's own; auto: MNIST (for a CNN CIFAR-10) where it is at hand without
-        a network, else the embedded digits.
+        a network, else the embedded digits. A study that has begun stays on its data.
     out
-        directory: a sweep for each part, ``record.json``, ``NAME.md``, ``NAME.svg``; by default
-        ``studies/NAME-SCALE``.
-    jobs
-        runs at a time; by default as many as have their threads' cores to themselves.
+        directory, for one study at one scale: ``study.json``, a sweep for each part,
+        ``record.json``, ``NAME.md``, ``NAME.svg``; by default ``studies/NAME-SCALE``.
+    jobs, engine, address, together, retry_failed
+        how the runs of each part are made, as in :func:`sparsefield.experiments.sweep.sweep`.
     progress
         show progress on stderr.
 
     Raises
     ------
     InvalidInput
-        An unknown study; what :func:`sparsefield.experiments.sweep.sweep` raises.
+        An unknown study; a directory of another study or scale, or of other data; what
+        :func:`sparsefield.experiments.sweep.sweep` raises.
     MissingExtra
-        Pyarrow or matplotlib is not installed.
+        Pyarrow, matplotlib or ray is not installed.
     """
     study, parts, directory = _asked(name, scale, data, out)
     for module, extra in (("pyarrow", "train"), ("matplotlib", "report")):
         require(module, extra)
+    how: dict[str, Any] = {
+        "jobs": jobs,
+        "engine": engine,
+        "address": address,
+        "together": together,
+    }
     for part, content in parts.items():
-        sweep(content, out=directory / part, jobs=jobs, progress=progress)
-    return written(made_record(study, scale, parts, directory), directory)
+        check(content, out=directory / part, **how)
+    claim(directory, study.name, scale)
+    for number, (part, content) in enumerate(parts.items(), 1):
+        sweep(
+            content,
+            out=directory / part,
+            **how,
+            retry_failed=retry_failed,
+            progress=progress,
+            name=f"part {part}, {number} of {len(parts)}",
+        )
+    return written(made_record(study, scale, parts, directory, progress=progress), directory)
 
 
 def estimated(
@@ -104,10 +126,14 @@ def estimated(
     data: str | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
+    together: Together = "auto",
 ) -> Estimate:
     """What :func:`reproduce` would cost from here on, all parts together; nothing is written."""
     _, parts, directory = _asked(name, scale, data, out)
-    found = [dry_run(content, out=directory / part, jobs=jobs) for part, content in parts.items()]
+    found = [
+        dry_run(content, out=directory / part, jobs=jobs, together=together)
+        for part, content in parts.items()
+    ]
     return Estimate(
         runs=sum(one.runs for one in found),
         ended=sum(one.ended for one in found),
@@ -134,7 +160,7 @@ def written(record: Record, directory: Path) -> Reproduced:
 def _asked(
     name: str | Study, scale: Scale, data: str | None, out: str | Path | None
 ) -> tuple[Study, Mapping[str, Mapping[str, Any]], Path]:
-    """The study, its parts, each a sweep that can be made, and the directory."""
+    """The study, its parts, each a sweep that can be made, and the directory, which is its own."""
     study = name if isinstance(name, Study) else of_catalogue(name)
     parts = study.parts(scale, data)
     for part, content in parts.items():
@@ -142,7 +168,9 @@ def _asked(
             read_plan(content)
         except SparsefieldError as error:
             raise InvalidInput(f"study {study.name}, part {part}: {error}") from None
-    return study, parts, Path(out or Path("studies") / f"{study.name}-{scale}")
+    directory = Path(out or Path("studies") / f"{study.name}-{scale}")
+    check_claim(directory, study.name, scale)
+    return study, parts, directory
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:

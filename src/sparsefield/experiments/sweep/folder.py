@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sparsefield.data import Content
 from sparsefield.errors import InvalidInput
 from sparsefield.experiments.failure import FAILED
 from sparsefield.experiments.sweep.lock import only_sweep
 from sparsefield.experiments.sweep.plan import Plan, Planned
+from sparsefield.experiments.sweep.same_data import Begun, check_data
 from sparsefield.train.atomic import sweep as remove_parts
 from sparsefield.train.atomic import write_bytes
 
@@ -19,14 +21,44 @@ FILE, PLAN, RUNS = "sweep.yaml", "plan.json", "runs"
 
 
 @contextmanager
-def opened(directory: Path, plan: Plan) -> Iterator[None]:
+def opened(
+    directory: Path, plan: Plan, data: Mapping[str, Content] | None = None
+) -> Iterator[None]:
     """Hold the directory for the sweep of ``plan``: a new one, or one that may have begun.
+
+    Parameters
+    ----------
+    directory
+        of the sweep.
+    plan
+        its runs.
+    data
+        what the data of the runs are, by name: recorded, and compared with what is on record.
 
     Raises
     ------
     InvalidInput
         The directory cannot be made, is held by another sweep, holds something else, or a sweep
-        with runs that ``plan`` has not or has otherwise.
+        with runs that ``plan`` has not or has otherwise, or that were begun on other data.
+    """
+    make_directory(directory)
+    check_same(directory, plan, data)  # nothing is left in a directory that is another's
+    with only_sweep(directory):
+        check_same(directory, plan, data)
+        (directory / RUNS).mkdir(exist_ok=True)
+        remove_parts(directory)
+        write_bytes(directory / PLAN, _dumped(plan, data or {}))
+        write_bytes(directory / FILE, plan.text.encode())
+        yield
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory, unless it is there.
+
+    Raises
+    ------
+    InvalidInput
+        It cannot be made.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -34,14 +66,36 @@ def opened(directory: Path, plan: Plan) -> Iterator[None]:
         raise InvalidInput(
             f"{directory}: cannot be made a directory ({error.strerror}); give another one"
         ) from None
-    _check_same(directory, plan)  # nothing is left in a directory that is another's
-    with only_sweep(directory):
-        _check_same(directory, plan)
-        (directory / RUNS).mkdir(exist_ok=True)
-        remove_parts(directory)
-        write_bytes(directory / PLAN, _dumped(plan))
-        write_bytes(directory / FILE, plan.text.encode())
-        yield
+
+
+def check_same(directory: Path, plan: Plan, data: Mapping[str, Content] | None = None) -> None:
+    """What the directory holds is in the plan, unchanged; the plan may have more.
+
+    Raises
+    ------
+    InvalidInput
+        It is not, or the directory holds no sweep, or the data are not those it was begun with.
+    """
+    if not (directory / PLAN).exists():
+        _check_unused(directory)
+        return
+    here = {run.name: run.config.model_dump(mode="json") for run in plan.runs}
+    held, digests = _held(directory / PLAN)
+    for name, config in held.items():
+        change = _change(config, here.get(name))
+        if change:
+            raise InvalidInput(
+                f"{directory}: holds another sweep (run {name} {change}); a sweep that has begun "
+                f"may only be given more runs: bring its file ({FILE} there) back, or give "
+                "another directory"
+            )
+    if data is not None:
+        begun = [
+            Begun(run, str(held[run.name]["data"]), digests, place(directory, run))
+            for run in plan.runs
+            if run.name in held
+        ]
+        check_data(directory, begun, data)
 
 
 def place(directory: Path, run: Planned) -> Path:
@@ -63,28 +117,15 @@ def forget_failures(directory: Path, plan: Plan) -> None:
         (place(directory, run) / FAILED).unlink(missing_ok=True)
 
 
-def _dumped(plan: Plan) -> bytes:
+def _dumped(plan: Plan, data: Mapping[str, Content]) -> bytes:
     runs = {run.name: run.config.model_dump(mode="json") for run in plan.runs}
-    return f"{json.dumps({'runs': runs}, indent=1)}\n".encode()
-
-
-def _check_same(directory: Path, plan: Plan) -> None:
-    """What the directory holds is in the plan, unchanged; the plan may have more."""
-    if not (directory / PLAN).exists():
-        _check_unused(directory)
-        return
-    here = {run.name: run.config.model_dump(mode="json") for run in plan.runs}
-    for name, config in _held(directory / PLAN).items():
-        change = _change(config, here.get(name))
-        if change:
-            raise InvalidInput(
-                f"{directory}: holds another sweep (run {name} {change}); a sweep that has begun "
-                f"may only be given more runs: bring its file ({FILE} there) back, or give "
-                "another directory"
-            )
+    digests = {name: found.digest for name, found in data.items()}
+    return f"{json.dumps({'data': digests, 'runs': runs}, indent=1)}\n".encode()
 
 
 def _check_unused(directory: Path) -> None:
+    if not directory.is_dir():
+        return
     others = [path.name for path in sorted(directory.iterdir()) if path.name not in (RUNS, ".lock")]
     others += [f"{RUNS}/{path.name}" for path in sorted((directory / RUNS).glob("*"))]
     others = [name for name in others if not name.endswith(".part")]
@@ -94,14 +135,17 @@ def _check_unused(directory: Path) -> None:
         )
 
 
-def _held(path: Path) -> dict[str, dict[str, Any]]:
+def _held(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The configs by run, and the digests by name of the data, none in plans of before them."""
     try:
-        held: dict[str, dict[str, Any]] = json.loads(path.read_bytes())["runs"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json.loads(path.read_bytes())
+        return {name: dict(run) for name, run in content["runs"].items()}, dict(
+            content.get("data", {})
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(
             f"{path}: is damaged ({type(error).__name__}); bring it back, or give another directory"
         ) from None
-    return held
 
 
 def _change(held: dict[str, Any], here: dict[str, Any] | None) -> str:

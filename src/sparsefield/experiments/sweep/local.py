@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -25,11 +27,13 @@ from sparsefield.experiments.sweep.folder import place
 from sparsefield.experiments.sweep.making import disbanded, make, make_together, measured
 from sparsefield.experiments.sweep.pieces import Piece, Pieces
 from sparsefield.experiments.sweep.plan import Planned
+from sparsefield.experiments.sweep.served import ENDING
 from sparsefield.train import TrainConfig
 from sparsefield.train.progress import Silent
 
 # What a run imports, some of it only in its course; what is not installed is passed over.
 _IMPORTED = (
+    "sparsefield.experiments.sweep.served",
     *("sparsefield.experiments.sweep.local", "sparsefield.train.faster", "pyarrow.parquet"),
     *("sparsefield.train.disbanding", "sklearn.datasets", "torch._dynamo"),
 )
@@ -81,8 +85,9 @@ class Crew:
         worker.steps[:] = 0, 0
         configs = [run.config for run in task.runs]
         places = [place(directory, run) for run in task.runs]
-        future = worker.pool.submit(_do, task.does, configs, places, Path.cwd())
-        self.running[future] = task, worker
+        with _undisturbed():  # a start that is cut in two leaves a worker no one waits for
+            future = worker.pool.submit(_do, task.does, configs, places, Path.cwd())
+            self.running[future] = task, worker
 
     def finished(self) -> Iterator[tuple[Task, Future[Answer]]]:
         """The tasks that ended within a moment; their workers are free again."""
@@ -146,8 +151,38 @@ def _context() -> ForkServerContext:
     return context
 
 
+def _start_server() -> None:
+    """Start the server, if there is none, and wait until it has imported the libraries.
+
+    Signals may come to the whole group: they do not end the server, which could then not say when
+    its workers end. It ends with this process.
+    """
+    context = _context()
+    resource_tracker.ensure_running()  # else the server starts it, and it lets the signals through
+    with _undisturbed():
+        forkserver.ensure_running()
+    first = context.Process(target=_nothing)
+    first.start()
+    first.join()
+
+
+def _nothing() -> None:
+    pass
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put signals off for a moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextmanager
 def _crew(size: int) -> Iterator[Crew]:
+    _start_server()
     # The pipe's one writing end is here: it closes when this process says so, or dies.
     reader, writer = _context().Pipe(duplex=False)
     crew = Crew(reader)

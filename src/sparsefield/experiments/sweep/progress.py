@@ -24,8 +24,9 @@ from sparsefield.experiments.sweep.workload import Workload
 class Quiet:
     """Shows nothing; what the other displays are made from."""
 
-    def __init__(self, work: Workload, *, total: int, ended: int) -> None:
+    def __init__(self, work: Workload, *, total: int, ended: int, name: str = "") -> None:
         self.work, self.total, self.count = work, total, ended
+        self.heading = f"{name}: " if name else ""
 
     def __enter__(self) -> Self:
         return self
@@ -53,13 +54,16 @@ class Quiet:
 class Lines(Quiet):
     """One line for each run that ends, for logs and pipes."""
 
-    def __init__(self, console: Console, work: Workload, *, total: int, ended: int) -> None:
-        super().__init__(work, total=total, ended=ended)
+    def __init__(
+        self, console: Console, work: Workload, *, total: int, ended: int, name: str = ""
+    ) -> None:
+        super().__init__(work, total=total, ended=ended, name=name)
         self._console = console
 
     def __enter__(self) -> Self:
         before = f", {self.count} of them ended before" if self.count else ""
-        self.note(f"{self.total} runs{before}")
+        runs = "1 run" if self.total == 1 else f"{self.total} runs"
+        self.note(f"{self.heading}{runs}{before}")
         return self
 
     def ended(self, name: str, text: str) -> None:
@@ -76,11 +80,13 @@ class Lines(Quiet):
 class Bars(Lines):
     """The same lines above a bar of all work and a spinner for each run under way."""
 
-    def __init__(self, console: Console, work: Workload, *, total: int, ended: int) -> None:
-        super().__init__(console, work, total=total, ended=ended)
+    def __init__(
+        self, console: Console, work: Workload, *, total: int, ended: int, name: str = ""
+    ) -> None:
+        super().__init__(console, work, total=total, ended=ended, name=name)
         self._all = Progress(
             BarColumn(bar_width=30),
-            TextColumn("{task.percentage:.0f} %  {task.description}"),
+            TextColumn("{task.percentage:.0f} %  {task.description}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left: {task.fields[left]}"),
         )
@@ -125,17 +131,17 @@ class Bars(Lines):
 
     def _move(self) -> None:
         left = duration(self.work.seconds_left())
-        runs = f"{self.count}/{self.total} runs"
+        runs = f"{self.heading}{self.count}/{self.total} runs"
         self._all.update(self._task, completed=self.work.share, description=runs, left=left)
 
 
-def display(wanted: bool, work: Workload, *, total: int, ended: int) -> Quiet:
-    """The display that fits: none, live on a terminal, or lines."""
+def display(wanted: bool, work: Workload, *, total: int, ended: int, name: str = "") -> Quiet:
+    """The display that fits: none, live on a terminal, or lines; ``name`` of the sweep, if any."""
     if not wanted:
         return Quiet(work, total=total, ended=ended)
     console = Console(stderr=True)
     kind = Bars if console.is_terminal else Lines
-    return kind(console, work, total=total, ended=ended)
+    return kind(console, work, total=total, ended=ended, name=name)
 
 
 def duration(seconds: float) -> str:

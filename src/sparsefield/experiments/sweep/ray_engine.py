@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -176,13 +178,23 @@ def _check_answers(address: str | None) -> None:
 
 
 @contextlib.contextmanager
+def _own_handler() -> Iterator[None]:
+    """Termination stays the caller's to answer: Ray's handler would end the process without it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
 def _connected(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():  # the caller's cluster, and the caller's to leave
         yield
         return
     try:
         _check_answers(address)
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        with _own_handler():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise SparsefieldError(
             f"address={address}: no Ray cluster answers there ({' '.join(str(error).split())}); "

@@ -13,7 +13,13 @@ from sparsefield.errors import InvalidInput, require
 from sparsefield.experiments.failure import Failure, write_failure
 from sparsefield.experiments.sweep.engine import Engine, Steps
 from sparsefield.experiments.sweep.estimate import Estimate, estimate
-from sparsefield.experiments.sweep.folder import forget_failures, opened, place, waiting
+from sparsefield.experiments.sweep.folder import (
+    check_same,
+    forget_failures,
+    opened,
+    place,
+    waiting,
+)
 from sparsefield.experiments.sweep.local import run_local
 from sparsefield.experiments.sweep.pieces import Pieces, remove_groups, settle
 from sparsefield.experiments.sweep.plan import Plan, Planned, read_plan
@@ -21,7 +27,7 @@ from sparsefield.experiments.sweep.progress import Quiet, display
 from sparsefield.experiments.sweep.ray_engine import load_ray, run_ray
 from sparsefield.experiments.sweep.table import ArmSummary, Row, rows, summaries, write_table
 from sparsefield.experiments.sweep.workload import Workload
-from sparsefield.train.budget import budgets
+from sparsefield.train.budget import budgets, contents
 from sparsefield.train.environment import cores
 from sparsefield.train.record import read_result
 
@@ -54,6 +60,7 @@ def sweep(
     together: Together = "auto",
     retry_failed: bool = False,
     progress: bool = True,
+    name: str = "",
 ) -> Swept:
     """Make every run of a sweep, each in a directory of its own, and the table of their results.
 
@@ -85,12 +92,15 @@ def sweep(
         Try the runs again that are recorded as failed without a result.
     progress
         Show progress on stderr.
+    name
+        What to call the sweep there.
 
     Raises
     ------
     InvalidInput
         What :func:`read_plan` raises; a directory that holds another sweep or is in use; data
-        that cannot be loaded; with ray, runs that were settled to train together.
+        that cannot be loaded, or are not those that the sweep was begun with; with ray, runs that
+        were settled to train together.
     MissingExtra
         Pyarrow or ray is not installed.
     """
@@ -98,8 +108,9 @@ def sweep(
     _check_engine(engine, jobs, address)
     wanted = _wanted(together) and engine == "local"
     require("pyarrow", "train")
-    steps = [budget.steps for budget in budgets(run.config for run in plan.runs)]
-    with opened(directory, plan):
+    data = contents(run.config for run in plan.runs)
+    steps = [budget.steps for budget in budgets((run.config for run in plan.runs), data)]
+    with opened(directory, plan, data):
         if retry_failed:
             forget_failures(directory, plan)
         left = waiting(directory, plan)
@@ -116,13 +127,45 @@ def sweep(
         pieces.write()
         remove_groups(directory, pieces)
         make = _engine(plan, engine, jobs, address, pieces)
-        shown = display(progress, work, total=len(plan.runs), ended=len(plan.runs) - len(left))
+        ended = len(plan.runs) - len(left)
+        shown = display(progress, work, total=len(plan.runs), ended=ended, name=name)
         with _tabled(directory, plan) as table, shown:
             if settled:
                 shown.note(f"{len(settled)} runs were settled to train together, and do so still")
             if left:
                 make(left, directory, Recorder(directory, shown))
     return Swept(directory, plan.fields, tuple(table), tuple(summaries(table, plan)))
+
+
+def check(
+    source: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
+    together: Together = "auto",
+) -> None:
+    """Raise what :func:`sweep` would before it makes a run; nothing is written.
+
+    That it is in use is only found by the sweep, which holds its directory.
+
+    Raises
+    ------
+    InvalidInput, MissingExtra
+        As :func:`sweep`.
+    """
+    plan, directory = read_plan(source), _directory(source, out)
+    _check_engine(engine, jobs, address)
+    _wanted(together)
+    require("pyarrow", "train")
+    data = contents(run.config for run in plan.runs)
+    budgets((run.config for run in plan.runs), data)
+    check_same(directory, plan, data)
+    left = waiting(directory, plan)
+    if engine == "ray":
+        settled = settle(directory, plan, left, work=lambda _: 1.0, jobs=1, together=False)
+        _check_alone(directory, engine, settled.grouped(left))
 
 
 def dry_run(
@@ -132,9 +175,10 @@ def dry_run(
     jobs: int | None = None,
     together: Together = "auto",
 ) -> Estimate:
-    """What :func:`sweep` would cost from here on; nothing is written."""
-    plan, wanted = read_plan(source), _wanted(together)
-    return estimate(plan, _directory(source, out), jobs=_jobs(plan, jobs), together=wanted)
+    """What :func:`sweep` would cost from here on; nothing is written, and the same is refused."""
+    check(source, out=out, jobs=jobs, together=together)
+    plan, directory = read_plan(source), _directory(source, out)
+    return estimate(plan, directory, jobs=_jobs(plan, jobs), together=_wanted(together))
 
 
 class Recorder:

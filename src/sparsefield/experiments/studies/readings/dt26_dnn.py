@@ -88,8 +88,9 @@ def _speed(found: Sequence[Arm], low: float, high: float, sparsities: Sequence[f
         f"From q* = {low:g} to {high:g}, {where}, the number of steps until the training loss is "
         f"half a guess's {change(effect)}{by if effect.n else ''}. Of the runs, "
         f"{_got_there(found, low)} and {_got_there(found, high)} get there; each q* has its own "
-        "learning rate, and a higher one may start faster. The loss is logged every "
-        f"{listed(arm['log_every'] for arm in found)} steps.",
+        "learning rate, and a higher one may start faster. The loss is logged, as the mean since "
+        f"the time before, every {listed(arm['log_every'] for arm in found)} steps and at the end "
+        "of each epoch.",
         effect,
     )
 
