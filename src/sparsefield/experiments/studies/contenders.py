@@ -6,12 +6,11 @@ bought with fewer of them. A network that learnt nothing is no answer to one tha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sparsefield.experiments.labels import FAMILIES, phrase
-from sparsefield.experiments.studies.arms import BY, Arm
+from sparsefield.experiments.studies.arms import Arm
 from sparsefield.experiments.studies.record import differing
 from sparsefield.experiments.studies.statistics import BySeed, Interval, mean, paired
 from sparsefield.train.config import CLIPPED
@@ -40,7 +39,7 @@ class Contender:
         by seed, of the runs that did not fail; of all where every run failed. A dead network has
         nothing but zeros, and would make its arm look sparse.
     validation
-        mean accuracy by which to choose, a run without a result as 0; None where there is none.
+        mean accuracy by which to choose, see :meth:`Arm.validated`; None where there is none.
     failed
         whether every run failed.
     """
@@ -128,7 +127,7 @@ def _contender(arm: Arm, group: Sequence[Arm]) -> Contender:
         ours=arm["family"] in CLIPPED,
         accuracy=arm.by_seed(),
         zeros={seed: share for seed, share in zeros.items() if share is not None},
-        validation=math.fsum(row[BY] or 0.0 for row in arm.rows) / arm.n,
+        validation=arm.validated(),
         failed=arm.failed == arm.n,
     )
 
