@@ -20,7 +20,8 @@ CAPTION = (
     "beats on validation with as many zeros. Dots: means; bars: 95 % intervals of both; faint "
     "dots: seeds; crosses: every run failed (beyond 98 % zeros, drawn there). Thresholds: the "
     "trained dense networks cut off at rising levels, from as they were trained. Both axes "
-    "give equal room to equal factors of what is missing to 100 %. Zeros are of the runs that did not fail, accuracy is of all."
+    "give equal room to equal factors of what is missing to 100 %. Zeros are of "
+    "the runs that did not fail, accuracy is of all."
 )
 _TICKS = (0, 50, 70, 80, 90, 95, 97, 98, 99, 99.5)
 _LAST = 99.7  # what is closer to 100 % is drawn there
