@@ -16,6 +16,7 @@ from sparsefield.experiments.studies.contenders import DENSE, THRESHOLDS, Conten
 from sparsefield.experiments.studies.statistics import BySeed, Interval, mean, paired
 
 LEVELS = (0.8, 0.85, 0.9, 0.95)  # shares of zeros at which methods meet
+_ROUNDING = 1e-6  # of a share that top-k has exactly
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _beats(one: Contender, other: Contender) -> bool:
 
 def _at(x: float, line: Sequence[tuple[float, float]]) -> float | None:
     """The height of a line, before its start that of its start; None beyond its end."""
-    if not line or x > line[-1][0]:
+    if not line or x > line[-1][0] + _ROUNDING:
         return None
     return float(np.interp(x, [share for share, _ in line], [height for _, height in line]))
 
