@@ -209,48 +209,55 @@ def test_what_the_skip_adds_at_equal_zeros(invented, gain, said):
     assert f"at 80 and 85 % zeros or more, test accuracy of CReLU {said}" in added.sentence
 
 
-def line(*places, seeds=(0, 1), **kw):
-    """Settings of one method: zeros, accuracy, validation."""
+def line(*places, seeds=(0, 1)):
+    """Settings of one method in order: zeros, accuracy, validation."""
     return [
         contender(
             dict.fromkeys(seeds, accuracy),
             {seed: zeros + 0.01 * seed for seed in seeds},
             validation,
-            **kw,
+            knob=knob,
         )
-        for zeros, accuracy, validation in places
+        for knob, (zeros, accuracy, validation) in enumerate(places)
     ]
 
 
-def contender(accuracy, zeros, validation, method="top-k", failed=False):
-    return Contender(method, "", 0.9, False, accuracy, zeros, validation, failed)
+def contender(accuracy, zeros, validation, failed=False, knob=9.0):
+    return Contender("top-k", "", 0.9, False, accuracy, zeros, validation, failed, knob)
 
 
 def test_a_line_is_read_by_seed_and_never_beyond_its_end():
     (found,) = frontiers(line((0.7, 0.9, 0.9), (0.9, 0.7, 0.7)), [])
-    assert found.accuracies(0.8) == pytest.approx({0: 0.8, 1: 0.81})
-    assert found.validated(0.805) == pytest.approx(0.8)
-    assert found.accuracies(0.5) == {0: 0.9, 1: 0.9}  # a network with more zeros will do
-    assert found.accuracies(0.905) == {}  # seed 0 has not as many
-    assert found.validated(0.95) == -1.0
+    assert found.at(0.8).accuracies == pytest.approx({0: 0.8, 1: 0.81})
+    assert found.at(0.805).validation == pytest.approx(0.8)
+    more = found.at(0.5)  # a network with more zeros will do
+    assert (more.accuracies, more.zeros) == ({0: 0.9, 1: 0.9}, pytest.approx(0.705))
+    assert found.at(0.905) is None  # seed 0 has not as many
 
 
-def test_a_setting_beaten_by_a_sparser_one_is_not_joined():
-    places = (0.7, 0.9, 0.9), (0.75, 0.5, 0.5), (0.9, 0.7, 0.7)
+def test_nothing_is_read_between_settings_that_are_no_neighbours():
+    """What lies between was tried, and is worse."""
+    places = (0.7, 0.9, 0.9), (0.8, 0.4, 0.4), (0.9, 0.7, 0.7)
     (found,) = frontiers(line(*places), [])
-    assert [one.validation for one in found.settings] == [0.9, 0.7]
-    (found,) = frontiers(line(*places[:2]), [])  # the twin: it is the sparsest
-    assert [one.validation for one in found.settings] == [0.9, 0.5]
+    assert found.at(0.8).accuracies == {0: 0.7, 1: 0.7}  # the sparsest, and not 0.8
+    assert found.at(0.8).zeros == pytest.approx(0.905)
+    (found,) = frontiers(line(places[0], places[2]), [])  # the twin
+    assert found.at(0.8).accuracies == pytest.approx({0: 0.8, 1: 0.81})
+
+
+def test_a_setting_that_went_astray_does_not_bend_the_line():
+    (found,) = frontiers(line((0.7, 0.9, 0.9), (0.9, 0.7, 0.7), (0.8, 0.3, 0.3)), [])
+    assert found.at(0.79).accuracies[0] == pytest.approx(0.81)
 
 
 def test_a_dead_run_stays_on_the_line_at_the_zeros_of_its_arm():
     alive = line((0.7, 0.9, 0.9))[0]
     half = contender({0: 0.8, 1: 0.1}, {0: 0.9}, 0.5)
     (found,) = frontiers([alive, half], [])
-    assert found.accuracies(0.9) == pytest.approx({0: 0.8, 1: 0.1})
+    assert found.at(0.9).accuracies == pytest.approx({0: 0.8, 1: 0.1})
     gone = contender({0: 0.1, 1: 0.1}, {0: 1.0, 1: 1.0}, 0.1, failed=True)
     (found,) = frontiers([alive, half, gone], [])
-    assert found.accuracies(0.95) == {}
+    assert found.at(0.95) is None
 
 
 def test_the_price_of_zeros(invented):

@@ -42,6 +42,8 @@ class Contender:
         mean accuracy by which to choose, see :meth:`Arm.validated`; None where there is none.
     failed
         whether every run failed.
+    knob
+        what the method is turned by: the weight of its penalty, the sparsity asked for, the level.
     """
 
     method: str
@@ -52,6 +54,7 @@ class Contender:
     zeros: BySeed
     validation: float | None
     failed: bool
+    knob: float = 0.0
 
     @property
     def name(self) -> str:
@@ -129,6 +132,7 @@ def _contender(arm: Arm, group: Sequence[Arm]) -> Contender:
         zeros={seed: share for seed, share in zeros.items() if share is not None},
         validation=arm.validated(),
         failed=arm.failed == arm.n,
+        knob=arm["sparsity"] if arm["penalty"] == "none" else arm["penalty_weight"],
     )
 
 
@@ -160,4 +164,5 @@ def _levels(arm: Arm) -> Iterator[Contender]:
                 zeros={seed: zeros for seed, (_, zeros) in found.items()},
                 validation=None,
                 failed=False,
+                knob=level,
             )

@@ -65,7 +65,7 @@ def tables(found: Sequence[Frontier]) -> Iterator[Table]:
     heads = ("skip α²", "method", *(f"{100 * zeros:g} % zeros" for zeros in LEVELS))
     reach = ("fewest zeros, %", "most zeros, %")
     yield Table(
-        "Test accuracy at equal zeros or more, % (at how many, where all networks have more)",
+        "Test accuracy at equal zeros or more, % (in brackets the zeros, where they are more)",
         (*heads, "n", *reach),
         tuple(_accuracies(one) for every in sides(found) for one in (*every.ours, *every.rivals)),
     )
@@ -116,7 +116,10 @@ def _untrained(one: Sides, those: Sequence[Duel]) -> str:
     levels = [duel.zeros for duel in those]
     cut = [rival for rival in one.rivals if rival.method == THRESHOLDS]
     theirs = [duel for duel in duels(one.ours, cut) if duel.zeros in levels]
-    if len(theirs) < len(those) or not lead_of(theirs).estimate > lead_of(those).estimate:
+    lead, trained = lead_of(theirs), lead_of(those)
+    if len(theirs) < len(those) or not lead.estimate > trained.estimate:
+        return ""
+    if points(lead) == points(trained):  # below what they cut off, they are the dense network
         return ""
     return f"; {_name(cut[0])} {_verdict(theirs)}"
 
@@ -153,10 +156,10 @@ def _verdict(those: Sequence[Duel]) -> str:
 def _beyond(one: Sides) -> Iterator[Finding]:
     """The levels that a rival reaches and none of ours does."""
     for zeros in LEVELS:
-        rival = best(one.trained, zeros)
-        if rival is None or best(one.ours, zeros) is not None:
+        found = best(one.trained, zeros)
+        if found is None or best(one.ours, zeros) is not None:
             continue
-        accuracy = rival.accurate(zeros)
+        rival, accuracy = found[0], found[1].accurate()
         yield Finding(
             f"{with_skip(one.skip).capitalize()}, at {percents([zeros])} zeros or more there is no "
             f"clipped network that trains; the best trained rival there, {rival.method}, has "
@@ -201,10 +204,11 @@ def _accuracies(one: Frontier) -> tuple[str, ...]:
 
 
 def _cell(one: Frontier, zeros: float) -> str:
-    found, fewest = one.accurate(zeros), one.reach[0]
-    if not found.n:
+    stand = one.at(zeros)
+    if stand is None:
         return _NOWHERE
-    return f"{found.show(100)} ({100 * fewest:.1f})" if fewest > zeros else found.show(100)
+    found = stand.accurate().show(100)
+    return f"{found} ({100 * stand.zeros:.1f})" if stand.zeros > zeros else found
 
 
 def _leads(every: Sides, rival: Frontier) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefield.experiments.plotting import Look, grid_of, label_ends, looks
 from sparsefield.experiments.studies.contenders import DENSE, THRESHOLDS, Contender
-from sparsefield.experiments.studies.equal_zeros import unbeaten
+from sparsefield.experiments.studies.equal_zeros import in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Test accuracy over the share of exact zeros that the trained network has on the test set, "
-    "mean over layers; one line a method, through those of its settings that no other of them "
-    "beats on validation with as many zeros. Dots: means; bars: 95 % intervals of both; faint "
-    "dots: seeds; crosses: every run failed (beyond 98 % zeros, drawn there). Thresholds: the "
-    "trained dense networks cut off at rising levels, from as they were trained. Both axes "
-    "give equal room to equal factors of what is missing to 100 %. Zeros are of "
-    "the runs that did not fail, accuracy is of all."
+    "mean over layers; one line a method, joined in the order of what it is turned by: the "
+    "sparsity asked for, the weight of the penalty, the level. Dots: means; bars: 95 % intervals "
+    "of both; faint dots: seeds; crosses: every run failed (beyond 98 % zeros, drawn there). "
+    "Thresholds: the trained dense networks cut off at rising levels, from as they were trained. "
+    "Both axes give equal room to equal factors of what is missing to 100 %. Zeros are of the runs "
+    "that did not fail, accuracy is of all."
 )
 _TICKS = (0, 50, 70, 80, 90, 95, 97, 98, 99, 99.5)
 _LAST = 99.7  # what is closer to 100 % is drawn there
@@ -91,8 +91,12 @@ def _line(axes: Axes, line: Sequence[Contender], look: Look) -> None:
 
 
 def _joined(line: Sequence[Contender]) -> Sequence[Contender]:
-    """Those that stand for the method at equal zeros."""
-    return unbeaten([one for one in line if not one.failed])
+    """Those that train, in the order of what the method is turned by, the dense network first."""
+    trained = [one for one in line if not one.failed]
+    return [
+        *(one for one in trained if one.method == DENSE),
+        *in_order(one for one in trained if one.method != DENSE),
+    ]
 
 
 def _place(one: Contender) -> tuple[float, float]:
