@@ -1,6 +1,7 @@
 """What the readings of depth-width and drift say of records with a planted cause."""
 
 import math
+import re
 
 import pytest
 
@@ -40,7 +41,9 @@ def deep(invented, law, fields=DEEP):
 
 
 def test_contraction_that_is_all_accounts_for_the_skip(invented):
-    first = deep(invented, of_contraction)[0]
+    headline, first, *_ = deep(invented, of_contraction)
+    assert "At depth 100, with skip 0.9, test accuracy rises: +" in headline.sentence
+    assert "beside shallower networks without it, of equal predicted" in headline.sentence
     assert "at equal depth, test accuracy rises" in first.sentence
     assert "accounts for" in first.sentence
     assert "or the noise of the gradient, which agrees too" in first.sentence
@@ -48,18 +51,22 @@ def test_contraction_that_is_all_accounts_for_the_skip(invented):
 
 
 def test_a_skip_that_helps_by_itself_is_not_accounted_for(invented):
-    first = deep(invented, lambda c: 0.5 + 0.3 * (c["skip"] > 0))[0]
+    headline, first, *_ = deep(invented, lambda c: 0.5 + 0.3 * (c["skip"] > 0))
+    assert "of equal predicted contraction, it rises: +" in headline.sentence
+    assert "pairs alone 0 rise" not in headline.sentence
     assert "so 100 % of the effect is left to something else" in first.sentence
     assert first.interval.estimate == pytest.approx(0.3, abs=0.01)
 
 
 def test_depth_that_hurts_beyond_contraction_falls_short(invented):
-    first = deep(invented, lambda c: of_contraction(c) - 0.002 * c["depth"])[0]
+    first = deep(invented, lambda c: of_contraction(c) - 0.002 * c["depth"])[1]
     assert "the deeper networks fall short" in first.sentence
 
 
 def test_a_skip_that_does_nothing_is_credited_with_nothing(invented):
-    first = deep(invented, lambda c: 0.5)[0]
+    headline, first, *_ = deep(invented, lambda c: 0.5)
+    assert "test accuracy is not told apart" in headline.sentence
+    assert "Accuracy goes with" not in headline.sentence
     assert "at equal depth, test accuracy is not told apart" in first.sentence
     assert "account" not in first.sentence
 
@@ -78,11 +85,45 @@ def test_the_prediction_that_ranks_the_arms_is_named(invented, law, said):
     assert said in ranked
 
 
+@pytest.mark.parametrize(
+    ("law", "said"),
+    [
+        (of_contraction, "goes with slower contraction, and is not told to go with less noise"),
+        (of_noise, "goes with less noise of the gradient, and is not told"),
+        (lambda c: 0.5 + 0.1 * math.sin(c["depth"] + c["width"] + c["skip"]), "do not say"),
+    ],
+)
+def test_the_headline_says_which_prediction_accuracy_goes_with(invented, law, said):
+    assert said in deep(invented, law)[0].sentence
+
+
+def test_pairs_of_opposite_signs_are_counted(invented):
+    turn = lambda c: 0.5 + 0.1 * (c["skip"] > 0) * (1 if c["width"] == 60 else -1)  # noqa: E731
+    first = deep(invented, turn)[1].sentence
+    assert re.search(r"of (\d) pairs alone [1-9] rise, [1-9] fall", first)
+    alike = deep(invented, lambda c: 0.5 + 0.1 * (c["skip"] > 0))[1].sentence  # the twin
+    assert re.search(r"of (\d) pairs alone \1 rise, 0 fall", alike)
+
+
+def test_arms_are_ranked_among_those_of_one_budget(invented):
+    longer = [{**fields, "steps": 2000 if fields["width"] == 120 else 1000} for fields in DEEP]
+    law = lambda c: of_contraction(c) - 0.3 * (c["steps"] == 2000)  # noqa: E731
+    said = [one.sentence for one in deep(invented, law, longer)]
+    for steps in (1000, 2000):
+        (ranked,) = (one for one in said if f"Over 8 arms, all of {steps} steps," in one)
+        assert "correlations +1.00" in ranked
+    assert not any("Over 16 arms" in one for one in said)
+    assert any("these runs differ in steps too" in one for one in said)
+    together = [one.sentence for one in deep(invented, law)]  # the twin
+    assert any("Over 16 arms, all settings," in one for one in together)
+
+
 @pytest.mark.parametrize(("law", "said"), [(of_noise, "rises"), (of_contraction, "is not told")])
 def test_width_changes_what_noise_does_and_not_contraction(invented, law, said):
     sentences = [finding.sentence for finding in deep(invented, law)]
-    (wide,) = (sentence for sentence in sentences if sentence.startswith("With width"))
-    assert f"test accuracy {said}" in wide
+    wide = [sentence for sentence in sentences if "with width 120 for 60" in sentence]
+    assert [text.split(",")[0] for text in wide] == ["Without the skip", "With skip 0.9"]
+    assert all(f"test accuracy {said}" in text for text in wide)
 
 
 def test_the_deepest_of_every_setting_are_told(invented):

@@ -1,12 +1,21 @@
 """Pages are made of records, byte for byte, and a change in either is found."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from sparsefield.errors import InvalidInput
-from sparsefield.experiments.studies import differences, page, publish, read_record, write_record
-from sparsefield.experiments.studies.publishing import same_picture
+from sparsefield.experiments.studies import (
+    differences,
+    page,
+    publish,
+    read_record,
+    study_names,
+    write_record,
+)
+from sparsefield.experiments.studies.publishing import documents, same_picture
+from sparsefield.experiments.studies.questions import FIRST, THEN
 
 
 @pytest.fixture
@@ -86,6 +95,36 @@ def test_a_page_holds_both_scales_the_papers_first(results, documentation):
     index = (documentation / "results" / "index.md").read_text()
     assert index.startswith("# Results\n\nAn introduction.")
     assert "## [A tiny study](tiny.md)" in index
+
+
+def test_the_findings_stand_where_the_introduction_wants_them(invented, documentation):
+    intro = documentation / "results" / "intro.md"
+    intro.write_text("# Results\n\nBefore.\n\n<!-- findings -->\n\n## After\n")
+    names = ["drift", "unheard-of", *reversed(FIRST)]
+    index = documents({name: [small(invented, name)] for name in names}, documentation)
+    text = index[Path("results/index.md")].decode()
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings == [
+        "# Results",
+        "## The five findings",
+        *(f"### [{FIRST[name]}]({name}.md)".replace("*", r"\*") for name in FIRST),
+        "## More findings",
+        f"### [{THEN['drift']}](drift.md)",
+        "### [Invented](unheard-of.md)",
+        "## After",
+    ]
+    assert text.count("](../figures/results-") == len(names)
+    fewer = documents({name: [small(invented, name)] for name in names[:3]}, documentation)
+    assert "## Findings\n" in fewer[Path("results/index.md")].decode()  # the twin: not all five
+
+
+def small(invented, study):
+    return invented([{"q": 1.0}, {"q": 4.0}], lambda *_: {"test_accuracy": 0.5}, study=study)
+
+
+def test_every_question_is_of_a_study():
+    assert sorted([*FIRST, *THEN]) == sorted(study_names())
+    assert all(text.endswith("?") for text in (*FIRST.values(), *THEN.values()))
 
 
 def test_no_records_is_an_index_of_nothing(documentation, tmp_path):

@@ -8,7 +8,14 @@ import pytest
 from sparsefield.experiments.saving import svg_bytes
 from sparsefield.experiments.studies import read
 from sparsefield.experiments.studies.arms import arms
-from sparsefield.experiments.studies.contenders import as_sparse, contenders, cut_off, preferred
+from sparsefield.experiments.studies.contenders import (
+    Contender,
+    as_sparse,
+    contenders,
+    cut_off,
+    preferred,
+)
+from sparsefield.experiments.studies.equal_zeros import frontiers
 
 DENSE = {"family": "relu", "sparsity": 0.5}
 KINDS = [
@@ -60,7 +67,7 @@ def sentence(reading, *parts):
     return found
 
 
-def test_the_headline_names_who_wins_on_each_side(invented):
+def test_the_headline_names_who_wins_at_equal_zeros(invented):
     leads = {
         ("topk", True): 0.05,
         ("hoyer", False): -0.2,
@@ -68,20 +75,23 @@ def test_the_headline_names_who_wins_on_each_side(invented):
         ("topk", False): -0.3,
     }
     (_, without, with_skip) = halves(reading(invented, planted(leads), seeds=5))
-    assert " it loses: −" in without
-    assert "the rival is L1 penalty;" in without
-    assert (
-        "0 of 2 rival networks win, and 4 more rival networks are sparser than any of ours"
-        in without
-    )
-    assert " it wins: +" in with_skip
-    assert "the rival is top-k;" in with_skip
+    assert "at 80 and 85 % zeros or more, the best trained rival (L1 penalty) loses" in without
+    assert "loses to CReLU: −" in without
+    assert "thresholding" not in without  # it does worse
+    assert "the best trained rival (top-k) beats CReLU: +" in with_skip
     interval = reading(invented, planted(leads), seeds=5).findings[0].interval
     assert 0.045 < interval.low < interval.high < 0.065
     swapped = {(kind, not skip): lead for (kind, skip), lead in leads.items()}  # the twin
     (_, without, with_skip) = halves(reading(invented, planted(swapped), seeds=5))
-    assert " it wins: +" in without
-    assert " it loses: −" in with_skip
+    assert "(top-k) beats CReLU: +" in without
+    assert "(L1 penalty) loses to CReLU: −" in with_skip
+
+
+def test_thresholds_that_do_better_than_the_trained_are_in_the_headline(invented):
+    leads = {(kind, False): -0.3 for kind in ("topk", "l1", "hoyer")}
+    (_, without, with_skip) = halves(reading(invented, planted(leads), seeds=5))
+    assert "; thresholding the dense network loses to CReLU: −" in without
+    assert "thresholding" not in with_skip
 
 
 def halves(found):
@@ -97,27 +107,29 @@ def test_a_planted_draw_is_not_won(invented):
         return found | {"test_accuracy": found["test_accuracy"] + swing}
 
     found = reading(invented, measure, seeds=6)
-    told = [found.findings[0], *(one for one in found.findings if "of the rivals" in one.sentence)]
-    assert len(told) == 5
-    for one in told:
-        assert not re.search(r"wins|loses", one.sentence)
-        assert "is not told apart from ours" in one.sentence
+    trained = re.compile("or more, (top-k|L1 penalty|Hoyer penalty) ")
+    single = [one for one in found.findings if trained.search(one.sentence)]
+    assert len(single) == 6
+    for one in (found.findings[0], *single):
+        assert not re.search(r"beats|loses", one.sentence)
+        assert "is not told apart from CReLU" in one.sentence
         assert not one.interval.excludes(0.0)
 
 
 def test_a_rival_with_fewer_zeros_is_not_let_in(invented):
     leads = {("hoyer", True): 0.08}
     one = reading(invented, planted(leads, zeros={"hoyer": 0.7}), seeds=5)
-    at = sentence(one, "With skip 0.9, CReLU, s = 0.9")
-    assert "Hoyer" not in at.sentence
-    assert "loses: −" in at.sentence
+    at = sentence(one, "With skip 0.9, Hoyer penalty")
+    assert "has none of the zeros that ours have: its networks have 70.1 to 70.1 %" in at.sentence
+    assert "beats" not in one.findings[0].sentence
     theirs = sentence(one, "With skip 0.9, each rival")
     assert "2 win (Hoyer penalty, weight 3; Hoyer penalty, weight 10)" in theirs.sentence
     assert "Furthest ahead or least behind is Hoyer" in theirs.sentence
     assert theirs.interval.low <= 0.08 <= theirs.interval.high
     other = reading(invented, planted(leads, zeros={"hoyer": 0.875}), seeds=5)  # the twin
-    at = sentence(other, "With skip 0.9, CReLU, s = 0.9").sentence
-    assert "Hoyer penalty, weight 3 (87.6 % zeros) wins: +" in at  # 0.5 below ours: as many
+    at = sentence(other, "With skip 0.9, at 80 and 85 % zeros or more, Hoyer penalty beats CReLU")
+    assert at.interval.low < 0.08 < at.interval.high
+    assert "(Hoyer penalty) beats CReLU: +" in other.findings[0].sentence
 
 
 def test_dead_networks_do_not_make_an_arm_sparse(invented):
@@ -142,14 +154,22 @@ def test_what_does_not_train_is_no_opponent(invented):
         return found | ({"failed": True, "test_accuracy": 0.1} if lost else {})
 
     dead = "topk"
-    at = sentence(reading(invented, measure), "With skip 0.9, CReLU, s = 0.9").sentence
-    assert "top-k, s = 0.95 (95.0 % zeros) wins" in at
-    dead = "crelu"
     found = reading(invented, measure)
-    at = sentence(found, "With skip 0.9, CReLU, s = 0.9").sentence
-    assert "% zeros, every run failed; of the rivals with as many, top-k, s = 0.9" in at
+    sentence(found, "With skip 0.9, at 80 and 85 % zeros or more, top-k beats CReLU")
+    (row,) = (row for row in found.tables[0].rows if row[:2] == ("0.9", "top-k"))
+    assert row[-2:] == ("95.0", "95.0")
+    dead = "crelu"  # at 90 %: what is left has fewer zeros than any level
+    found = reading(invented, measure)
+    assert "a clipped network have not both 80, 85, 90 or 95 %" in found.findings[0].sentence
     theirs = sentence(found, "With skip 0.9, each rival").sentence
     assert "None of ours that trains is as sparse as L1 penalty, weight 3" in theirs
+
+
+def test_levels_that_only_rivals_reach_are_told(invented):
+    found = reading(invented, planted({("topk", True): 0.05}), seeds=5)
+    told = sentence(found, "With skip 0.9, at 90 % zeros or more there is no clipped network")
+    assert "the best trained rival there, top-k, has 95." in told.sentence
+    assert not any("at 85 % zeros or more there is no" in one.sentence for one in found.findings)
 
 
 def test_validation_chooses_and_the_test_set_reports(invented):
@@ -157,22 +177,87 @@ def test_validation_chooses_and_the_test_set_reports(invented):
         found = planted({("topk", True): 0.05, ("l1", True): 0.04})(config, seed)
         return found | {"validation_accuracy": 0.99 if kind_of(config) == "l1" else 0.5}
 
-    at = sentence(reading(invented, measure, seeds=5), "With skip 0.9, CReLU, s = 0.9")
-    assert "L1 penalty, weight 3 (93.1 % zeros) wins: +" in at.sentence
+    found = reading(invented, measure, seeds=5)
+    assert "(L1 penalty) beats CReLU: +" in halves(found)[-1]
+    sentence(found, "With skip 0.9, at 80 and 85 % zeros or more, top-k beats CReLU: +5")
 
 
-def test_thresholds_are_taken_at_the_lowest_level_that_serves(invented):
+def test_thresholds_are_read_between_the_levels_that_were_tried(invented):
     record = invented(ARMS, planted({("dense", True): 0.05}), study="rivals", seeds=4)
     found = arms(record)
     ours = next(one for one in contenders(found) if one.name == "CReLU, s = 0.9" and one.skip)
     levels = as_sparse(cut_off(found), ours)  # ours has 0.88
     assert [one.setting for one in levels] == ["level 0.9", "level 0.95"]
     assert preferred(levels) is levels[0]
-    told = sentence(read(record), "With skip 0.9, thresholds on")
-    assert "level 0.8 to CReLU, s = 0.8; thresholds, level 0.9 to CReLU, s = 0.9" in told.sentence
-    assert told.interval.low <= 0.05 - (0.1 + 0.4) / 2 <= told.interval.high
+    told = sentence(read(record), "With skip 0.9, at 80 and 85 %", "thresholding the dense")
+    falls = (0.03 + 0.98 * 0.07 + 0.1 + 0.96 * 0.1) / 2  # zeros lie 0.002 above the level
+    assert told.interval.estimate == pytest.approx(0.05 - falls, abs=0.004)
+    assert told.interval.excludes(0.0)
     table = read(record).tables[-1]
     assert [row[1] for row in table.rows[:5]] == ["0.7", "0.8", "0.85", "0.9", "0.95"]
+
+
+@pytest.mark.parametrize(("gain", "said"), [(0.2, "rises: +20"), (0.0, "is not told apart")])
+def test_what_the_skip_adds_at_equal_zeros(invented, gain, said):
+    def measure(config, seed):
+        found = planted({})(config, seed)
+        swing = 0.01 * math.sin(5 * seed) * (config["skip"] > 0)
+        accuracy = found["test_accuracy"] - 0.3 + gain * (config["skip"] > 0) + swing
+        return found | {"test_accuracy": accuracy}
+
+    added = sentence(reading(invented, measure, seeds=5), "With skip 0.9 in place", "of CReLU")
+    assert f"at 80 and 85 % zeros or more, test accuracy of CReLU {said}" in added.sentence
+
+
+def line(*places, seeds=(0, 1)):
+    """Settings of one method in order: zeros, accuracy, validation."""
+    return [
+        contender(
+            dict.fromkeys(seeds, accuracy),
+            {seed: zeros + 0.01 * seed for seed in seeds},
+            validation,
+            knob=knob,
+        )
+        for knob, (zeros, accuracy, validation) in enumerate(places)
+    ]
+
+
+def contender(accuracy, zeros, validation, failed=False, knob=9.0):
+    return Contender("top-k", "", 0.9, False, accuracy, zeros, validation, failed, knob)
+
+
+def test_a_line_is_read_by_seed_and_never_beyond_its_end():
+    (found,) = frontiers(line((0.7, 0.9, 0.9), (0.9, 0.7, 0.7)), [])
+    assert found.at(0.8).accuracies == pytest.approx({0: 0.8, 1: 0.81})
+    assert found.at(0.805).validation == pytest.approx(0.8)
+    more = found.at(0.5)  # a network with more zeros will do
+    assert (more.accuracies, more.zeros) == ({0: 0.9, 1: 0.9}, pytest.approx(0.705))
+    assert found.at(0.905) is None  # seed 0 has not as many
+
+
+def test_nothing_is_read_between_settings_that_are_no_neighbours():
+    """What lies between was tried, and is worse."""
+    places = (0.7, 0.9, 0.9), (0.8, 0.4, 0.4), (0.9, 0.7, 0.7)
+    (found,) = frontiers(line(*places), [])
+    assert found.at(0.8).accuracies == {0: 0.7, 1: 0.7}  # the sparsest, and not 0.8
+    assert found.at(0.8).zeros == pytest.approx(0.905)
+    (found,) = frontiers(line(places[0], places[2]), [])  # the twin
+    assert found.at(0.8).accuracies == pytest.approx({0: 0.8, 1: 0.81})
+
+
+def test_a_setting_that_went_astray_does_not_bend_the_line():
+    (found,) = frontiers(line((0.7, 0.9, 0.9), (0.9, 0.7, 0.7), (0.8, 0.3, 0.3)), [])
+    assert found.at(0.79).accuracies[0] == pytest.approx(0.81)
+
+
+def test_a_dead_run_stays_on_the_line_at_the_zeros_of_its_arm():
+    alive = line((0.7, 0.9, 0.9))[0]
+    half = contender({0: 0.8, 1: 0.1}, {0: 0.9}, 0.5)
+    (found,) = frontiers([alive, half], [])
+    assert found.at(0.9).accuracies == pytest.approx({0: 0.8, 1: 0.1})
+    gone = contender({0: 0.1, 1: 0.1}, {0: 1.0, 1: 1.0}, 0.1, failed=True)
+    (found,) = frontiers([alive, half, gone], [])
+    assert found.at(0.95) is None
 
 
 def test_the_price_of_zeros(invented):
@@ -210,4 +295,4 @@ def test_whatever_is_missing_it_stands(invented, kept, seeds):
         assert "nan" not in said + tables
         assert all(len(row) == len(table.columns) for table in found.tables for row in table.rows)
         assert svg_bytes(found.draw()).startswith(b"<?xml")
-        assert seeds > 1 or not {"wins", "loses"} & set(said.replace(":", "").split())
+        assert seeds > 1 or not {"wins", "loses", "beats"} & set(said.replace(":", "").split())

@@ -6,20 +6,25 @@ bought with fewer of them. A network that learnt nothing is no answer to one tha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sparsefield.experiments.labels import FAMILIES, phrase
-from sparsefield.experiments.studies.arms import BY, Arm
+from sparsefield.experiments.studies.arms import Arm
 from sparsefield.experiments.studies.record import differing
-from sparsefield.experiments.studies.statistics import BySeed, Interval, mean, paired
+from sparsefield.experiments.studies.statistics import (
+    DIFFERENCES,
+    SHARES,
+    BySeed,
+    Interval,
+    mean,
+    paired,
+)
 from sparsefield.train.config import CLIPPED
 
 MARGIN = 0.01  # share of zeros: two that differ by less count as equally sparse
 DENSE, THRESHOLDS = "dense ReLU", "thresholds"
 _PENALTIES = {"l1": "L1 penalty", "hoyer": "Hoyer penalty"}
-_SHARE = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,11 @@ class Contender:
         by seed, of the runs that did not fail; of all where every run failed. A dead network has
         nothing but zeros, and would make its arm look sparse.
     validation
-        mean accuracy by which to choose, a run without a result as 0; None where there is none.
+        mean accuracy by which to choose, see :meth:`Arm.validated`; None where there is none.
     failed
         whether every run failed.
+    knob
+        what the method is turned by: the weight of its penalty, the sparsity asked for, the level.
     """
 
     method: str
@@ -53,6 +60,7 @@ class Contender:
     zeros: BySeed
     validation: float | None
     failed: bool
+    knob: float = 0.0
 
     @property
     def name(self) -> str:
@@ -61,11 +69,11 @@ class Contender:
 
     def accurate(self) -> Interval:
         """Mean accuracy."""
-        return mean(list(self.accuracy.values()), within=_SHARE)
+        return mean(list(self.accuracy.values()), within=SHARES)
 
     def sparse(self) -> Interval:
         """Mean share of zeros."""
-        return mean(list(self.zeros.values()), within=_SHARE)
+        return mean(list(self.zeros.values()), within=SHARES)
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Match:
     @property
     def lead(self) -> Interval:
         """Accuracy of the rival less ours, by seed."""
-        return paired(self.ours.accuracy, self.rival.accuracy)
+        return paired(self.ours.accuracy, self.rival.accuracy, within=DIFFERENCES)
 
 
 def method_of(arm: Arm) -> str:
@@ -128,8 +136,9 @@ def _contender(arm: Arm, group: Sequence[Arm]) -> Contender:
         ours=arm["family"] in CLIPPED,
         accuracy=arm.by_seed(),
         zeros={seed: share for seed, share in zeros.items() if share is not None},
-        validation=math.fsum(row[BY] or 0.0 for row in arm.rows) / arm.n,
+        validation=arm.validated(),
         failed=arm.failed == arm.n,
+        knob=arm["sparsity"] if arm["penalty"] == "none" else arm["penalty_weight"],
     )
 
 
@@ -161,4 +170,5 @@ def _levels(arm: Arm) -> Iterator[Contender]:
                 zeros={seed: zeros for seed, (_, zeros) in found.items()},
                 validation=None,
                 failed=False,
+                knob=level,
             )

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from sparsefield.experiments.studies import contrasts
 from sparsefield.experiments.studies.arms import Arm
 from sparsefield.experiments.studies.predictions import Prediction, predicted
-from sparsefield.experiments.studies.statistics import Interval, pooled
+from sparsefield.experiments.studies.statistics import Interval
 
 NEAR = 1.25  # two predictions agree if their ratio is no further from 1 than this
 _PLACES = ("depth", "skip")
@@ -39,6 +40,11 @@ class Pair:
 
     skipping: Point
     plain: Point
+
+    @property
+    def arms(self) -> tuple[Arm, Arm]:
+        """That without the skip, and that with it."""
+        return self.plain.arm, self.skipping.arm
 
 
 Quantity = Callable[[Point], float]
@@ -99,12 +105,12 @@ def ratio(quantity: Quantity, pair: Pair) -> float:
 
 def gained(pairs: Sequence[Pair]) -> Interval:
     """Test accuracy with the skip less that without, seeds paired, mean over the pairs."""
-    return pooled([(pair.plain.arm.by_seed(), pair.skipping.arm.by_seed()) for pair in pairs])
+    return contrasts.between(pair.arms for pair in pairs)
 
 
 def comparable(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs that have a seed in common."""
-    return [p for p in pairs if p.plain.arm.by_seed().keys() & p.skipping.arm.by_seed().keys()]
+    return [pair for pair in pairs if contrasts.comparable([pair.arms])]
 
 
 def _nearest(quantity: Quantity, point: Point, plain: Sequence[Point]) -> Pair:

@@ -44,11 +44,16 @@ def bullet(finding: Finding) -> str:
     return _bullets([finding.sentence + otherwise(finding)])
 
 
+def escaped(text: str) -> str:
+    """Stars and dollars are meant as they stand."""
+    return text.replace("*", r"\*").replace("$", r"\$")
+
+
 def table_text(table: Table) -> str:
     """A table, numbers to the right, and its note below."""
     lines = [table.columns, tuple("---:" for _ in table.columns), *table.rows]
     text = "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-    return f"{text}\n\n{_escaped(table.note)}" if table.note else text
+    return f"{text}\n\n{escaped(table.note)}" if table.note else text
 
 
 def made_rows(record: Record) -> list[tuple[str, str]]:
@@ -81,12 +86,12 @@ def _section(record: Record, reading: Reading, picture: str, *, headed: bool) ->
     return "\n\n".join(
         [
             *opening,
-            f"*Setting: {_escaped(setting(record))}*",
+            f"*Setting: {escaped(setting(record))}*",
             f"{level}# Findings",
             "\n".join(map(bullet, reading.findings)),
             *([f"{level}# Caveats", _bullets(told)] if told else []),
             f"![{reading.caption}]({picture})",
-            f"*{_escaped(reading.caption)}*",
+            f"*{escaped(reading.caption)}*",
             *tables,
             f"{level}# How it was made",
             *_how(record),
@@ -95,7 +100,7 @@ def _section(record: Record, reading: Reading, picture: str, *, headed: bool) ->
 
 
 def _bullets(sentences: Iterable[str]) -> str:
-    return "\n".join(f"- {_escaped(sentence)}" for sentence in sentences)
+    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
 
 
 def _how(record: Record) -> list[str]:
@@ -117,7 +122,7 @@ def _config(record: Record, part: str) -> str:
     by = f" In each arm {', '.join(chosen)} is chosen by validation accuracy." if chosen else ""
     count = len({row.seed for row in record.rows_of(part)})
     settings = ", ".join(f"{name} {shown(value)}" for name, value in given.items())
-    return _escaped(
+    return escaped(
         f"Part {part}: {settings}; all else as by default. Over {', '.join(swept) or 'nothing'}, "
         f"{count} seed{'' if count == 1 else 's'}.{by}"
     )
@@ -137,10 +142,5 @@ def _data_of(record: Record, part: str) -> str:
     return f"{' and '.join(names)} (SHA-256 {record.digests[part][:_ABBREVIATED] or 'unknown'}…)"
 
 
-def _escaped(text: str) -> str:
-    """Stars and dollars are meant as they stand."""
-    return text.replace("*", r"\*").replace("$", r"\$")
-
-
 def _cell(text: str) -> str:
-    return text if text.startswith("`") else _escaped(text).replace("|", r"\|")
+    return text if text.startswith("`") else escaped(text).replace("|", r"\|")

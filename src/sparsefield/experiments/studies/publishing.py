@@ -9,14 +9,17 @@ from pathlib import Path
 
 from sparsefield.errors import InvalidInput
 from sparsefield.experiments.saving import svg_bytes
-from sparsefield.experiments.studies.page import bullet, page
+from sparsefield.experiments.studies.page import bullet, escaped, page
+from sparsefield.experiments.studies.questions import FIRST, first, others, question
 from sparsefield.experiments.studies.reading import read
 from sparsefield.experiments.studies.record import Record, read_record
+from sparsefield.experiments.studies.setting import setting
 from sparsefield.experiments.studies.study import SCALES
 from sparsefield.train.atomic import write_bytes
 
 RECORDS = "records"
 FOLDER, INTRO, INDEX = "results", "intro.md", "index.md"
+FINDINGS = "<!-- findings -->"  # in the introduction, where the studies stand
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 _ID = re.compile(r"\b[a-z]+[0-9a-f]{10}\b")
 _CLOSE = 0.05  # points: what another processor's rounding may move
@@ -97,19 +100,38 @@ def same_picture(one: str, other: str) -> bool:
 
 
 def _index(studies: Mapping[str, Sequence[Record]], intro: str) -> str:
-    parts = [intro.strip()]
-    for name, records in studies.items():
-        record = records[0]
-        reading = read(record)
-        parts += [
-            f"## [{record.title}]({name}.md)",
-            record.question,
-            "\n".join(bullet(finding) for finding in reading.findings[:1]),
-            f"![{reading.caption}](../{picture(record)})",
-        ]
-    pages = "\n".join(studies)
-    contents = f"```{{toctree}}\n:hidden:\n\n{pages}\n```"
-    return "\n\n".join([*parts, *([contents] if studies else [])]) + "\n"
+    """The introduction, with the studies where it has ``FINDINGS``, or at its end."""
+    above, _, below = intro.partition(FINDINGS)
+    five, rest = first(studies), others(studies)
+    opening = "The five findings" if len(five) == len(FIRST) else "Findings"
+    names = [*five, *rest]
+    contents = ["```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```"] if names else []
+    parts = [
+        above.strip(),
+        *_entries(opening, five, studies),
+        *_entries("More findings", rest, studies),
+        below.strip(),
+        *contents,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _entries(
+    heading: str, names: Sequence[str], studies: Mapping[str, Sequence[Record]]
+) -> list[str]:
+    found = [part for name in names for part in _entry(name, studies[name][0])]
+    return [f"## {heading}", *found] if found else []
+
+
+def _entry(name: str, record: Record) -> list[str]:
+    """A question, in which setting it was asked, its answer, and the picture."""
+    reading = read(record)
+    return [
+        f"### [{escaped(question(record))}]({name}.md)",
+        f"*{escaped(setting(record))}*",
+        "\n".join(bullet(finding) for finding in reading.findings[:1]),
+        f"![{reading.caption}](../{picture(record)})",
+    ]
 
 
 def _intro(docs: Path) -> str:

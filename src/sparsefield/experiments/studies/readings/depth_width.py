@@ -8,13 +8,13 @@ the skip does, a network with it is as accurate as one without it of which theor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from statistics import fmean
 
 from sparsefield.experiments.plotting import styled
 from sparsefield.experiments.studies.arms import arms
-from sparsefield.experiments.studies.contrasts import failing
+from sparsefield.experiments.studies.contrasts import between, failing, nested
 from sparsefield.experiments.studies.matching import (
     NEAR,
     Pair,
@@ -35,12 +35,6 @@ from sparsefield.experiments.studies.prediction_tables import (
     skip_matches,
 )
 from sparsefield.experiments.studies.predictions import INPUTS
-from sparsefield.experiments.studies.ranking import (
-    LEAST,
-    closer,
-    partial_rank_correlation,
-    rank_correlation,
-)
 from sparsefield.experiments.studies.reading import (
     Finding,
     Reading,
@@ -50,11 +44,17 @@ from sparsefield.experiments.studies.reading import (
     seeds,
     told,
 )
+from sparsefield.experiments.studies.readings.depth_width_ranks import (
+    APART,
+    NOISE,
+    ranked,
+    same_budget,
+    which,
+)
 from sparsefield.experiments.studies.record import Record
-from sparsefield.experiments.studies.statistics import NONE, Interval, pooled
+from sparsefield.experiments.studies.statistics import NONE, Interval
 
 _NAMED = ("family", "width", "sparsity", "q", "clip")
-_APART, _NOISE = "1 − ρ in the last layer", "noise of the gradient"
 _TRAINING = ("steps", "epochs", "batch", "optimizer", "lr")
 _SMALL = 0.5  # of an effect: an interval that reaches farther could hold most of it
 
@@ -63,7 +63,11 @@ def read(record: Record) -> Reading:
     """The skip at equal depth, contraction and noise; what ranks the arms; every depth."""
     groups = settings(arms(record))
     names = _names(groups)
-    findings = [*_taken_apart(groups, names), *_by_depth(groups[0] if groups else [])]
+    findings = [
+        *_headline(groups),
+        *_taken_apart(groups, names),
+        *_by_depth(groups[0] if groups else []),
+    ]
     findings += chain.from_iterable(map(_deepest, groups[1:], names[1:]))
     findings.sort(key=lambda finding: not finding.interval.n)  # what cannot be said comes last
     return Reading(
@@ -81,15 +85,46 @@ def read(record: Record) -> Reading:
     )
 
 
-def _taken_apart(groups: Sequence[Sequence[Point]], names: Sequence[str]) -> list[Finding]:
-    every = list(chain.from_iterable(groups))
-    alone = zip(groups, names, strict=True) if groups[1:] else ()
+def _headline(groups: Sequence[Sequence[Point]]) -> list[Finding]:
+    """What the skip adds to the deepest, what is left of it at equal contraction, and the cause."""
+    depth, pairs = _deepest_pairs(groups[0] if groups else [])
+    if not pairs:
+        return []
+    pair = max(pairs, key=lambda pair: pair.skipping.arm.validated())
+    effect = gained([pair])
     return [
-        _left(groups, (_apart, _APART), (_noise, _NOISE)),
-        _left(groups, (_noise, _NOISE), (_apart, _APART)),
-        _closer(every, "all settings" if groups[1:] else ""),
-        *(_closer(group, name) for group, name in alone if len(group) >= LEAST),
-        *_beyond(every),
+        Finding(
+            f"At depth {depth}, with skip {pair.skipping.skip:g}, test accuracy {change(effect)}: "
+            f"{points(effect)}{_beside_shallower(groups)}.{which(groups)}",
+            effect,
+            nested([pair.arms]),
+        )
+    ]
+
+
+def _deepest_pairs(those: Sequence[Point]) -> tuple[int, list[Pair]]:
+    pairs = comparable(at_equal_depth(those))
+    depth = max((pair.plain.depth for pair in pairs), default=0)
+    return depth, [pair for pair in pairs if pair.plain.depth == depth]
+
+
+def _beside_shallower(groups: Sequence[Sequence[Point]]) -> str:
+    pairs = comparable([pair for group in groups for pair in at_equal(_apart, group)])
+    if not pairs:
+        return ""
+    left = gained(pairs)
+    return (
+        "; beside shallower networks without it, of equal predicted contraction, it "
+        f"{change(left)}: {points(left)} ({seeds(left.n)}, paired"
+        f"{_alone(gained([pair]) for pair in pairs)})"
+    )
+
+
+def _taken_apart(groups: Sequence[Sequence[Point]], names: Sequence[str]) -> list[Finding]:
+    return [
+        _left(groups, (_apart, APART), (_noise, NOISE)),
+        _left(groups, (_noise, NOISE), (_apart, APART)),
+        *ranked(groups, names),
         *_wider(wider(groups)),
     ]
 
@@ -116,9 +151,18 @@ def _left(
         f"With the skip, at equal depth, test accuracy {change(total)}: {points(total)}. Beside "
         f"networks without it of equal predicted {name} (within a quarter), up to {times:.2g} "
         f"times shallower, it {change(left)}: {points(left)} ({_count(len(pairs), 'pair')} of "
-        f"arms, {seeds(left.n)}, paired){_verdict(left, total, f'it{too} accounts')}.",
+        f"arms, {seeds(left.n)}, paired{_alone(gained([pair]) for pair in pairs)})"
+        f"{_verdict(left, total, f'it{too} accounts')}.",
         left,
+        nested(pair.arms for pair in pairs),
     )
+
+
+def _alone(effects: Iterable[Interval]) -> str:
+    """How many pairs say something alone, which a mean over them may hide."""
+    found = list(effects)
+    up, down = sum(one.low > 0.0 for one in found), sum(one.high < 0.0 for one in found)
+    return f"; of {len(found)} pairs alone {up} rise, {down} fall" if found[1:] else ""
 
 
 def _verdict(left: Interval, total: Interval, cause: str) -> str:
@@ -137,74 +181,33 @@ def _verdict(left: Interval, total: Interval, cause: str) -> str:
     return f"; so {100 * part:.0f} % of the effect is left to something else"
 
 
-def _closer(those: Sequence[Point], where: str) -> Finding:
-    """Which of the two predictions ranks the arms better."""
-    accuracies, apart, calm = _columns(those)
-    found = closer(accuracies, apart, calm)
-    one, other = rank_correlation(accuracies, apart), rank_correlation(accuracies, calm)
-    place = f", {where}," if where else ""
-    if found.n < LEAST:
-        return Finding(f"Too few arms{place} have a result to be ranked.", NONE)
-    return Finding(
-        f"Over {len(accuracies)} arms{place} test accuracy goes {_than(found)}: rank correlations "
-        f"{_rank(one)} with the predicted {_APART} and "
-        f"{_rank(other)} with the predicted {_NOISE}, sign turned; difference "
-        f"{_rank(found)} (arms resampled).",
-        found,
-    )
-
-
-def _than(found: Interval) -> str:
-    if not found.excludes(0.0):
-        return "no more closely, as far as can be told, with one prediction than with the other"
-    one, other = ("contraction", "noise") if found.estimate > 0 else ("noise", "contraction")
-    return f"more closely with the predicted {one} than with the {other}"
-
-
-def _beyond(those: Sequence[Point]) -> list[Finding]:
-    """How alike the predictions are, and what each says of accuracy beyond the other."""
-    accuracies, apart, calm = _columns(those)
-    alike = rank_correlation(apart, calm)
-    if alike.n < LEAST:
-        return []
+def _wider(pairs: Sequence[tuple[Point, Point]]) -> list[Finding]:
+    """By skip and by whether the budget is one: another width, and so another noise."""
+    kinds = dict.fromkeys((same_budget(*pair), pair[0].skip) for pair in pairs)
+    ordered = sorted(kinds, key=lambda kind: (not kind[0], kind[1]))
     return [
-        Finding(
-            "The two predictions, noise with its sign turned, have between them a rank correlation "
-            f"of {_rank(alike)}: the nearer to 1, the less can these arms tell them apart.",
-            alike,
-        ),
-        _partial(_APART, "the noise", partial_rank_correlation(accuracies, apart, calm)),
-        _partial(
-            f"{_NOISE}, sign turned", "1 − ρ", partial_rank_correlation(accuracies, calm, apart)
-        ),
+        _wider_at([pair for pair in pairs if (same_budget(*pair), pair[0].skip) == kind], kind[1])
+        for kind in ordered
     ]
 
 
-def _partial(name: str, held: str, found: Interval) -> Finding:
-    told = "goes with" if found.excludes(0.0) else "is not told to go with"
-    return Finding(
-        f"With {held} held, test accuracy {told} the predicted {name}: partial rank correlation "
-        f"{_rank(found)}.",
-        found,
-    )
-
-
-def _wider(pairs: Sequence[tuple[Point, Point]]) -> list[Finding]:
+def _wider_at(pairs: Sequence[tuple[Point, Point]], skip: float) -> Finding:
     """At equal depth and skip, so at equal contraction, another width and another noise."""
-    if not pairs:
-        return []
-    found = pooled([(one.arm.by_seed(), other.arm.by_seed()) for one, other in pairs])
-    widths = " or ".join(sorted({f"{b.arm['width']} for {a.arm['width']}" for a, b in pairs}))
+    sides = [(one.arm, other.arm) for one, other in pairs]
+    found = between(sides)
+    widths = sorted({(a.arm["width"], b.arm["width"]) for a, b in pairs})
+    told_widths = " or ".join(f"{wide} for {narrow}" for narrow, wide in widths)
     calmer = [a.prediction.noise / b.prediction.noise for a, b in pairs if b.prediction.noise > 0]
     less = f"{fmean(calmer):.1f} times less noise" if calmer else "other noise"
-    return [
-        Finding(
-            f"With width {widths}, at equal depth and skip, so at equal predicted contraction and "
-            f"{less} of the gradient, test accuracy {change(found)}: {points(found)} "
-            f"({_count(len(pairs), 'pair')} of arms, {seeds(found.n)}, paired{_unlike(pairs)}).",
-            found,
-        )
-    ]
+    where = f"with skip {skip:g}" if skip else "without the skip"
+    return Finding(
+        f"{_capital(where)}, with width {told_widths}, at equal depth, so at equal predicted "
+        f"contraction and {less} of the gradient, test accuracy {change(found)}: {points(found)} "
+        f"({_count(len(pairs), 'pair')} of arms, {seeds(found.n)}, paired"
+        f"{_alone(between([side]) for side in sides)}{_unlike(pairs)}).",
+        found,
+        nested(sides),
+    )
 
 
 def _unlike(pairs: Sequence[tuple[Point, Point]]) -> str:
@@ -238,6 +241,7 @@ def _effect(pair: Pair) -> Finding:
         f"{change(found)}: {points(found)} ({seeds(found.n)}, paired), from {plain.show(100)} % "
         "without it.",
         found,
+        nested([pair.arms]),
     )
 
 
@@ -274,16 +278,6 @@ def _ended(point: Point, name: str) -> Finding:
     )
 
 
-def _columns(those: Sequence[Point]) -> tuple[list[float], list[float], list[float]]:
-    """Accuracy, predicted 1 - rho, and noise with its sign turned, of arms with a result."""
-    made = [point for point in those if point.arm.by_seed()]
-    return (
-        [point.arm.mean().estimate for point in made],
-        [_apart(point) for point in made],
-        [-_noise(point) for point in made],
-    )
-
-
 def _names(groups: Sequence[Sequence[Point]]) -> list[str]:
     """What sets each setting apart."""
     firsts = [group[0].arm for group in groups]
@@ -301,10 +295,6 @@ def _apart(point: Point) -> float:
 
 def _noise(point: Point) -> float:
     return point.prediction.noise
-
-
-def _rank(found: Interval) -> str:
-    return found.show(1, 2, signed=True).replace("-", "−")
 
 
 def _count(n: int, what: str) -> str:

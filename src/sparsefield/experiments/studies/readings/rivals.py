@@ -19,6 +19,7 @@ from sparsefield.experiments.studies.contenders import (
     preferred,
 )
 from sparsefield.experiments.studies.contrasts import failing, rows_of
+from sparsefield.experiments.studies.equal_zeros import frontiers
 from sparsefield.experiments.studies.reading import (
     Finding,
     Reading,
@@ -28,9 +29,15 @@ from sparsefield.experiments.studies.reading import (
     seeds,
     shown,
 )
+from sparsefield.experiments.studies.readings.rivals_equal_zeros import (
+    headline,
+    in_detail,
+    tables,
+    with_skip,
+)
 from sparsefield.experiments.studies.readings.rivals_figure import CAPTION, draw
 from sparsefield.experiments.studies.record import Record
-from sparsefield.experiments.studies.statistics import NONE, Interval, pooled
+from sparsefield.experiments.studies.statistics import NONE, Interval
 
 FIELDS = ("family", "penalty", "penalty_weight", "sparsity", "skip")
 _SLACK = f"less {100 * MARGIN:g} point"
@@ -60,73 +67,34 @@ def read(record: Record) -> Reading:
         cut_off(found),
         tuple(sorted({arm["skip"] for arm in found})),
     )
+    lines = frontiers(everyone, field.cut)
     findings = [
-        _headline(field),
-        *(_at(field, one) for skip in field.skips for one in field.at(skip)),
+        headline(lines),
+        _by_others(found, field.cut),
+        *in_detail(lines),
         *(_from_theirs(field, skip) for skip in field.skips),
         *(_price(field, skip) for skip in field.skips),
-        *(_thresholds(field, skip) for skip in field.skips),
         *(_failing(found, method) for method in dict.fromkeys(map(method_of, found))),
     ]
     return Reading(
         tuple(findings),
-        (arm_table("Every arm", found, FIELDS, "zeros_end", "zeros_end_last"), *_tables(field)),
+        (
+            *tables(lines),
+            arm_table("Every arm", found, FIELDS, "zeros_end", "zeros_end_last"),
+            *_tables(field),
+        ),
         lambda: styled(lambda: draw(everyone, field.cut, field.skips)),
         CAPTION,
     )
 
 
-def _headline(field: Field) -> Finding:
-    """Without and with the skip, the rival that validation chooses against each of our arms."""
-    leads = [_mean(_chosen(field, skip)) for skip in field.skips]
-    told = ". ".join(
-        f"{_with(skip).capitalize()} it {_verdict(lead)}{_over(field, skip, lead)}; "
-        f"{_tally(field, skip)}"
-        for skip, lead in zip(field.skips, leads, strict=True)
-    )
-    known = [lead for lead in leads if lead.n]
+def _by_others(found: Sequence[Arm], cut: Sequence[Contender]) -> Finding:
+    """The headline where each seed's rates are chosen by the other seeds."""
+    again = headline(frontiers(contenders([arm.nested() for arm in found]), cut))
     return Finding(
-        f"Take the trained rival that validation chooses of those with at least as many zeros as a "
-        f"clipped network ({_SLACK}). {told}.",
-        known[-1] if known else NONE,
-    )
-
-
-def _over(field: Field, skip: float, lead: Interval) -> str:
-    """What the mean of a headline is over."""
-    if not lead.n:
-        return ""
-    matches = _chosen(field, skip)
-    methods = " or ".join(dict.fromkeys(match.rival.method for match in matches))
-    networks = f"mean over {len(matches)} clipped networks, " if matches[1:] else ""
-    return f" ({networks}the rival is {methods}; {seeds(lead.n)}, paired)"
-
-
-def _tally(field: Field, skip: float) -> str:
-    """How many of the rivals' arms win where ours is the sparser."""
-    matches, alone = _their_side(field, skip)
-    won = sum(match.lead.low > 0 for match in matches)
-    told = f"where ours has at least as many zeros, {won} of {len(matches)} rival networks win"
-    beyond = f"{len(alone)} more rival networks are sparser than any of ours that trains"
-    return f"{told}, and {beyond}" if alone else told
-
-
-def _at(field: Field, ours: Contender) -> Finding:
-    """The best rival with at least as many zeros as one of our arms."""
-    accuracy, zeros = ours.accurate(), ours.sparse()
-    fails = ", every run failed" if ours.failed else ""
-    opening = (
-        f"{_with(ours.skip).capitalize()}, {ours.name} has {accuracy.show(100)} % test accuracy at "
-        f"{zeros.show(100)} % zeros{fails}"
-    )
-    match = _best_rival(field, ours)
-    if match is None:
-        return Finding(f"{opening}; no rival that trains has as many zeros.", accuracy)
-    lead, rival = match.lead, match.rival
-    return Finding(
-        f"{opening}; of the rivals with as many, {rival.name} ({_percent(rival.sparse())} % zeros) "
-        f"{_verdict(lead)}{_n(lead)}.",
-        lead,
+        "The same with the learning rate of each seed chosen by the other seeds alone (nested "
+        f"selection): {again.sentence}",
+        again.interval,
     )
 
 
@@ -135,14 +103,14 @@ def _from_theirs(field: Field, skip: float) -> Finding:
     matches, alone = _their_side(field, skip)
     sparser = f" None of ours that trains is as sparse as {_names(alone)}." if alone else ""
     if not matches:
-        told = f"{_with(skip).capitalize()}, no rival's arm meets a clipped network as sparse."
+        told = f"{with_skip(skip).capitalize()}, no rival's arm meets a clipped network as sparse."
         return Finding(f"{told}{sparser}", NONE)
     ahead = [match.rival for match in matches if match.lead.low > 0]
     behind = sum(match.lead.high < 0 for match in matches)
     names = f" ({_names(ahead)})" if ahead else ""
     most = max(matches, key=lambda match: match.lead.estimate)
     return Finding(
-        f"{_with(skip).capitalize()}, each rival against the clipped network that validation "
+        f"{with_skip(skip).capitalize()}, each rival against the clipped network that validation "
         f"chooses of those with at least as many zeros ({_SLACK}): of {len(matches)} rival "
         f"networks {len(ahead)} win{names}, {behind} lose, and "
         f"{len(matches) - len(ahead) - behind} are not told apart. Furthest ahead or least behind "
@@ -156,7 +124,7 @@ def _price(field: Field, skip: float) -> Finding:
     """What the zeros cost: our best arm against the dense network."""
     best = preferred(field.at(skip))
     dense = preferred([one for one in field.rivals if (one.method, one.skip) == (DENSE, skip)])
-    opening = f"{_with(skip).capitalize()}, the price of zeros"
+    opening = f"{with_skip(skip).capitalize()}, the price of zeros"
     if best is None or dense is None:
         return Finding(f"{opening} is not known: a dense or a clipped network is missing.", NONE)
     lead = Match(best, dense).lead
@@ -168,34 +136,9 @@ def _price(field: Field, skip: float) -> Finding:
     )
 
 
-def _thresholds(field: Field, skip: float) -> Finding:
-    """Dense networks cut off at the lowest level that gives as many zeros as ours."""
-    matches = [m for one in field.at(skip) if (m := _lowest_level(field, one))]
-    lead = _mean(matches)
-    opening = f"{_with(skip).capitalize()}, thresholds on the trained dense network"
-    if not lead.n:
-        return Finding(f"{opening} reach no clipped network's zeros.", NONE)
-    return Finding(
-        f"{opening}, at the lowest level that gives at least as many zeros as ours: it "
-        f"{_verdict(lead)}{_where(matches, lead)}.",
-        lead,
-    )
-
-
 def _failing(found: Sequence[Arm], method: str) -> Finding:
     told, rate = failing(rows_of(arm for arm in found if method_of(arm) == method))
     return Finding(f"{method}: at the learning rates chosen, {told}.", rate)
-
-
-def _chosen(field: Field, skip: float) -> list[Match]:
-    """Each of our arms against the rival that validation chooses, where there is one."""
-    found = (_best_rival(field, one) for one in field.at(skip))
-    return [match for match in found if match is not None and match.lead.n]
-
-
-def _best_rival(field: Field, ours: Contender) -> Match | None:
-    rival = preferred(as_sparse(field.rivals, ours))
-    return None if rival is None else Match(ours, rival)
 
 
 def _lowest_level(field: Field, ours: Contender) -> Match | None:
@@ -266,10 +209,6 @@ def _table(title: str, matches: Sequence[Match]) -> Table:
     return Table(title, columns, rows)
 
 
-def _mean(matches: Sequence[Match]) -> Interval:
-    return pooled([(match.ours.accuracy, match.rival.accuracy) for match in matches])
-
-
 def _verdict(lead: Interval) -> str:
     """What a rival's lead over ours says, with its interval."""
     if not lead.n:
@@ -279,19 +218,6 @@ def _verdict(lead: Interval) -> str:
     if not lead.excludes(0.0):
         return f"is not told apart from ours: {points(lead)}"
     return f"{'wins' if lead.estimate > 0 else 'loses'}: {points(lead)}"
-
-
-def _where(matches: Sequence[Match], lead: Interval) -> str:
-    """Which pairs a mean is over."""
-    if not lead.n:
-        return ""
-    pairs = "; ".join(f"{match.rival.name} to {match.ours.name}" for match in matches)
-    of = "mean of " if matches[1:] else ""
-    return f" ({of}{pairs}; {seeds(lead.n)}, paired)"
-
-
-def _with(skip: float) -> str:
-    return f"with skip {skip:g}" if skip else "without the skip"
 
 
 def _names(those: Sequence[Contender]) -> str:

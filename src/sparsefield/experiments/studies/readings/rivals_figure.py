@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefield.experiments.plotting import Look, grid_of, label_ends, looks
 from sparsefield.experiments.studies.contenders import DENSE, THRESHOLDS, Contender
+from sparsefield.experiments.studies.equal_zeros import in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Test accuracy over the share of exact zeros that the trained network has on the test set, "
-    "mean over layers; one line a method, joined from fewest zeros to most. Dots: means; bars: "
-    "95 % intervals of both; faint dots: seeds; crosses: every run failed (beyond 98 % zeros, "
-    "drawn there). Thresholds: the trained dense networks cut off at rising levels, from as they "
-    "were trained. Both axes give equal room to equal factors of what is missing to 100 %. Zeros "
-    "are of the runs that did not fail, accuracy is of all."
+    "mean over layers; one line a method, joined in the order of what it is turned by: the "
+    "sparsity asked for, the weight of the penalty, the level. Dots: means; bars: 95 % intervals "
+    "of both; faint dots: seeds; crosses: every run failed (beyond 98 % zeros, drawn there). "
+    "Thresholds: the trained dense networks cut off at rising levels, from as they were trained. "
+    "Both axes give equal room to equal factors of what is missing to 100 %. Zeros are of the runs "
+    "that did not fail, accuracy is of all."
 )
 _TICKS = (0, 50, 70, 80, 90, 95, 97, 98, 99, 99.5)
 _LAST = 99.7  # what is closer to 100 % is drawn there
@@ -69,7 +71,7 @@ def _panel(
     axes.set_xlabel("zeros at the end, %")
     axes.set_ylabel("test accuracy, %")
     return [
-        (_at(_trained(line)[-1].accurate().estimate), _label(name, line), look[name])
+        (_at((_joined(line) or line)[-1].accurate().estimate), _label(name, line), look[name])
         for name, line in lines.items()
     ]
 
@@ -83,14 +85,18 @@ def _label(name: str, line: Sequence[Contender]) -> str:
 def _line(axes: Axes, line: Sequence[Contender], look: Look) -> None:
     for one in line:
         _cross(axes, one, look)
-    joined = [_place(one) for one in line if not one.failed]
+    joined = [_place(one) for one in _joined(line)]
     if joined:
         axes.plot(*zip(*joined, strict=True), look.dash, color=look.colour, linewidth=1, alpha=0.7)
 
 
-def _trained(line: Sequence[Contender]) -> Sequence[Contender]:
-    """Those that did not fail, or all where all did: the label stands at the last."""
-    return [one for one in line if not one.failed] or line
+def _joined(line: Sequence[Contender]) -> Sequence[Contender]:
+    """Those that train, in the order of what the method is turned by, the dense network first."""
+    trained = [one for one in line if not one.failed]
+    return [
+        *(one for one in trained if one.method == DENSE),
+        *in_order(one for one in trained if one.method != DENSE),
+    ]
 
 
 def _place(one: Contender) -> tuple[float, float]:
