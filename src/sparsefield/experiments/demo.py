@@ -16,8 +16,8 @@ from sparsefield.experiments.arms import Arm, read_arms
 from sparsefield.experiments.findings import headline
 from sparsefield.experiments.labels import labels
 from sparsefield.experiments.report import report
-from sparsefield.experiments.runner import Job, run_all
-from sparsefield.experiments.watching import watching
+from sparsefield.experiments.runner import Places, run_all
+from sparsefield.experiments.sweep.plan import Planned
 from sparsefield.train import TrainConfig
 
 SPARSITY, CLIP = 0.9, 1.1
@@ -97,21 +97,25 @@ def demo(
         for name, own in _ARMS.items()
     }
     processes = workers or min(_WORKERS, os.cpu_count() or 1)
-    run_all(_jobs(folder, configs, seeds), workers=processes, watch=watching(progress))
+    run_all(_places(folder, configs, seeds), workers=processes, progress=progress)
     path = report(folder)
     if progress:
         _conclude(read_arms(folder), path)
     return path
 
 
-def _jobs(folder: Path, configs: dict[str, TrainConfig], seeds: int) -> list[Job]:
-    """Seed by seed, so that every arm has a result early."""
+def _places(folder: Path, configs: dict[str, TrainConfig], seeds: int) -> Places:
+    """Where each run goes, seed by seed, so that every arm has a result early."""
     names = labels(list(configs.values()))
-    return [
-        Job(label, config.model_copy(update={"seed": seed}), folder / arm / f"seed-{seed}")
+    return {
+        _planned(label, config, seed): folder / arm / f"seed-{seed}"
         for seed in range(seeds)
         for label, (arm, config) in zip(names, configs.items(), strict=True)
-    ]
+    }
+
+
+def _planned(label: str, config: TrainConfig, seed: int) -> Planned:
+    return Planned(f"{label}, seed {seed}", config.model_copy(update={"seed": seed}).resolved())
 
 
 def table(arms: Sequence[Arm]) -> Table:
