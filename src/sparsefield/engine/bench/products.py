@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -174,11 +174,4 @@ def _product(
 
 def _light(product: Seen) -> Seen:
     """Without the input, so that a deep network's are not all held at once."""
-    return Seen(
-        product.name,
-        product.layer,
-        product.activation,
-        product.source.new_empty(0),
-        product.zeros,
-        product.macs,
-    )
+    return replace(product, source=product.source.new_empty(0))
