@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -16,9 +16,10 @@ from sparsefield.experiments.arms import Arm, read_arms
 from sparsefield.experiments.findings import headline
 from sparsefield.experiments.labels import labels
 from sparsefield.experiments.report import report
-from sparsefield.experiments.runner import Places, run_all
-from sparsefield.experiments.sweep.plan import Planned
 from sparsefield.train import TrainConfig
+
+if TYPE_CHECKING:
+    from sparsefield.experiments.runner import Places
 
 SPARSITY, CLIP = 0.9, 1.1
 SMALL_Q, LARGE_Q = 0.25, 4.0
@@ -91,6 +92,8 @@ def demo(
     """
     _check(depth=depth, width=width, epochs=epochs, seeds=seeds, workers=workers or _WORKERS)
     _check_installed()
+    from sparsefield.experiments.runner import run_all  # imports torch, as a report need not
+
     folder = Path(out)
     configs = {
         name: TrainConfig(**_COMMON, **own, depth=depth, width=width, epochs=epochs)
@@ -106,16 +109,18 @@ def demo(
 
 def _places(folder: Path, configs: dict[str, TrainConfig], seeds: int) -> Places:
     """Where each run goes, seed by seed, so that every arm has a result early."""
+    from sparsefield.experiments.sweep.plan import Planned
+
     names = labels(list(configs.values()))
     return {
-        _planned(label, config, seed): folder / arm / f"seed-{seed}"
+        Planned(f"{label}, seed {seed}", _seeded(config, seed)): folder / arm / f"seed-{seed}"
         for seed in range(seeds)
         for label, (arm, config) in zip(names, configs.items(), strict=True)
     }
 
 
-def _planned(label: str, config: TrainConfig, seed: int) -> Planned:
-    return Planned(f"{label}, seed {seed}", config.model_copy(update={"seed": seed}).resolved())
+def _seeded(config: TrainConfig, seed: int) -> TrainConfig:
+    return config.model_copy(update={"seed": seed}).resolved()
 
 
 def table(arms: Sequence[Arm]) -> Table:
