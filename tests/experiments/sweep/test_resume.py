@@ -29,6 +29,7 @@ from sparsefield.experiments.sweep import local
 for name in local._IMPORTED:
     importlib.import_module(name)
 local._context = lambda: multiprocessing.get_context("fork")
+local._start_server = lambda: None
 for line in sys.stdin:
     anew, command = json.loads(line)
     pid = os.fork()
