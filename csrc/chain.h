@@ -94,6 +94,7 @@ struct Chain {
   float tau = 0, m = 0;
   std::vector<Layer> layers;
   bool convolutional = false;
+  const Layer& layer(int l) const { return layers[static_cast<std::size_t>(l)]; }
   bool any_skip() const {
     for (const Layer& layer : layers)
       if (layer.alpha != 0.0f) return true;

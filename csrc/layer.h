@@ -131,9 +131,12 @@ void finish(Vec* h, const Layer& layer, int p, std::size_t site, const Target& t
 template <int V>
 void receive(const Layer& layer, Rows h, int p, std::size_t site, const Target& to) {
   Vec y[V] = {};
-  std::memcpy(y, h.data + site * h.stride + p * layer.panel, static_cast<std::size_t>(layer.held(p)) * sizeof(float));
-  if (to.stream.data)
-    for (int v = 0; v < V; ++v) store(to.stream.data + site * to.stream.stride + p * layer.panel + v * W, y[v]);
+  const auto held = static_cast<std::size_t>(layer.held(p));
+  std::memcpy(y, h.data + site * h.stride + p * layer.panel, held * sizeof(float));
+  if (to.stream.data) {
+    float* stream = to.stream.data + site * to.stream.stride + p * layer.panel;
+    for (int v = 0; v < V; ++v) store(stream + v * W, y[v]);
+  }
   activate<V>(y, layer.phi, layer.tau, layer.m);
   *to.active += deliver<V>(y, to, site, p, layer.panel, layer.held(p));
 }
@@ -194,8 +197,9 @@ void from_tiled_lists(const Layer& layer, const Lists& in, float* kept, int p, i
 template <Format F, int V>
 void from_rows(const Layer& layer, Rows x, float* kept, int p, int sites, const Target& to) {
   std::fill(kept, kept + static_cast<std::size_t>(sites) * WIDEST, 0.0f);
+  const auto* panel = panel_of<F>(layer, p);
   for (int from = 0; from < layer.inputs; from += TILE)
-    add_all<F, V>(kept, panel_of<F>(layer, p), x.data, x.stride, from, std::min(layer.inputs, from + TILE), sites);
+    add_all<F, V>(kept, panel, x.data, x.stride, from, std::min(layer.inputs, from + TILE), sites);
   for (int s = 0; s < sites; ++s) {
     Vec h[V];
     for (int v = 0; v < V; ++v) h[v] = load(kept + s * WIDEST + v * W);
@@ -204,7 +208,8 @@ void from_rows(const Layer& layer, Rows x, float* kept, int p, int sites, const 
 }
 
 template <Format F, int V>
-void linear_panel(const Layer& layer, const Input& in, bool reused, float* kept, int p, int sites, const Target& to) {
+void linear_panel(const Layer& layer, const Input& in, bool reused, float* kept, int p, int sites,
+                  const Target& to) {
   if (in.lists && reused && layer.inputs > TILE * 3 / 2)
     return from_tiled_lists<F, V>(layer, *in.lists, kept, p, sites, to);
   if (in.lists) return from_lists<F, V>(layer, *in.lists, reused, p, sites, to);
@@ -256,8 +261,8 @@ struct Strip {
 
 // Convolution, from lists: panel p at the pixels of rows [top, bottom) of the s-th image.
 template <Format F, int V>
-void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, const Strip& strip, int p, std::size_t s,
-                int top, int bottom, const Target& to) {
+void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, const Strip& strip, int p,
+                std::size_t s, int top, int bottom, const Target& to) {
   const Window& w = layer.window;
   for (int y = top; y < bottom; ++y) {
     strip.fill(layer, in, s * from.pixels(), from, y);
@@ -273,10 +278,12 @@ void conv_panel(const Layer& layer, const Lists& in, Image from, Image out, cons
 }
 
 // Panel p of a chain's own input.
-inline void receive_first(const Chain& chain, Rows x, Values values, int p, std::size_t site, const Target& to) {
+inline void receive_first(const Chain& chain, Rows x, Values values, int p, std::size_t site,
+                          const Target& to) {
   constexpr int V = INPUT_PANEL / W;
   Vec y[V] = {};
-  std::memcpy(y, x.data + site * x.stride + p * INPUT_PANEL, static_cast<std::size_t>(values.held(p)) * sizeof(float));
+  const auto held = static_cast<std::size_t>(values.held(p));
+  std::memcpy(y, x.data + site * x.stride + p * INPUT_PANEL, held * sizeof(float));
   activate<V>(y, chain.phi, chain.tau, chain.m);
   *to.active += deliver<V>(y, to, site, p, INPUT_PANEL, values.held(p));
 }

@@ -67,7 +67,8 @@ int panel_for(int outputs, int threads) {
   int best = 0, least = 0, fewest = 0;
   for (int width : {4, 5, 3}) {
     const int panels = (lanes + width - 1) / width, share = (panels + shares - 1) / shares * width;
-    if (!best || share < least || (share == least && panels < fewest)) best = width, least = share, fewest = panels;
+    if (!best || share < least || (share == least && panels < fewest))
+      best = width, least = share, fewest = panels;
   }
   return best * LANES;
 }
@@ -84,7 +85,8 @@ void pack(Layer& layer, const float* weight, const float* bias) {
     return fill<float>(layer, weight, [](float x, std::size_t) { return x; });
   if (layer.format == Format::bfloat16)
     return fill<uint16_t>(layer, weight, [](float x, std::size_t) { return to_bfloat16(x); });
-  for (int o = 0; o < layer.outputs; ++o) layer.scale.data()[o] = scale_of(weight + o * layer.rows(), layer.rows());
+  for (int o = 0; o < layer.outputs; ++o)
+    layer.scale.data()[o] = scale_of(weight + o * layer.rows(), layer.rows());
   fill<int8_t>(layer, weight, [&](float x, std::size_t o) { return to_int8(x, layer.scale.data()[o]); });
 }
 

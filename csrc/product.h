@@ -6,8 +6,8 @@
 namespace sparsefield {
 namespace SF_ISA {
 
-// sum[v] += value[j] * row (index[j] - shift) of the panel, for n active inputs. Two rows at a time where there are
-// registers for it: the sums of one alone would wait for one another.
+// sum[v] += value[j] * row (index[j] - shift) of the panel, for n active inputs. Two rows at a time where
+// there are registers for it: the sums of one alone would wait for one another.
 template <Format F, int V>
 inline void add_active(Vec* sum, const typename Stored<F>::Type* panel, const uint32_t* index,
                        const float* value, int n, uint32_t shift = 0) {
@@ -62,11 +62,13 @@ inline void add_all(float* sums, const typename Stored<F>::Type* panel, const fl
   constexpr int R = DENSE_SITES<V>, C = DENSE_VECTORS<V>;
   static_assert(V % C == 0);
   for (int v = 0; v < V; v += C) {
+    float* sum = sums + v * W;
+    const auto* slice = panel + v * W;
     int s = 0;
     for (; s + R <= sites; s += R)
-      add_all_step<F, R, C>(sums + s * WIDEST + v * W, panel + v * W, V * W, x + s * stride, stride, from, to);
+      add_all_step<F, R, C>(sum + s * WIDEST, slice, V * W, x + s * stride, stride, from, to);
     for (; s < sites; ++s)
-      add_all_step<F, 1, C>(sums + s * WIDEST + v * W, panel + v * W, V * W, x + s * stride, stride, from, to);
+      add_all_step<F, 1, C>(sum + s * WIDEST, slice, V * W, x + s * stride, stride, from, to);
   }
 }
 

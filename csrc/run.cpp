@@ -19,6 +19,8 @@ constexpr int BLOCK = 64;          // samples of one thread's block
 constexpr int SHARED_BLOCK = 128;  // samples of a block that threads share
 constexpr int BLOCK_PIXELS = 1024; // pixels of a block of images, which pass over the weights together
 
+using Images = std::vector<Image>;
+
 // What a team shares, sized for the largest layer; kept by its thread from call to call.
 struct Buffers {
   Storage storage[2];   // layers alternate between the two
@@ -31,7 +33,7 @@ struct Own {
   Array<uint32_t> index;  // the strip of a convolution
   Array<float> value;
   Array<int> begin;
-  std::vector<Image> sizes;
+  Images sizes;
   std::vector<int64_t> active;  // [layers]
 };
 
@@ -55,39 +57,48 @@ void check_count(std::size_t n) {
     throw std::length_error("image: " + std::to_string(n) + " pixels or values of a strip; give a smaller");
 }
 
-// The sizes of the images before each layer of the call and after the last; [0] is before the first.
-std::vector<Image> images(const Chain& chain, const Call& call) {
-  std::vector<Image> sizes{{call.height, call.width}};
+// The sizes of the images before each layer of the call and after the last.
+Images images(const Chain& chain, const Call& call) {
+  Images sizes{{call.height, call.width}};
   for (int l = call.first; l < call.last; ++l)
-    sizes.push_back(after(chain.layers[static_cast<std::size_t>(l)].window, sizes.back()));
+    sizes.push_back(after(chain.layer(l).window, sizes.back()));
   for (const Image& size : sizes) check_count(static_cast<std::size_t>(size.height) * size.width);
   return sizes;
+}
+
+// The one before a layer, or after the last.
+const Image& image(const Images& sizes, const Call& call, int layer) {
+  return sizes[static_cast<std::size_t>(layer - call.first)];
 }
 
 // The values before layer l, or after the last.
 Values values_at(const Chain& chain, int l) {
   if (l == 0) return {chain.layers[0].inputs, INPUT_PANEL};
-  const Layer& before = chain.layers[static_cast<std::size_t>(l) - 1];
+  const Layer& before = chain.layer(l - 1);
   return {before.outputs, before.panel};
 }
 
 void reserve(Buffers& buffers, const Chain& chain, const Call& call, int samples, int regions) {
-  const std::vector<Image> sizes = images(chain, call);
+  const Images sizes = images(chain, call);
   for (int l = call.first; l <= call.last; ++l) {
     const Values values = values_at(chain, l);
-    const std::size_t sites = static_cast<std::size_t>(samples) * sizes[static_cast<std::size_t>(l - call.first)].pixels();
+    const std::size_t sites = static_cast<std::size_t>(samples) * image(sizes, call, l).pixels();
     if (l && chain.any_skip()) buffers.stream.resize(sites * values.padded());
     if (l == call.last) break;
     Storage& storage = buffers.storage[l % 2];
-    reads_rows(chain, call, l) ? storage.reserve_rows(sites, values) : storage.reserve_lists(sites, values, regions);
+    if (reads_rows(chain, call, l))
+      storage.reserve_rows(sites, values);
+    else
+      storage.reserve_lists(sites, values, regions);
   }
 }
 
-void reserve_strip(Own& own, const Chain& chain, const Call& call, const std::vector<Image>& sizes) {
+void reserve_strip(Own& own, const Chain& chain, const Call& call, const Images& sizes) {
   for (int l = call.first; chain.convolutional && l < call.last; ++l) {
-    const Layer& layer = chain.layers[static_cast<std::size_t>(l)];
-    const std::size_t columns = static_cast<std::size_t>(sizes[static_cast<std::size_t>(l - call.first)].width + 2 * layer.window.pad_w);
-    const std::size_t entries = columns * layer.window.kernel_h * layer.inputs + W;
+    const Layer& layer = chain.layer(l);
+    const Window& window = layer.window;
+    const auto columns = static_cast<std::size_t>(image(sizes, call, l).width + 2 * window.pad_w);
+    const std::size_t entries = columns * window.kernel_h * layer.inputs + W;
     check_count(entries);
     own.index.resize(entries);
     own.value.resize(entries);
@@ -124,8 +135,8 @@ void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Imag
   const bool linear = !me.chain.convolutional;
   const int first = linear ? part(me.member, team, layer.panels()) : 0;
   const int last = linear ? part(me.member + 1, team, layer.panels()) : layer.panels();
-  const bool reused =
-      linear && in.lists && in.lists->total(static_cast<std::size_t>(samples)) >= int64_t{REUSED} * layer.inputs;
+  const bool reused = linear && in.lists &&
+                      in.lists->total(static_cast<std::size_t>(samples)) >= int64_t{REUSED} * layer.inputs;
   const Strip strip{me.own.index.data(), me.own.value.data(), me.own.begin.data()};
   const int top = part(me.member, team, out.height), bottom = part(me.member + 1, team, out.height);
   with_format(layer, [&](auto format) {
@@ -134,8 +145,8 @@ void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Imag
         if (linear)
           linear_panel<format(), vectors()>(layer, in, reused, me.own.kept.data(), p, samples, to);
         for (int s = 0; !linear && s < samples; ++s)
-          conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, static_cast<std::size_t>(s), top,
-                                          bottom, to);
+          conv_panel<format(), vectors()>(layer, *in.lists, from, out, strip, p, static_cast<std::size_t>(s),
+                                          top, bottom, to);
       });
   });
 }
@@ -147,15 +158,17 @@ void run_input(Worker& me, Rows x, Values values, int sites, const Target& to) {
   const bool linear = !me.chain.convolutional;
   const int from = linear ? part(me.member, team, values.panels()) : 0;
   const int until = linear ? part(me.member + 1, team, values.panels()) : values.panels();
-  const int begin = linear ? 0 : part(me.member, team, sites), end = linear ? sites : part(me.member + 1, team, sites);
+  const int begin = linear ? 0 : part(me.member, team, sites);
+  const int end = linear ? sites : part(me.member + 1, team, sites);
+  const Layer* before = first == 0 ? nullptr : &me.chain.layer(first - 1);
   for (int s = begin; s < end; ++s)
-    for (int p = from; p < until; ++p)
-      if (first == 0)
-        receive_first(me.chain, x, values, p, static_cast<std::size_t>(s), to);
+    for (int p = from; p < until; ++p) {
+      const auto site = static_cast<std::size_t>(s);
+      if (before)
+        with_vectors(*before, p, [&](auto vectors) { receive<vectors()>(*before, x, p, site, to); });
       else
-        with_vectors(me.chain.layers[static_cast<std::size_t>(first) - 1], p, [&](auto vectors) {
-          receive<vectors()>(me.chain.layers[static_cast<std::size_t>(first) - 1], x, p, static_cast<std::size_t>(s), to);
-        });
+        receive_first(me.chain, x, values, p, site, to);
+    }
 }
 
 // Where the values before layer l go.
@@ -170,38 +183,44 @@ Place place(Worker& me, int l, std::size_t sites, int regions) {
   return {Lists(storage, values, sites, regions), {storage.dense.data(), values.padded()}};
 }
 
+// Contiguous rows of a call's input or output, from a site on.
+Rows rows_from(float* data, int64_t site, Values values) {
+  return {data + site * values.count, static_cast<std::size_t>(values.count)};
+}
+
 // A block of samples through the layers of the call.
 void run_block(Worker& me, int64_t sample, int samples) {
   const Call& call = me.call;
-  const std::vector<Image>& sizes = me.own.sizes;
-  const bool skip = me.chain.any_skip();
-  const int regions = me.chain.convolutional ? 1 : me.team.size(), region = regions > 1 ? me.member : 0;
+  const Images& sizes = me.own.sizes;
+  float* stream = me.chain.any_skip() ? me.shared.stream.data() : nullptr;
+  const int team = me.team.size();
+  const int regions = me.chain.convolutional ? 1 : team, region = regions > 1 ? me.member : 0;
   const Values given = values_at(me.chain, call.first);
   const int sites = samples * sizes[0].pixels();
-  const Rows x{const_cast<float*>(call.x) + sample * sizes[0].pixels() * given.count, static_cast<std::size_t>(given.count)};
+  const Rows x = rows_from(const_cast<float*>(call.x), sample * sizes[0].pixels(), given);
   Place in = place(me, call.first, static_cast<std::size_t>(sites), regions);
   bool rows = reads_rows(me.chain, call, call.first);
   int64_t* active = me.own.active.data();
   if (rows && call.first == 0 && me.chain.phi == Phi::identity) {  // read where they lie
     in.rows = x;
-    active[0] += count_active(x, given.count, part(me.member, me.team.size(), sites), part(me.member + 1, me.team.size(), sites));
+    active[0] += count_active(x, given.count, part(me.member, team, sites), part(me.member + 1, team, sites));
   } else {
-    const Rows stream{skip ? me.shared.stream.data() : nullptr, given.padded()};
-    run_input(me, x, given, sites, {rows ? nullptr : &in.lists, in.rows, stream, false, region, active + call.first});
+    const Target to{rows ? nullptr : &in.lists, in.rows, {stream, given.padded()}, false, region,
+                    active + call.first};
+    run_input(me, x, given, sites, to);
   }
   for (int l = call.first; l < call.last; ++l) {
-    const Layer& layer = me.chain.layers[static_cast<std::size_t>(l)];
     const bool last = l + 1 == call.last;
     const Values values = values_at(me.chain, l + 1);
-    const std::size_t at = static_cast<std::size_t>(l - call.first);
-    Place out = place(me, l + 1, static_cast<std::size_t>(samples) * sizes[at + 1].pixels(), regions);
-    if (last) out.rows = {call.out + sample * sizes[at + 1].pixels() * values.count, static_cast<std::size_t>(values.count)};
+    const Image &from = image(sizes, call, l), &made = image(sizes, call, l + 1);
+    Place out = place(me, l + 1, static_cast<std::size_t>(samples) * made.pixels(), regions);
+    if (last) out.rows = rows_from(call.out, sample * made.pixels(), values);
     int64_t unread = 0;
     const bool to_rows = last || reads_rows(me.chain, call, l + 1);
-    const Target to{to_rows ? nullptr : &out.lists, out.rows, {skip ? me.shared.stream.data() : nullptr, values.padded()},
+    const Target to{to_rows ? nullptr : &out.lists, out.rows, {stream, values.padded()},
                     last && call.raw, region, last ? &unread : active + l + 1};
     me.team.wait();  // until the input of this layer is complete
-    run_layer(me, layer, {rows ? nullptr : &in.lists, in.rows}, sizes[at], sizes[at + 1], samples, to);
+    run_layer(me, me.chain.layer(l), {rows ? nullptr : &in.lists, in.rows}, from, made, samples, to);
     in = out;
     rows = to_rows;
   }
@@ -231,8 +250,9 @@ void run_range(Worker me, int block, int64_t first, int64_t last) {
 
 // Samples of a block, of at most so many.
 int block_size(const Chain& chain, const Call& call, int most, int64_t samples) {
+  const int64_t pixels = int64_t{call.height} * call.width;
   if (chain.convolutional)
-    most = static_cast<int>(std::max<int64_t>(1, BLOCK_PIXELS / std::max<int64_t>(1, int64_t{call.height} * call.width)));
+    most = static_cast<int>(std::max<int64_t>(1, BLOCK_PIXELS / std::max<int64_t>(1, pixels)));
   return static_cast<int>(std::min<int64_t>(most, samples));
 }
 

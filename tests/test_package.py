@@ -39,6 +39,12 @@ def test_theory_needs_no_torch() -> None:
     assert loaded.isdisjoint({"torch", "pydantic", "datasets", "matplotlib"})
 
 
+def test_a_report_needs_no_torch() -> None:
+    loaded = modules_after("import sparsefield.experiments")
+    assert "pydantic" in loaded
+    assert "torch" not in loaded
+
+
 def test_the_check_for_torch_can_fail() -> None:
     assert "torch" in modules_after("import sparsefield; sparsefield.CReLU")
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sparsefield.cli import main
+from sparsefield.engine.bench import clock
 
 SHAPE = ["bench", "dnn-3x16-in8"]
 QUICK = ["--rivals", "eager,embedding_bag", "--seconds", "0.001", "--batch", "1,4"]
@@ -16,6 +17,7 @@ BRIEF = [*QUICK, "--layers", "0", "--no-crossover"]
 def inside(tmp_path, monkeypatch):
     """Pictures go where the user stands, and every test starts with one thread."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(clock, "_PAUSE_S", 0.0)  # one thread has no others to wait for
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield tmp_path

@@ -117,7 +117,7 @@ def test_two_processes_at_once(shapes: Path, own_cache: Path) -> None:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=120) for process in processes]
+    outputs = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert {error for _, error in outputs} == {""}
     assert {digest.strip() for digest, _ in outputs} == {load(shapes).digest}

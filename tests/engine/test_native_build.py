@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -39,3 +40,18 @@ def _without_kernels(monkeypatch: pytest.MonkeyPatch):
 def test_the_check_can_fail() -> None:
     with pytest.raises(AssertionError, match="were not built"):
         expect_kernels()
+
+
+def too_long(lines: list[str]) -> list[str]:
+    return [line for line in lines if len(line) > 110]
+
+
+def test_lines_of_the_kernels_fit() -> None:
+    sources = [p for p in (Path(__file__).parents[2] / "csrc").rglob("*.*") if p.suffix != ".txt"]
+    assert len(sources) > 10
+    found = {path.name: too_long(path.read_text().splitlines()) for path in sources}
+    assert not {name: lines for name, lines in found.items() if lines}
+
+
+def test_a_line_that_does_not_is_seen() -> None:
+    assert too_long(["/" * 110, "/" * 111]) == ["/" * 111]

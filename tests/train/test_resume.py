@@ -120,11 +120,11 @@ def start(processes, config, out):
 
 
 def test_termination_saves_a_checkpoint_and_ends_the_process(processes, config, tmp_path):
-    run = config(epochs=1000, checkpoint_every=0.2)
+    run = config(epochs=1_000_000, checkpoint_every=0.2)
     process = start(processes, run, tmp_path)
     wait_for_checkpoint(tmp_path, process)
     process.terminate()
-    process.join(30)
+    process.join(300)
     assert process.exitcode == -signal.SIGTERM
     assert not (tmp_path / "result.json").exists()
     assert step_of(tmp_path, run) > 0

@@ -68,7 +68,7 @@ def _hidden(runner: Runner, x: Tensor) -> list[Tensor]:
         y = runner.group.read(index, h)
         density.append(int(torch.count_nonzero(y)) / max(1, y.numel()))
         given.append(h)
-        h = product.dense(h if index else None, y)
+        h = product.joined(h if index else None, product.times(y))
     runner.density = np.array(density)
     return given
 

@@ -131,12 +131,8 @@ class Product:
             padding = (0, 0)
         return F.conv2d(x, self.weight, self.bias, stride, padding).permute(0, 2, 3, 1)
 
-    def dense(self, h_before: Tensor | None, y: Tensor) -> Tensor:
-        """h by PyTorch, from phi of the layer before and its h (None in the first layer)."""
-        return self.joined(h_before, self.times(y))
-
     def joined(self, h_before: Tensor | None, update: Tensor) -> Tensor:
-        """h from the layer before's and W y + b."""
+        """h from the layer before's (None in the first layer) and W y + b."""
         if h_before is None or not self.keeps_size:
             return update
         return carry(h_before, update, self.skip)

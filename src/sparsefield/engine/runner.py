@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from sparsefield.errors import InvalidInput
 from .gather import gather
 from .native import Packed, Weights, kernels
 from .plan import Plan, Way, nearest, way
-from .products import Group
+from .products import Group, Product
 
 # Densities are looked at in every call on a batch, but in one of so many on a few samples, where a
 # look would take a tenth of the time; in PyTorch's layers, on so many samples.
@@ -163,24 +165,32 @@ class Runner:
         self, h: Tensor, first: int, last: int, density: NDArray[np.float64] | None = None
     ) -> Tensor:
         """Products [first, last) by PyTorch."""
-        for index in range(first, last):
-            y = self.group.read(index, h)
-            if density is not None:
-                density[index] = _density(y)
-            h = self.group.products[index].dense(h if index else None, y)
-        return h
+        return self._in_turn(h, first, last, density, lambda index, product, y: product.times(y))
 
     def by_gathering(
         self, h: Tensor, first: int, last: int, density: NDArray[np.float64] | None = None
     ) -> Tensor:
         """Fully connected products [first, last) by ``F.embedding_bag``."""
+
+        def gathered(index: int, product: Product, y: Tensor) -> Tensor:
+            return gather(y, self._table(index), product.bias)
+
+        return self._in_turn(h, first, last, density, gathered)
+
+    def _in_turn(
+        self,
+        h: Tensor,
+        first: int,
+        last: int,
+        density: NDArray[np.float64] | None,
+        times: Callable[[int, Product, Tensor], Tensor],
+    ) -> Tensor:
+        """Products [first, last), each W y + b made by ``times``."""
         for index in range(first, last):
-            product = self.group.products[index]
-            y = self.group.read(index, h)
+            product, y = self.group.products[index], self.group.read(index, h)
             if density is not None:
                 density[index] = _density(y)
-            update = gather(y, self._table(index), product.bias)
-            h = product.joined(h if index else None, update)
+            h = product.joined(h if index else None, times(index, product, y))
         return h
 
     def _table(self, index: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -16,9 +16,10 @@ from sparsefield.experiments.arms import Arm, read_arms
 from sparsefield.experiments.findings import headline
 from sparsefield.experiments.labels import labels
 from sparsefield.experiments.report import report
-from sparsefield.experiments.runner import Job, run_all
-from sparsefield.experiments.watching import watching
 from sparsefield.train import TrainConfig
+
+if TYPE_CHECKING:
+    from sparsefield.experiments.runner import Places
 
 SPARSITY, CLIP = 0.9, 1.1
 SMALL_Q, LARGE_Q = 0.25, 4.0
@@ -91,27 +92,35 @@ def demo(
     """
     _check(depth=depth, width=width, epochs=epochs, seeds=seeds, workers=workers or _WORKERS)
     _check_installed()
+    from sparsefield.experiments.runner import run_all  # imports torch, as a report need not
+
     folder = Path(out)
     configs = {
         name: TrainConfig(**_COMMON, **own, depth=depth, width=width, epochs=epochs)
         for name, own in _ARMS.items()
     }
     processes = workers or min(_WORKERS, os.cpu_count() or 1)
-    run_all(_jobs(folder, configs, seeds), workers=processes, watch=watching(progress))
+    run_all(_places(folder, configs, seeds), workers=processes, progress=progress)
     path = report(folder)
     if progress:
         _conclude(read_arms(folder), path)
     return path
 
 
-def _jobs(folder: Path, configs: dict[str, TrainConfig], seeds: int) -> list[Job]:
-    """Seed by seed, so that every arm has a result early."""
+def _places(folder: Path, configs: dict[str, TrainConfig], seeds: int) -> Places:
+    """Where each run goes, seed by seed, so that every arm has a result early."""
+    from sparsefield.experiments.sweep.plan import Planned
+
     names = labels(list(configs.values()))
-    return [
-        Job(label, config.model_copy(update={"seed": seed}), folder / arm / f"seed-{seed}")
+    return {
+        Planned(f"{label}, seed {seed}", _seeded(config, seed)): folder / arm / f"seed-{seed}"
         for seed in range(seeds)
         for label, (arm, config) in zip(names, configs.items(), strict=True)
-    ]
+    }
+
+
+def _seeded(config: TrainConfig, seed: int) -> TrainConfig:
+    return config.model_copy(update={"seed": seed}).resolved()
 
 
 def table(arms: Sequence[Arm]) -> Table:

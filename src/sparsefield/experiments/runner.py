@@ -1,34 +1,25 @@
-"""Many runs in worker processes, each in its own directory, those that are finished left alone."""
+"""Runs made as a sweep's are, each in a directory of the caller's; the first failure ends it."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sparsefield.errors import SparsefieldError
-from sparsefield.experiments.lifeline import live_with_parent
-from sparsefield.experiments.watching import Watch
-from sparsefield.train import TrainConfig, read_run
+from sparsefield.experiments.failure import Failure
+from sparsefield.experiments.sweep.engine import Steps
+from sparsefield.experiments.sweep.local import run_local
+from sparsefield.experiments.sweep.plan import Planned
+from sparsefield.experiments.sweep.progress import Quiet, display, outcome
+from sparsefield.experiments.sweep.workload import Workload
+from sparsefield.train import TrainConfig
+from sparsefield.train.budget import budgets
+from sparsefield.train.record import CHECKPOINT, RESULT, check_same, read_result
 
-if TYPE_CHECKING:
-    from sparsefield.train import Result
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to be made: what to call it, what it is, where its record goes."""
-
-    label: str
-    config: TrainConfig
-    directory: Path
+Places = Mapping[Planned, Path]
 
 
-def run_all(jobs: Sequence[Job], *, workers: int, watch: Watch) -> None:
+def run_all(places: Places, *, workers: int, progress: bool) -> None:
     """Make every run that is not finished yet, ``workers`` at a time, in processes of their own.
 
     An unfinished run goes on from its checkpoint. If this process is interrupted or dies, the
@@ -36,55 +27,58 @@ def run_all(jobs: Sequence[Job], *, workers: int, watch: Watch) -> None:
 
     Raises
     ------
+    InvalidInput
+        A directory of another config.
     SparsefieldError
-        What a run raised (a directory of another config, a damaged file), or a worker that died.
+        What a run raised (a damaged file), or a worker that died twice.
     """
-    waiting = [job for job in jobs if not _finished(job)]
-    with watch:
-        watch.begin(total=len(jobs), finished=len(jobs) - len(waiting))
-        if waiting:
-            _pool(waiting, min(workers, len(waiting)), watch)
+    left = [run for run, place in places.items() if not _finished(place, run.config)]
+    shown = display(progress, _work(places, left), total=len(places), ended=len(places) - len(left))
+    with shown:
+        if left:
+            heard = Heard(shown, places)
+            run_local(left, Path(), heard, jobs=workers, place=lambda _, run: places[run])
 
 
-def _finished(job: Job) -> bool:
-    """Whether the run is on record; a run of another config there is left for train to refuse."""
-    if not (job.directory / "result.json").exists():
-        return False
-    return read_run(job.directory).config == job.config.resolved()
+class Heard:
+    """Hears how runs go: it is shown, and a run without a result is an error."""
 
+    def __init__(self, shown: Quiet, places: Places) -> None:
+        self._shown, self._places = shown, places
 
-def _pool(waiting: list[Job], workers: int, watch: Watch) -> None:
-    context = multiprocessing.get_context("spawn")
-    # The pipe's one writing end is here: it closes when this process says so, or dies.
-    reader, writer = context.Pipe(duplex=False)
-    with ProcessPoolExecutor(workers, context, live_with_parent, (reader,)) as pool, reader:
-        try:
-            _feed(pool, waiting, workers, watch)
-        except BrokenProcessPool:
+    def started(self, run: Planned) -> None:
+        """A run is being made."""
+        self._shown.started(run.name)
+
+    def stepped(self, steps: Steps) -> None:
+        """The steps of the runs under way."""
+        self._shown.stepped(steps)
+
+    def ended(self, run: Planned, failure: Failure | None) -> None:
+        """Show the result."""
+        if failure is None:
+            self._shown.ended(run.name, outcome(read_result(self._places[run])))
+        elif failure.kind == "killed":
             raise SparsefieldError(
                 "a worker process died, for want of memory perhaps; the finished runs are kept: "
                 "give the same command again to go on, with fewer workers"
-            ) from None
-        except BaseException:
-            writer.close()
-            raise
-    writer.close()
+            )
+        else:
+            raise SparsefieldError(f"{run.name}: {failure.reason}")
+
+    def note(self, message: str) -> None:
+        """Pass a message on."""
+        self._shown.note(message)
 
 
-def _feed(pool: ProcessPoolExecutor, waiting: list[Job], workers: int, watch: Watch) -> None:
-    """Give a job to each worker that is free, so that none lies queued when it all ends early."""
-    running: dict[Future[Result], Job] = {}
-    while waiting or running:
-        while waiting and len(running) < workers:
-            job = waiting.pop(0)
-            running[pool.submit(_run, job)] = job
-            watch.started(job.label, job.config.seed)
-        for done in wait(running, return_when=FIRST_COMPLETED).done:
-            job = running.pop(done)
-            watch.finished(job.label, job.config.seed, done.result())
+def _finished(place: Path, config: TrainConfig) -> bool:
+    finished = (place / RESULT).exists()
+    if finished or (place / CHECKPOINT).exists():
+        check_same(place, config)
+    return finished
 
 
-def _run(job: Job) -> Result:
-    from sparsefield.train import train
-
-    return train(job.config, out=job.directory, resume=True, progress=False)
+def _work(places: Places, left: list[Planned]) -> Workload:
+    found = budgets(run.config for run in places)
+    steps = {run.name: budget.steps for run, budget in zip(places, found, strict=True)}
+    return Workload(list(places), steps, {run.name for run in left})

@@ -18,6 +18,7 @@ from .fixed_points import FixedPoint, portrait
 from .maps import VarianceMap
 from .point import CriticalPoint
 from .quadrature import Array
+from .ranges import check_alone, check_variance, check_width
 from .roots import NotConverged
 from .unsolvable import MultipleFixedPoints, NegativeBiasVariance, Unstable
 from .verdict import Facts
@@ -265,18 +266,15 @@ def _certificate(
 
 
 def _check(vmap: VarianceMap, q: float, width: int | None) -> None:
-    if vmap.phi.batch:
-        raise InvalidInput(f"a batch of activations of shape {vmap.phi.batch}: give one at a time")
-    if not 0.0 < q < math.inf:
-        raise InvalidInput(f"q {q!r}: a variance must be positive and finite; try 1.0")
+    check_alone(vmap.phi)
+    check_variance(q)
     after = float(vmap(q))
     if abs(after - q) > _FIXED * q:
         raise InvalidInput(
             f"V({q:g}) = {after:.9g}: q must be a fixed point of V; iterate V from q, or set "
             "sigma_w2 and sigma_b2 by edge_of_chaos"
         )
-    if width is not None and (width < 1 or width != int(width)):
-        raise InvalidInput(f"width {width}: must be a whole number, at least 1")
+    check_width(width)
     if width is not None and vmap.skip > 0.0:
         raise InvalidInput(
             f"width {width} with skip {vmap.skip:g}: the spread at finite width is known for skip "

@@ -16,6 +16,7 @@ from .fixed_points import FixedPoint, portrait
 from .maps import VarianceMap
 from .piecewise import PiecewiseLinear
 from .point import CriticalPoint
+from .ranges import check_chi1, check_sparsity, check_variance
 from .roots import bracketed_root
 from .unsolvable import NegativeBiasVariance, Unstable
 
@@ -92,26 +93,18 @@ def solve(
     if chi1 == "typical":
         chi1 = _typical(kind, sparsity, q, clip=clip, m=m, slope=slope, width=width)
     chi1 = _number("chi1", chi1)
-    _check_ranges(sparsity=sparsity, q=q, chi1=chi1)
+    check_sparsity(sparsity)
+    check_variance(q)
+    check_chi1(chi1)
     _check_clip(kind, clip=clip, m=m, slope=slope)
     threshold = float(kind.threshold(sparsity))
     if slope is not None:
         clip = _clip_for_slope(kind, threshold, slope, chi1)
     elif m is not None:
         clip = m / math.sqrt(q)
-    if clip is not None and clip > _NEVER_HIT:
-        raise InvalidInput(
-            f"clip {clip:g} (m / sqrt(q)): beyond {_NEVER_HIT:g} no pre-activation ever reaches "
-            "it; use the unclipped family, or a smaller clip"
-        )
+    _check_reached(clip)
     unit = kind.activation(threshold, clip)  # solved at q = 1, then scaled: the scale identity
-    gain = float(gaussian.gain(unit, 1.0))
-    sigma_w2 = chi1 / gain if gain > 0.0 else math.inf
-    if not math.isfinite(sigma_w2):
-        raise InvalidInput(
-            f"sparsity {sparsity:.17g} with clip {clip}: the active share underflows; "
-            "lower the sparsity or raise the clip"
-        )
+    sigma_w2 = _weight_variance(unit, chi1, sparsity=sparsity, clip=clip)
     sigma_b2 = _bias_variance(kind, unit, sigma_w2, sparsity=sparsity, q=q, chi1=chi1)
     return _certified(
         kind,
@@ -125,6 +118,20 @@ def solve(
         q=q,
         chi1=chi1,
     )
+
+
+def _weight_variance(
+    unit: PiecewiseLinear, chi1: float, *, sparsity: float, clip: float | None
+) -> float:
+    """sigma_w2 = chi_1 / E[phi'^2]."""
+    gain = float(gaussian.gain(unit, 1.0))
+    sigma_w2 = chi1 / gain if gain > 0.0 else math.inf
+    if not math.isfinite(sigma_w2):
+        raise InvalidInput(
+            f"sparsity {sparsity:.17g} with clip {clip}: the active share underflows; "
+            "lower the sparsity or raise the clip"
+        )
+    return sigma_w2
 
 
 def _certified(
@@ -240,7 +247,8 @@ def _typical(
         raise InvalidInput("chi1 typical without width: it depends on the width; give it")
     if slope is not None:
         raise InvalidInput(f"chi1 typical and slope {slope:g}: give clip or m in place of slope")
-    _check_ranges(sparsity=sparsity, q=q, chi1=1.0)
+    check_sparsity(sparsity)
+    check_variance(q)
     _check_clip(kind, clip=clip, m=m)
     height = clip if m is None else m / math.sqrt(q)
     return typical_chi1(kind.name, sparsity=sparsity, width=width, clip=height)
@@ -258,15 +266,12 @@ def _optional(name: str, value: Any) -> float | None:
     return None if value is None else _number(name, value)
 
 
-def _check_ranges(*, sparsity: float, q: float, chi1: float) -> None:
-    if not 0.0 < sparsity < 1.0:
+def _check_reached(clip: float | None) -> None:
+    if clip is not None and clip > _NEVER_HIT:
         raise InvalidInput(
-            f"sparsity {sparsity!r}: the share of exact zeros must lie in (0, 1); try 0.9"
+            f"clip {clip:g} (m / sqrt(q)): beyond {_NEVER_HIT:g} no pre-activation ever reaches "
+            "it; use the unclipped family, or a smaller clip"
         )
-    if not 0.0 < q < math.inf:
-        raise InvalidInput(f"q {q!r}: a variance must be positive and finite; try 1.0")
-    if not 0.0 < chi1 < math.inf:
-        raise InvalidInput(f"chi1 {chi1!r}: must be positive and finite; 1 is the edge of chaos")
 
 
 def _check_clip(kind: Family, **given: float | None) -> None:

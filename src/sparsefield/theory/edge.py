@@ -9,6 +9,7 @@ from sparsefield.errors import InvalidInput
 from . import gaussian
 from .activation import Activation
 from .maps import VarianceMap
+from .ranges import check_alone, check_chi1, check_variance
 from .unsolvable import NegativeBiasVariance, Unstable
 
 _ROUNDING = 1e-12  # of q: sigma_b2 within this of zero is zero
@@ -44,7 +45,9 @@ def edge_of_chaos(phi: Activation, q: float, chi1: float = 1.0) -> VarianceMap:
     >>> round(float(vmap(0.25)), 12), round(float(vmap.chi1(0.25)), 12)
     (0.25, 1.0)
     """
-    _check(phi, q, chi1)
+    check_alone(phi)
+    check_variance(q)
+    check_chi1(chi1)
     sigma_w2 = chi1 / _finite_gain(phi, q)
     sigma_b2 = q - sigma_w2 * float(gaussian.second_moment(phi, q))
     slope = sigma_w2 * float(gaussian.second_moment_slope(phi, q))
@@ -61,15 +64,6 @@ def edge_of_chaos(phi: Activation, q: float, chi1: float = 1.0) -> VarianceMap:
             f"must be at most 1); lower chi1 to {highest:.6g} or less, or clip phi lower"
         )
     return VarianceMap(phi, sigma_w2, sigma_b2 if sigma_b2 > _ROUNDING * q else 0.0)
-
-
-def _check(phi: Activation, q: float, chi1: float) -> None:
-    if phi.batch:
-        raise InvalidInput(f"a batch of activations of shape {phi.batch}: give one at a time")
-    if not 0.0 < q < math.inf:
-        raise InvalidInput(f"q {q!r}: a variance must be positive and finite; try 1.0")
-    if not 0.0 < chi1 < math.inf:
-        raise InvalidInput(f"chi1 {chi1!r}: must be positive and finite; 1 is the edge of chaos")
 
 
 def _finite_gain(phi: Activation, q: float) -> float:

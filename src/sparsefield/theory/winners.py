@@ -35,12 +35,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtr, ndtri, roots_hermitenorm
 
-from sparsefield.errors import InvalidInput
-
 from .families import family_named
 from .fixed_points import FixedPoint
 from .point import CriticalPoint
 from .quadrature import Array
+from .ranges import check_sparsity, check_variance, check_width
 
 FAMILY = "topk"
 _NODES = 64
@@ -73,7 +72,8 @@ def kappa(sparsity: float, width: int | None = None) -> float:
     >>> round(kappa(0.9), 6), round(kappa(0.9, width=100), 6)
     (0.32491, 0.318466)
     """
-    _check(sparsity, width)
+    check_sparsity(sparsity)
+    check_width(width)
     if width is None:
         a = float(family_named("relu").threshold(sparsity))
         return a * float(_density(a)) + (1.0 - sparsity)
@@ -223,18 +223,8 @@ def winners_point(sparsity: float, q: float = 1.0, width: int | None = None) -> 
     >>> round(point.sigma_w2, 3), round(point.chi1, 3), point.slope
     (3.078, 0.308, 1.0)
     """
-    if not 0.0 < q < math.inf:
-        raise InvalidInput(f"q {q!r}: a variance must be positive and finite; try 1.0")
+    check_variance(q)
     return WinnersPoint(float(sparsity), float(q), width, kappa(sparsity, width))
-
-
-def _check(sparsity: float, width: int | None) -> None:
-    if not 0.0 < sparsity < 1.0:
-        raise InvalidInput(
-            f"sparsity {sparsity!r}: the share of exact zeros must lie in (0, 1); try 0.9"
-        )
-    if width is not None and (width < 1 or width != int(width)):
-        raise InvalidInput(f"width {width}: must be a whole number, at least 1")
 
 
 def _share(sparsity: float, width: int | None) -> float:

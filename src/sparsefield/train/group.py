@@ -19,6 +19,7 @@ from sparsefield.train.interrupt import Interruption
 from sparsefield.train.member import Member
 from sparsefield.train.progress import Silent
 from sparsefield.train.record import Result
+from sparsefield.train.steps import Checkpoints
 
 CHECKPOINT = "together"
 
@@ -79,17 +80,12 @@ class Group:
     def loop(self, shown: Silent, interruption: Interruption) -> bool:
         """Step to the end; False if an interruption ended it before, with a checkpoint saved."""
         self._begin()
-        saved = time.monotonic()
+        checkpoints = Checkpoints(self, shown, interruption, self.configs[0].checkpoint_every)
         while self.members and self.step < self.total:
             self.advance()
             self.record(shown)
-            if interruption.received is not None:
-                self.save()
-                shown.note(f"interrupted after step {self.step}; resume goes on from there")
+            if checkpoints.interrupted():
                 return False
-            if time.monotonic() - saved >= self.configs[0].checkpoint_every:
-                self.save()
-                saved = time.monotonic()
             self.part()
         return True
 

@@ -13,10 +13,10 @@ from sparsefield.errors import require
 from sparsefield.train.atomic import exclusive
 from sparsefield.train.checkpoint import load_checkpoint
 from sparsefield.train.config import TrainConfig
-from sparsefield.train.interrupt import Interruption
 from sparsefield.train.progress import Silent, display
 from sparsefield.train.record import CHECKPOINT, Result, open_run
 from sparsefield.train.runtime import Runtime, from_main, main_first, start_runtime
+from sparsefield.train.steps import made
 from sparsefield.train.training import Training
 
 
@@ -71,14 +71,7 @@ def _run(config: TrainConfig, runtime: Runtime, directory: Path, progress: bool 
     training = Training(config, runtime, directory, dataset)
     path = directory / CHECKPOINT
     training.restore(from_main(runtime, lambda: load_checkpoint(path, config, dataset.digest)))
-    shown = _shown(progress, training)
-    with Interruption() as interruption:
-        with shown:
-            ended = training.loop(shown, interruption)
-        result = training.finish() if ended else None
-        if result is None or interruption.received is not None:
-            interruption.deliver()
-    return result
+    return made(training, _shown(progress, training))
 
 
 def _shown(progress: bool | Silent, training: Training) -> Silent:

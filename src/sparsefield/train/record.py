@@ -166,7 +166,7 @@ def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | 
             f"{directory}: already holds {state}; resume it, or give another directory"
         )
     if finished or begun:
-        _check_same(directory, config)
+        check_same(directory, config)
     if finished:
         return read_result(directory)
     content = dump_config(config).encode()
@@ -198,7 +198,8 @@ def _check_unused(path: Path, content: bytes) -> None:
         )
 
 
-def _check_same(directory: Path, config: TrainConfig) -> None:
+def check_same(directory: Path, config: TrainConfig) -> None:
+    """Refuse a directory that holds a run of another config, every default written out."""
     if not (directory / CONFIG).exists():  # the checkpoint holds the config as well
         return
     held = load_config(directory / CONFIG).resolved()

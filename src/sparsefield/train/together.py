@@ -17,13 +17,13 @@ from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import differences
 from sparsefield.train.group import CHECKPOINT, Group
 from sparsefield.train.grouping import parted
-from sparsefield.train.interrupt import Interruption
 from sparsefield.train.loop import cpu_threads
 from sparsefield.train.member import Member
 from sparsefield.train.progress import Silent, display
 from sparsefield.train.record import CHECKPOINT as OWN_CHECKPOINT
 from sparsefield.train.record import Result, open_run
 from sparsefield.train.runtime import Runtime, start_runtime
+from sparsefield.train.steps import made
 
 
 def train_together(
@@ -154,13 +154,7 @@ def _run(
 def _looped(group: Group, progress: bool | Silent) -> dict[Path, Result]:
     epochs = group.members[0].epochs
     shown = display(progress, step=group.step, total=group.total, epochs=epochs)
-    with Interruption() as interruption:
-        with shown:
-            ended = group.loop(shown, interruption)
-        results = group.finish() if ended else None
-        if results is None or interruption.received is not None:
-            interruption.deliver()
-    return results
+    return made(group, shown)
 
 
 def placed(dataset: Dataset, device: torch.device) -> Dataset:

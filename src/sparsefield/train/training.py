@@ -31,6 +31,7 @@ from sparsefield.train.progress import Silent
 from sparsefield.train.record import CHECKPOINT, Result, Row, write_result, write_tables
 from sparsefield.train.runtime import Runtime, autocast
 from sparsefield.train.schedule import factor
+from sparsefield.train.steps import Checkpoints
 from sparsefield.train.verdict import chance, failure
 
 
@@ -85,17 +86,12 @@ class Training:
         model, _ = self.runtime.setup(self.model, self.optimizer)
         if not self.sparsity_init:
             self.sparsity_init = self.evaluate().sparsity
-        saved = time.monotonic()
+        checkpoints = Checkpoints(self, shown, interruption, self.config.checkpoint_every)
         while self.step < self.total and not self.diverged:
             self.advance(model)
             self.record(shown)
-            if interruption.received is not None:
-                self.save()
-                shown.note(f"interrupted after step {self.step}; resume goes on from there")
+            if checkpoints.interrupted():
                 return False
-            if time.monotonic() - saved >= self.config.checkpoint_every:
-                self.save()
-                saved = time.monotonic()
         return True
 
     def advance(self, model: nn.Module) -> None:

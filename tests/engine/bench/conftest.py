@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsefield.engine.bench import Rival
+from sparsefield.engine.bench import Rival, clock
 from sparsefield.nn import CNN, DNN
 from sparsefield.theory import solve
 
@@ -12,7 +12,9 @@ POINT = solve("cst", sparsity=0.8, q=2.0, clip=1.0)
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread(monkeypatch):
+    """One thread, and none to be waited for between contenders."""
+    monkeypatch.setattr(clock, "_PAUSE_S", 0.0)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

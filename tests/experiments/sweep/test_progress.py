@@ -1,10 +1,12 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from sparsefield.experiments.sweep.progress import Bars, Lines, Quiet, display, duration
+from sparsefield.experiments.sweep.progress import Bars, Lines, Quiet, display, duration, outcome
 from sparsefield.experiments.sweep.workload import Workload
+from sparsefield.train import read_run
 
 
 @pytest.fixture
@@ -52,3 +54,10 @@ def test_nothing_is_shown_where_nothing_is_wanted(work, capsys):
 
 def test_no_pace_is_no_number():
     assert duration(float("inf")) == "?"
+
+
+def test_a_result_in_words_says_whether_it_failed(runs):
+    result = read_run(runs / "a-plain" / "seed-0").result
+    assert outcome(result).startswith(f"accuracy {result.test_accuracy:.1%}, zeros ")
+    assert "FAILED" not in outcome(result)
+    assert outcome(replace(result, failed=True)).endswith("  FAILED")

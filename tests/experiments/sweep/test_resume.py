@@ -1,11 +1,13 @@
 """A sweep that is killed again and again ends as the one that was left alone."""
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -16,17 +18,73 @@ from sparsefield.experiments.sweep.pieces import Piece, Pieces
 KILLS = 5
 
 
-def start(file, out, together):
-    """The command, in a process group of its own."""
-    command = [sys.executable, "-m", "sparsefield", "sweep", str(file), "--out", str(out)]
-    flags = ["--jobs", "1", "--together", together, "--json"]
-    return subprocess.Popen([*command, *flags], start_new_session=True)
+# Forks the command again and again from one process that has imported the library; a worker is
+# forked from its sweep, not from a server, so that one blow meets both. What runs anew is as a user
+# starts it.
+SERVER = """
+import importlib, json, multiprocessing, os, sys
+from sparsefield.cli import main
+from sparsefield.experiments.sweep import local
+
+for name in local._IMPORTED:
+    importlib.import_module(name)
+local._context = lambda: multiprocessing.get_context("fork")
+local._start_server = lambda: None
+for line in sys.stdin:
+    anew, command = json.loads(line)
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        print(os.getpid(), flush=True)
+        os.dup2(2, 1)
+        if anew:
+            os.execv(sys.executable, [sys.executable, "-m", "sparsefield", *command])
+        sys.exit(main(command))
+    print(os.waitpid(pid, 0)[1], flush=True)
+"""
 
 
-def kill(process):
-    """Kill the sweep and its workers at one blow; False if it had ended by itself."""
-    os.killpg(process.pid, signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
+class Sweeps:
+    """Sweeps one after the other, each in a process group of its own."""
+
+    def __init__(self):
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # none that a fork would wait for
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, *command, anew):
+        print(json.dumps([anew, command]), file=self._server.stdin, flush=True)
+        self._pid = self._said()
+
+    def alive(self):
+        try:
+            os.kill(self._pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def kill(self):
+        """Kill the sweep and its workers at one blow; False if it had ended by itself."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+        return self._said() == signal.SIGKILL
+
+    def end(self):
+        self._server.communicate()
+
+    def _said(self):
+        return int(self._server.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def sweeps():
+    found = Sweeps()
+    yield found
+    found.end()
 
 
 def written(out):
@@ -35,9 +93,9 @@ def written(out):
     return max(found, default=0)
 
 
-def wait_for_work(out, process):
+def wait_for_work(out, sweeps):
     before = written(out)
-    while process.poll() is None and written(out) == before:
+    while sweeps.alive() and written(out) == before:
         time.sleep(0.005)
 
 
@@ -58,7 +116,7 @@ def settle_together(out, plan):
     [("never", "checkpoint", KILLS, 120), ("auto", "together", 3, 60)],
 )
 def test_killed_at_random_moments_and_resumed_the_table_is_the_same(
-    small, tmp_path, together, checkpoint, kills, steps
+    sweeps, small, tmp_path, together, checkpoint, kills, steps
 ):
     # a checkpoint after every step: runs are cut in two as well as left undone
     content = small(qs=(1, 2, 4, 8, 9), seeds=2, checkpoint_every=0.0, steps=steps)
@@ -72,11 +130,12 @@ def test_killed_at_random_moments_and_resumed_the_table_is_the_same(
     longest = sum(row["seconds"] for row in whole.rows) / (kills + 1)
     moments, left, cut = random.Random(5), [len(plan.runs)], 0
     for number in range(kills):
-        process = start(file, parts, together)
+        flags = ["--jobs", "1", "--together", together, "--json"]
+        sweeps.start("sweep", str(file), "--out", str(parts), *flags, anew=number < 2)
         if number:  # the first is killed while it starts
-            wait_for_work(parts, process)
+            wait_for_work(parts, sweeps)
         time.sleep(moments.uniform(0.0, longest))
-        assert kill(process), "the sweep ended before it could be killed: give it more steps"
+        assert sweeps.kill(), "the sweep ended before it could be killed: give it more steps"
         left.append(len(waiting(parts, plan)))
         cut += any(
             (parts / "runs" / run.name / checkpoint).exists() for run in waiting(parts, plan)

@@ -82,7 +82,7 @@ LONG = {"steps": 1000, "epochs": 1000}
 
 
 def test_cut_off_and_resumed_with_other_jobs_the_table_is_the_same(small, tmp_path, hearing):
-    content = small(steps=1200, epochs=1000, family="relu") | {
+    content = small(steps=600, epochs=1000, family="relu") | {
         "grid": {"lr": [0.1, 1e30, 0.05]},
         "seeds": 2,
     }
@@ -90,7 +90,7 @@ def test_cut_off_and_resumed_with_other_jobs_the_table_is_the_same(small, tmp_pa
     whole = sweep(content, out=tmp_path / "whole", jobs=1, progress=False)
     _, pieces = settled(tmp_path / "parts", content, 4, 2)
     with pytest.raises(KeyboardInterrupt):
-        run_local(plan.runs, tmp_path / "parts", interrupted(hearing, 150), jobs=1, pieces=pieces)
+        run_local(plan.runs, tmp_path / "parts", interrupted(hearing, 100), jobs=1, pieces=pieces)
     left = waiting(tmp_path / "parts", plan)
     assert "lr1e+30-seed0" not in [run.name for run in left]  # it left the group and is recorded
     assert len(left) == 5
@@ -115,7 +115,7 @@ def test_runs_that_are_added_leave_the_others_as_they_are(small, tmp_path):
 
 
 def test_killed_twice_each_goes_on_alone_from_where_the_group_was(small, tmp_path, hearing):
-    plan, pieces = settled(tmp_path, small(steps=400, epochs=100, checkpoint_every=0.0), 2)
+    plan, pieces = settled(tmp_path, small(steps=240, epochs=100, checkpoint_every=0.0), 2)
     kills, begun = [], {}
 
     def stepped(steps):

@@ -13,7 +13,7 @@ from sparsefield.nn import CReLU
 
 from .clock import interleaved
 from .contenders import Contender, prepare
-from .products import Layer, Product
+from .products import Layer, Seen
 from .result import Cell
 from .rivals import Rival
 from .scores import cells
@@ -25,7 +25,7 @@ _TAU = _M = 1.0
 _INPUTS = 4  # different batches for each cell
 
 
-def commonest(products: Sequence[Product]) -> Product | None:
+def commonest(products: Sequence[Seen]) -> Seen | None:
     """The first product of the shape that most of those that read an activation have."""
     sparse = [product for product in products if product.activation is not None]
     if not sparse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ Layer = nn.Linear | nn.Conv2d
 
 
 @dataclass(frozen=True)
-class Product:
+class Seen:
     """One product by a weight, as it was seen in a forward pass.
 
     Attributes
@@ -78,7 +78,7 @@ class Zeros:
 
 
 @contextmanager
-def watching(model: nn.Module, see: Callable[[Product], None]) -> Iterator[None]:
+def watching(model: nn.Module, see: Callable[[Seen], None]) -> Iterator[None]:
     """Call ``see`` with every product of a forward pass inside the context, in order."""
     last: list[tuple[Activation, Tensor, Tensor]] = []  # held, so that no other tensor can be it
 
@@ -105,19 +105,19 @@ def watching(model: nn.Module, see: Callable[[Product], None]) -> Iterator[None]
             handle.remove()
 
 
-def products(model: nn.Module, x: Tensor) -> list[Product]:
+def products(model: nn.Module, x: Tensor) -> list[Seen]:
     """Every product of one forward pass on ``x``, without their inputs."""
-    found: list[Product] = []
+    found: list[Seen] = []
     with watching(model, lambda product: found.append(_light(product))):
         model(x)
     return found
 
 
-def sources(model: nn.Module, batches: Sequence[Tensor], name: str) -> list[Product]:
+def sources(model: nn.Module, batches: Sequence[Tensor], name: str) -> list[Seen]:
     """The product of one layer on every batch, with its input."""
-    found: list[Product] = []
+    found: list[Seen] = []
 
-    def see(product: Product) -> None:
+    def see(product: Seen) -> None:
         if product.name == name:
             found.append(product)
 
@@ -130,7 +130,7 @@ def sources(model: nn.Module, batches: Sequence[Tensor], name: str) -> list[Prod
 def measured_zeros(model: nn.Module, batches: Sequence[Tensor]) -> Zeros:
     """The zeros of every activation and product, over all batches."""
     shares: dict[str, list[float]] = {}
-    seen: list[Product] = []
+    seen: list[Seen] = []
 
     def after(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, __: tuple[Tensor], output: Tensor) -> None:
@@ -165,20 +165,13 @@ def _product(
     read: Tensor,
     output: Tensor,
     last: list[tuple[Activation, Tensor, Tensor]],
-) -> Product:
+) -> Seen:
     follows = bool(last) and last[0][2] is read
     activation, source = (last[0][0], last[0][1]) if follows else (None, read)
     macs = output.numel() * layer.weight[0].numel()  # fan_in multiply-adds an output
-    return Product(name, layer, activation, source, zero_share(read), float(macs))
+    return Seen(name, layer, activation, source, zero_share(read), float(macs))
 
 
-def _light(product: Product) -> Product:
+def _light(product: Seen) -> Seen:
     """Without the input, so that a deep network's are not all held at once."""
-    return Product(
-        product.name,
-        product.layer,
-        product.activation,
-        product.source.new_empty(0),
-        product.zeros,
-        product.macs,
-    )
+    return replace(product, source=product.source.new_empty(0))

@@ -16,7 +16,7 @@ from sparsefield.errors import InvalidInput
 from .clock import interleaved
 from .contenders import prepare
 from .crossover import CONV_BATCHES, DENSITIES, LINEAR_BATCHES, commonest, crossed
-from .products import Product, measured_zeros, products, sources
+from .products import Seen, measured_zeros, products, sources
 from .result import BenchResult, Cell, Row
 from .rivals import RIVALS, Rival
 from .scores import rows
@@ -134,7 +134,7 @@ class _Run:
         zeros = measured_zeros(self.model, batches).mean
         return self._timed(self.model, batches, of="network", zeros=zeros, share=1.0)
 
-    def chosen_layers(self, count: int) -> list[Product]:
+    def chosen_layers(self, count: int) -> list[Seen]:
         """At most ``count`` products, the first and the last among them."""
         if count == 0:
             return []
@@ -144,7 +144,7 @@ class _Run:
             found[index] for index in sorted({last * i // max(count - 1, 1) for i in range(count)})
         ]
 
-    def layer(self, product: Product, batches: Sequence[int]) -> Iterator[Row]:
+    def layer(self, product: Seen, batches: Sequence[int]) -> Iterator[Row]:
         """One layer alone, on the inputs that it has in the network."""
         for batch in batches:
             self.progress(f"layer {product.name}, batch {batch}")

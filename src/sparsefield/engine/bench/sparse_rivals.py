@@ -14,26 +14,25 @@ from .products import watching
 from .quiet import quiet
 
 
-class EmbeddingBagLinear(nn.Module):
-    """A linear layer as weighted sums of the rows of W^T that the non-zeros of each sample name."""
+class _Transposed(nn.Module):
+    """A linear layer with the rows of W^T in one piece each."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         self.table = layer.weight.detach().t().contiguous()
         self.bias = layer.bias
+
+
+class EmbeddingBagLinear(_Transposed):
+    """A linear layer as weighted sums of the rows of W^T that the non-zeros of each sample name."""
 
     def forward(self, a: Tensor) -> Tensor:
         sums = gather(a.reshape(-1, a.shape[-1]), self.table, self.bias)
         return sums.reshape(*a.shape[:-1], -1)
 
 
-class CSRLinear(nn.Module):
+class CSRLinear(_Transposed):
     """A linear layer as a sparse matrix of activations, in PyTorch's CSR form, times W^T."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.table = layer.weight.detach().t().contiguous()
-        self.bias = layer.bias
 
     def forward(self, a: Tensor) -> Tensor:
         product = a.reshape(-1, a.shape[-1]).to_sparse_csr() @ self.table

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sparsefield.data import Content
 from sparsefield.errors import InvalidInput
@@ -17,6 +17,7 @@ from sparsefield.experiments.sweep.same_data import Begun, check_data
 from sparsefield.train.atomic import sweep as remove_parts
 from sparsefield.train.atomic import write_bytes
 
+T = TypeVar("T")
 FILE, PLAN, RUNS = "sweep.yaml", "plan.json", "runs"
 
 
@@ -80,7 +81,7 @@ def check_same(directory: Path, plan: Plan, data: Mapping[str, Content] | None =
         _check_unused(directory)
         return
     here = {run.name: run.config.model_dump(mode="json") for run in plan.runs}
-    held, digests = _held(directory / PLAN)
+    held, digests = recorded(directory / PLAN, _held)
     for name, config in held.items():
         change = _change(config, here.get(name))
         if change:
@@ -117,6 +118,24 @@ def forget_failures(directory: Path, plan: Plan) -> None:
         (place(directory, run) / FAILED).unlink(missing_ok=True)
 
 
+def recorded(path: Path, read: Callable[[Any], T]) -> T:
+    """What ``read`` makes of the JSON of a file.
+
+    Raises
+    ------
+    InvalidInput
+        The file is damaged, or ``read`` says so.
+    """
+    try:
+        return read(json.loads(path.read_bytes()))
+    except InvalidInput:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(
+            f"{path}: is damaged ({type(error).__name__}); bring it back, or give another directory"
+        ) from None
+
+
 def _dumped(plan: Plan, data: Mapping[str, Content]) -> bytes:
     runs = {run.name: run.config.model_dump(mode="json") for run in plan.runs}
     digests = {name: found.digest for name, found in data.items()}
@@ -135,17 +154,10 @@ def _check_unused(directory: Path) -> None:
         )
 
 
-def _held(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def _held(content: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The configs by run, and the digests by name of the data, none in plans of before them."""
-    try:
-        content = json.loads(path.read_bytes())
-        return {name: dict(run) for name, run in content["runs"].items()}, dict(
-            content.get("data", {})
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(
-            f"{path}: is damaged ({type(error).__name__}); bring it back, or give another directory"
-        ) from None
+    configs = {name: dict(run) for name, run in content["runs"].items()}
+    return configs, dict(content.get("data", {}))
 
 
 def _change(held: dict[str, Any], here: dict[str, Any] | None) -> str:

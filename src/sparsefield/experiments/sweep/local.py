@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -79,12 +79,11 @@ class Crew:
         self.workers.append(Worker(pool, steps))
         self.idle.append(self.workers[-1])
 
-    def assign(self, task: Task, directory: Path) -> None:
-        """Give a task to an idle worker."""
+    def assign(self, task: Task, places: Sequence[Path]) -> None:
+        """Give a task to an idle worker, and where the records of its runs go."""
         worker = self.idle.pop()
         worker.steps[:] = 0, 0
         configs = [run.config for run in task.runs]
-        places = [place(directory, run) for run in task.runs]
         with _undisturbed():  # a start that is cut in two leaves a worker no one waits for
             future = worker.pool.submit(_do, task.does, configs, places, Path.cwd())
             self.running[future] = task, worker
@@ -117,6 +116,7 @@ def run_local(
     *,
     jobs: int,
     pieces: Pieces | None = None,
+    place: Callable[[Path, Planned], Path] = place,
 ) -> None:
     """Make the runs, ``jobs`` tasks at a time, each in a process of this machine.
 
@@ -128,13 +128,15 @@ def run_local(
     ----------
     pieces
         Which runs train together, and those of which that is to be measured; None: none does.
+    place
+        Where under ``directory`` the record of a run goes.
     """
     directory = directory.absolute()
     agenda = Agenda(runs, pieces or Pieces([Piece((run,), False) for run in runs]), heard)
     with _crew(min(jobs, len(runs))) as crew:
         while agenda.waiting or crew.running:
             while crew.idle and (task := agenda.next()):
-                crew.assign(task, directory)
+                crew.assign(task, [place(directory, run) for run in task.runs])
                 for run in task.made:
                     heard.started(run)
             for task, done in crew.finished():

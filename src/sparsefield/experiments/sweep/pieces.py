@@ -11,7 +11,7 @@ from typing import Any
 
 from sparsefield.errors import InvalidInput
 from sparsefield.experiments.sweep.cutting import cut
-from sparsefield.experiments.sweep.folder import place
+from sparsefield.experiments.sweep.folder import place, recorded
 from sparsefield.experiments.sweep.plan import Plan, Planned
 from sparsefield.train import begun_together
 from sparsefield.train.atomic import write_bytes
@@ -101,14 +101,7 @@ def read_pieces(directory: Path, plan: Plan) -> list[Piece]:
     if not path.exists():
         return []
     runs = {run.name: run for run in plan.runs}
-    try:
-        return [_piece(content, runs) for content in json.loads(path.read_bytes())["pieces"]]
-    except InvalidInput:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(
-            f"{path}: is damaged ({type(error).__name__}); bring it back, or give another directory"
-        ) from None
+    return recorded(path, lambda content: [_piece(piece, runs) for piece in content["pieces"]])
 
 
 def remove_groups(directory: Path, pieces: Pieces) -> None:

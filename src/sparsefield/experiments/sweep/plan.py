@@ -24,7 +24,7 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Planned:
-    """One run: the name of its directory, and its config with every default written out."""
+    """One run: its name, in a sweep that of its directory too, and its config."""
 
     name: str
     config: TrainConfig

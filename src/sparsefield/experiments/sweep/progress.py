@@ -1,9 +1,9 @@
-"""Live progress of a sweep on stderr, with the time that is left."""
+"""Live progress of many runs on stderr, with the time that is left."""
 
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,6 +19,9 @@ from rich.progress import (
 
 from sparsefield.experiments.sweep.engine import Steps
 from sparsefield.experiments.sweep.workload import Workload
+
+if TYPE_CHECKING:
+    from sparsefield.train import Result
 
 
 class Quiet:
@@ -142,6 +145,15 @@ def display(wanted: bool, work: Workload, *, total: int, ended: int, name: str =
     console = Console(stderr=True)
     kind = Bars if console.is_terminal else Lines
     return kind(console, work, total=total, ended=ended, name=name)
+
+
+def outcome(result: Result) -> str:
+    """How a run ended, for its line."""
+    failed = "  FAILED" if result.failed else ""
+    return (
+        f"accuracy {result.test_accuracy:.1%}, zeros {result.sparsity_mean:.1%}, "
+        f"{result.seconds:.0f} s{failed}"
+    )
 
 
 def duration(seconds: float) -> str:

@@ -23,7 +23,7 @@ from sparsefield.experiments.sweep.folder import (
 from sparsefield.experiments.sweep.local import run_local
 from sparsefield.experiments.sweep.pieces import Pieces, remove_groups, settle
 from sparsefield.experiments.sweep.plan import Plan, Planned, read_plan
-from sparsefield.experiments.sweep.progress import Quiet, display
+from sparsefield.experiments.sweep.progress import Quiet, display, outcome
 from sparsefield.experiments.sweep.ray_engine import load_ray, run_ray
 from sparsefield.experiments.sweep.table import ArmSummary, Row, rows, summaries, write_table
 from sparsefield.experiments.sweep.workload import Workload
@@ -202,12 +202,7 @@ class Recorder:
             write_failure(target, failure)
             self._shown.ended(run.name, f"NO RESULT: {failure.reason}")
             return
-        result = read_result(target)
-        self._shown.ended(
-            run.name,
-            f"accuracy {result.test_accuracy:.1%}, zeros {result.sparsity_mean:.1%}, "
-            f"{result.seconds:.0f} s{'  FAILED' if result.failed else ''}",
-        )
+        self._shown.ended(run.name, outcome(read_result(target)))
 
     def note(self, message: str) -> None:
         """Pass a message on."""
