@@ -31,7 +31,7 @@ def test_rivals_are_named():
     assert labels(configs) == [
         "top-k, q* = 4, s = 0.9",
         "dense ReLU, q* = 4",
-        "dense ReLU, q* = 4, l1 penalty, penalty weight 0.1",
+        "dense ReLU, q* = 4, L1 penalty, penalty weight 0.1",
         "dense ReLU, q* = 4, Hoyer penalty, penalty weight 0.5",
     ]
 

@@ -14,7 +14,7 @@ FAMILIES = {
     **{"crelu": "CReLU", "cst": "CST", "relu": "shifted ReLU", "st": "soft threshold"},
     "topk": "top-k",
 }
-_PENALTIES = {"l1": "l1", "hoyer": "Hoyer"}
+_PENALTIES = {"l1": "L1", "hoyer": "Hoyer"}
 _DENSE = 0.5  # the sparsity of ReLU without a shift, whose edge of chaos is He initialisation
 
 

@@ -32,7 +32,7 @@ def told(record):
 
 
 def page_of(record):
-    return page([record], {"small": "figure.svg"})
+    return page([(record, read(record))], {"small": "figure.svg"})
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from sparsefield.experiments.studies import (
     differences,
     page,
     publish,
+    read,
     read_record,
     study_names,
     write_record,
@@ -34,7 +35,9 @@ def results(made, invented, tmp_path):
 
 def test_the_same_record_gives_the_same_bytes(made):
     again = read_record(made.record_path)
-    assert page([again], {"small": "tiny.svg"}).encode() == made.page_path.read_bytes()
+    assert (
+        page([(again, read(again))], {"small": "tiny.svg"}).encode() == made.page_path.read_bytes()
+    )
 
 
 def test_written_once_and_then_as_it_is(results, documentation):

@@ -46,7 +46,7 @@ def test_what_varies_is_a_range_or_two_values(invented):
 def test_penalties_convolutions_and_epochs_are_named(invented):
     arm = {"family": "relu", "sparsity": 0.5, "penalty": "l1", "penalty_weight": 1.0}
     told = setting(invented([{**arm, "network": "cnn", "optimizer": "sgd", "epochs": 3}], fine))
-    assert "channels (convolutional); dense ReLU with l1 penalty; SGD, " in told
+    assert "channels (convolutional); dense ReLU with L1 penalty; SGD, " in told
     assert ", 3 epochs; " in told
 
 

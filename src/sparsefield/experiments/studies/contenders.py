@@ -24,7 +24,6 @@ from sparsefield.train.config import CLIPPED
 
 MARGIN = 0.01  # share of zeros: two that differ by less count as equally sparse
 DENSE, THRESHOLDS = "dense ReLU", "thresholds"
-_PENALTIES = {"l1": "L1 penalty", "hoyer": "Hoyer penalty"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def method_of(arm: Arm) -> str:
     Dense is ReLU at sparsity 0.5, whose zeros nothing was done for.
     """
     if arm["penalty"] != "none":
-        return _PENALTIES[arm["penalty"]]
+        return phrase("penalty", arm["penalty"])
     if arm["family"] == "relu" and arm["sparsity"] == 0.5:
         return DENSE
     return FAMILIES[arm["family"]]
@@ -144,8 +143,8 @@ def _contender(arm: Arm, group: Sequence[Arm]) -> Contender:
 
 def _setting(arm: Arm, group: Sequence[Arm]) -> str:
     """The fields in which an arm stands out among those of its method and skip."""
-    always = {DENSE: (), **dict.fromkeys(_PENALTIES.values(), ("penalty_weight",))}
-    names = always.get(method_of(arm), ("sparsity",))
+    penalised = arm["penalty"] != "none"
+    names = ("penalty_weight",) if penalised else () if method_of(arm) == DENSE else ("sparsity",)
     odd = [name for name in differing([one.config for one in group]) if name not in arm.tuned]
     shown = [name for name in dict.fromkeys((*names, *odd)) if arm[name] is not None]
     return ", ".join(phrase(name, arm[name]).removeprefix("penalty ") for name in shown)

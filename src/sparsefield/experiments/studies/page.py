@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sparsefield.experiments.studies.arms import arms
 from sparsefield.experiments.studies.caveats import caveats, otherwise
-from sparsefield.experiments.studies.reading import Finding, Reading, Table, read, shown
+from sparsefield.experiments.studies.reading import Finding, Reading, Table, shown
 from sparsefield.experiments.studies.record import Record
 from sparsefield.experiments.studies.setting import setting
 from sparsefield.experiments.sweep.progress import duration
@@ -15,17 +15,17 @@ from sparsefield.train import TrainConfig
 _ABBREVIATED = 12  # letters of a digest or a commit
 
 
-def page(records: Sequence[Record], pictures: Mapping[str, str]) -> str:
+def page(made: Sequence[tuple[Record, Reading]], pictures: Mapping[str, str]) -> str:
     """The page of a study from its records, one a scale.
 
     Parameters
     ----------
-    records
-        of one study.
+    made
+        the records, and what each says.
     pictures
         scale -> where its figure lies, seen from the page.
     """
-    first = records[0]
+    first, _ = made[0]
     head = [
         f"# {first.title}",
         first.question,
@@ -33,8 +33,8 @@ def page(records: Sequence[Record], pictures: Mapping[str, str]) -> str:
         "record of the runs.",
     ]
     sections = [
-        _section(record, read(record), pictures[record.scale], headed=len(records) > 1)
-        for record in records
+        _section(record, reading, pictures[record.scale], headed=len(made) > 1)
+        for record, reading in made
     ]
     return "\n\n".join([*head, *sections]) + "\n"
 

@@ -11,7 +11,7 @@ from sparsefield.errors import InvalidInput
 from sparsefield.experiments.saving import svg_bytes
 from sparsefield.experiments.studies.page import bullet, escaped, page
 from sparsefield.experiments.studies.questions import FIRST, first, others, question
-from sparsefield.experiments.studies.reading import read
+from sparsefield.experiments.studies.reading import Reading, read
 from sparsefield.experiments.studies.record import Record, read_record
 from sparsefield.experiments.studies.setting import setting
 from sparsefield.experiments.studies.study import SCALES
@@ -19,6 +19,7 @@ from sparsefield.train.atomic import write_bytes
 
 RECORDS = "records"
 FOLDER, INTRO, INDEX = "results", "intro.md", "index.md"
+Said = Mapping[str, Sequence[tuple[Record, Reading]]]  # by study, each record with what it says
 FINDINGS = "<!-- findings -->"  # in the introduction, where the studies stand
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 _ID = re.compile(r"\b[a-z]+[0-9a-f]{10}\b")
@@ -50,11 +51,12 @@ def read_records(directory: Path) -> dict[str, list[Record]]:
 
 def documents(studies: Mapping[str, Sequence[Record]], docs: Path) -> dict[Path, bytes]:
     """Every file that the records make, by its path below ``docs``."""
-    made: dict[Path, bytes] = {Path(FOLDER, INDEX): _index(studies, _intro(docs)).encode()}
-    for name, records in studies.items():
-        pictures = {record.scale: f"../{picture(record)}" for record in records}
-        made[Path(FOLDER, f"{name}.md")] = page(records, pictures).encode()
-        made |= {picture(record): svg_bytes(read(record).draw()) for record in records}
+    said = {name: [(record, read(record)) for record in few] for name, few in studies.items()}
+    made: dict[Path, bytes] = {Path(FOLDER, INDEX): _index(said, _intro(docs)).encode()}
+    for name, few in said.items():
+        pictures = {record.scale: f"../{picture(record)}" for record, _ in few}
+        made[Path(FOLDER, f"{name}.md")] = page(few, pictures).encode()
+        made |= {picture(record): svg_bytes(reading.draw()) for record, reading in few}
     return made
 
 
@@ -99,33 +101,30 @@ def same_picture(one: str, other: str) -> bool:
     )
 
 
-def _index(studies: Mapping[str, Sequence[Record]], intro: str) -> str:
+def _index(said: Said, intro: str) -> str:
     """The introduction, with the studies where it has ``FINDINGS``, or at its end."""
     above, _, below = intro.partition(FINDINGS)
-    five, rest = first(studies), others(studies)
+    five, rest = first(said), others(said)
     opening = "The five findings" if len(five) == len(FIRST) else "Findings"
     names = [*five, *rest]
     contents = ["```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```"] if names else []
     parts = [
         above.strip(),
-        *_entries(opening, five, studies),
-        *_entries("More findings", rest, studies),
+        *_entries(opening, five, said),
+        *_entries("More findings", rest, said),
         below.strip(),
         *contents,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _entries(
-    heading: str, names: Sequence[str], studies: Mapping[str, Sequence[Record]]
-) -> list[str]:
-    found = [part for name in names for part in _entry(name, studies[name][0])]
+def _entries(heading: str, names: Sequence[str], said: Said) -> list[str]:
+    found = [part for name in names for part in _entry(name, *said[name][0])]
     return [f"## {heading}", *found] if found else []
 
 
-def _entry(name: str, record: Record) -> list[str]:
+def _entry(name: str, record: Record, reading: Reading) -> list[str]:
     """A question, in which setting it was asked, its answer, and the picture."""
-    reading = read(record)
     return [
         f"### [{escaped(question(record))}]({name}.md)",
         f"*{escaped(setting(record))}*",

@@ -8,7 +8,7 @@ from sparsefield.experiments.studies.record import Record
 
 FIRST = {
     "qstar-mechanism": "What does a larger q* do?",
-    "clip-rule": "How low may the clip be?",
+    "clip-rule": "How high may the clip be?",
     "depth-width": "What is it about the skip that trains deep sparse networks?",
     "frontier": "How sparse can a network be?",
     "rivals": "Is a rival more accurate with as many zeros?",

@@ -152,7 +152,7 @@ def written(record: Record, directory: Path) -> Reproduced:
     reading, name = read(record), record.study
     paths = directory / RECORD, directory / f"{name}.md", directory / f"{name}.svg"
     write_record(paths[0], record)
-    write_bytes(paths[1], page([record], {record.scale: paths[2].name}).encode())
+    write_bytes(paths[1], page([(record, reading)], {record.scale: paths[2].name}).encode())
     save_figure(reading.draw(), paths[2])
     return Reproduced(directory, record, reading, *paths)
 
