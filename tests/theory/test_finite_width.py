@@ -75,6 +75,8 @@ def test_escape_counts_both_sides_and_the_mean_the_second_half():
         ({"width": 0, "depth": 3}, "width 0: must be"),
         ({"width": 3, "depth": 0}, "depth 0: must be"),
         ({"width": 2.5, "depth": 3}, "width 2.5: must be a whole number"),
+        ({"width": float("nan"), "depth": 3}, "width nan: must be a whole number"),
+        ({"width": float("inf"), "depth": 3}, "width inf: must be a whole number"),
         ({"width": [3, 4], "depth": 3}, "2 widths for depth 3"),
         ({"width": 3, "depth": 3, "q_star": math.nan}, "q_star nan"),
     ],

@@ -5,7 +5,7 @@ import pytest
 
 from sparsefield.errors import InvalidInput
 from sparsefield.train import Result, read_run, train
-from sparsefield.train.record import read_result
+from sparsefield.train.record import open_run, read_result
 
 
 @pytest.fixture
@@ -84,3 +84,15 @@ def test_a_result_without_a_key_is_damaged(copy):
 def test_a_directory_that_is_not_there(tmp_path):
     with pytest.raises(InvalidInput, match="holds no"):
         read_run(tmp_path / "absent")
+
+
+def test_a_run_killed_before_its_first_checkpoint_goes_on_with_its_data_elsewhere(config, tmp_path):
+    begun = config(data="there/digits.npz").resolved()
+    assert open_run(tmp_path, begun, resume=False) is None
+    moved = config(data="here/digits.npz").resolved()
+    assert open_run(tmp_path, moved, resume=True) is None
+    with pytest.raises(InvalidInput, match="is not the record of this run"):
+        open_run(tmp_path, config(lr=0.123).resolved(), resume=True)
+    (tmp_path / "config.yaml").write_text("[nonsense")
+    with pytest.raises(InvalidInput, match="is not the record of this run"):
+        open_run(tmp_path, moved, resume=True)

@@ -18,7 +18,7 @@ from .fixed_points import FixedPoint, portrait
 from .maps import VarianceMap
 from .point import CriticalPoint
 from .quadrature import Array
-from .ranges import check_alone, check_variance, check_width
+from .ranges import check_alone, check_count, check_variance
 from .roots import NotConverged
 from .unsolvable import MultipleFixedPoints, NegativeBiasVariance, Unstable
 from .verdict import Facts
@@ -274,7 +274,8 @@ def _check(vmap: VarianceMap, q: float, width: int | None) -> None:
             f"V({q:g}) = {after:.9g}: q must be a fixed point of V; iterate V from q, or set "
             "sigma_w2 and sigma_b2 by edge_of_chaos"
         )
-    check_width(width)
+    if width is not None:
+        check_count("width", width)
     if width is not None and vmap.skip > 0.0:
         raise InvalidInput(
             f"width {width} with skip {vmap.skip:g}: the spread at finite width is known for skip "

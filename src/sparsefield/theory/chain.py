@@ -20,6 +20,7 @@ from sparsefield.errors import InvalidInput
 
 from .maps import VarianceMap
 from .quadrature import Array
+from .ranges import check_count
 
 _RANGE = 1e30  # of Q: single precision ends not far above
 _BLOCK = 200_000  # pre-activations at a time: they stay in the cache
@@ -74,8 +75,7 @@ def checked_sizes(
 ) -> NDArray[np.intp]:
     """The widths of all layers, shape [depth], or the rule that a value breaks."""
     for name, value in (("width", np.min(width)), ("depth", depth), ("draws", draws)):
-        if value < 1 or value != int(value):
-            raise InvalidInput(f"{name} {value}: must be a whole number, at least 1")
+        check_count(name, value)
     if np.ndim(width) and len(np.atleast_1d(width)) != depth:
         raise InvalidInput(f"{np.size(width)} widths for depth {depth}: give one, or one a layer")
     if not 0.0 < q_star < math.inf:

@@ -13,6 +13,7 @@ from .finite_width import linear_std
 from .gradients import gradient_rates
 from .maps import VarianceMap
 from .operator import FLOOR, TransferOperator
+from .ranges import check_count
 from .roots import bracketed_root
 from .unsolvable import NegativeBiasVariance, Unstable
 
@@ -171,5 +172,4 @@ def _check(kind: Family, sparsity: float, width: int, depth: int, escape: float)
     if not 0.0 < escape < 1.0:
         raise InvalidInput(f"escape {escape!r}: a probability in (0, 1); try {ESCAPE:g}")
     for name, value in (("width", width), ("depth", depth)):
-        if value < 1 or value != int(value):
-            raise InvalidInput(f"{name} {value}: must be a whole number, at least 1")
+        check_count(name, value)

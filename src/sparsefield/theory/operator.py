@@ -23,6 +23,7 @@ from sparsefield.errors import InvalidInput
 from . import gaussian
 from .maps import VarianceMap
 from .quadrature import Array
+from .ranges import check_count
 
 Spectrum = NDArray[np.complex128]
 
@@ -98,8 +99,7 @@ class TransferOperator:
     ) -> None:
         if vmap.skip != 0.0:
             raise InvalidInput(f"skip {vmap.skip:g}: the operator in Q alone holds for skip 0 only")
-        if width < 1 or width != int(width):
-            raise InvalidInput(f"width {width}: must be a whole number, at least 1")
+        check_count("width", width)
         if not 0.0 < q_star < math.inf:
             raise InvalidInput(f"q_star {q_star}: a variance must be positive and finite")
         self.q_star, self.width = q_star, int(width)

@@ -29,10 +29,10 @@ def check_chi1(chi1: float) -> None:
         raise InvalidInput(f"chi1 {chi1!r}: must be positive and finite; 1 is the edge of chaos")
 
 
-def check_width(width: int | None) -> None:
-    """Units of a layer; None where the layer is wide."""
-    if width is not None and (width < 1 or width != int(width)):
-        raise InvalidInput(f"width {width}: must be a whole number, at least 1")
+def check_count(name: str, value: float) -> None:
+    """A width, a depth, a number of draws."""
+    if not (1 <= value < math.inf and value == int(value)):
+        raise InvalidInput(f"{name} {value}: must be a whole number, at least 1")
 
 
 def check_alone(phi: Activation) -> None:

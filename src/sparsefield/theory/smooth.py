@@ -21,6 +21,7 @@ from . import panels
 from .callables import Function, called, quietly, sorted_kinks
 from .panels import End, Panels
 from .quadrature import Array, Nodes, split_rule, tail_length
+from .ranges import check_count
 
 _UNIT = np.pi / 3.0  # panels double from here outwards: 1.05, 2.09, 4.19 ...; kinks are not there
 _REACH = 16.0 * _UNIT  # phi is examined at once as far as this, or twice the outermost kink
@@ -84,8 +85,7 @@ class PiecewiseSmooth:
         self.declared = sorted_kinks(kinks)
         self.claim = derivative
         self.parts = parts
-        if parts < 1 or parts != int(parts):
-            raise InvalidInput(f"parts {parts}: must be a whole number, at least 1")
+        check_count("parts", parts)
         self(np.array([[-1.0, -0.5, -0.25], [0.25, 0.5, 1.0]]))  # two axes: shapes are kept
         for piece in self._pieces:
             piece.examine()

@@ -39,7 +39,7 @@ from .families import family_named
 from .fixed_points import FixedPoint
 from .point import CriticalPoint
 from .quadrature import Array
-from .ranges import check_sparsity, check_variance, check_width
+from .ranges import check_count, check_sparsity, check_variance
 
 FAMILY = "topk"
 _NODES = 64
@@ -73,7 +73,8 @@ def kappa(sparsity: float, width: int | None = None) -> float:
     (0.32491, 0.318466)
     """
     check_sparsity(sparsity)
-    check_width(width)
+    if width is not None:
+        check_count("width", width)
     if width is None:
         a = float(family_named("relu").threshold(sparsity))
         return a * float(_density(a)) + (1.0 - sparsity)

@@ -169,11 +169,10 @@ def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | 
         check_same(directory, config)
     if finished:
         return read_result(directory)
-    content = dump_config(config).encode()
     if not begun:
-        _check_unused(directory / CONFIG, content)
+        _check_unused(directory / CONFIG, config)
     sweep(directory)
-    write_bytes(directory / CONFIG, content)
+    write_bytes(directory / CONFIG, dump_config(config).encode())
     return None
 
 
@@ -189,13 +188,20 @@ def write_result(directory: Path, result: Result) -> None:
     write_bytes(directory / RESULT, f"{text}\n".encode())
 
 
-def _check_unused(path: Path, content: bytes) -> None:
+def _check_unused(path: Path, config: TrainConfig) -> None:
     """No one else's config.yaml is overwritten; a run killed before its first step left ours."""
-    if path.exists() and path.read_bytes() != content:
+    if path.exists() and not _is_of(path, config):
         raise InvalidInput(
             f"{path}: is not the record of this run and would be overwritten; give another "
             "directory, or move the file"
         )
+
+
+def _is_of(path: Path, config: TrainConfig) -> bool:
+    try:
+        return not differences(load_config(path).resolved(), config)
+    except InvalidInput:
+        return False
 
 
 def check_same(directory: Path, config: TrainConfig) -> None:

@@ -175,7 +175,10 @@ def dry_run(
     jobs: int | None = None,
     together: Together = "auto",
 ) -> Estimate:
-    """What :func:`sweep` would cost from here on; nothing is written, and the same is refused."""
+    """What :func:`sweep` would cost from here on, on this machine; nothing is written.
+
+    Of what :func:`sweep` refuses, all that does not hang on its engine is refused.
+    """
     check(source, out=out, jobs=jobs, together=together)
     plan, directory = read_plan(source), _directory(source, out)
     return estimate(plan, directory, jobs=_jobs(plan, jobs), together=_wanted(together))

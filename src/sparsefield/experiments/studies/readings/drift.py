@@ -226,11 +226,7 @@ def _effects(contrasts: Sequence[Contrast]) -> Table:
         tuple(
             (
                 *(quantity.name.removeprefix("the "), str(contrast)),
-                *(
-                    quantity.show(found)
-                    for found in (far, contrast.effect(quantity.ends, quantity.within))
-                ),
-                str(far.n),
+                *(quantity.show(far), quantity.show(ends), str(far.n)),
             )
             for quantity in QUANTITIES
             for contrast in contrasts

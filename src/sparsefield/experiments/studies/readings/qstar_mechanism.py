@@ -127,6 +127,8 @@ def _which(parts: Sequence[Alone]) -> str:
         for part in parts
         if _sign(part.effect) == sign
     ]
+    if not any(part.effect.known for part in parts):
+        return "nothing is known, for want of seeds"
     if not told:
         return "nothing is told apart from no change"
     rest = len(parts) - len(told)
