@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FREE = ("lr", "q", "clip")
-_TWO_LINES = 18  # points
 Ends = list[tuple[float, str, Look]]
 
 
@@ -60,10 +59,10 @@ def read(record: Record) -> Reading:
         tuple(findings),
         (_chosen_table(best), _table_of_steps(best)),
         lambda: styled(lambda: _draw(best, every, sparsities)),
-        "Left: test accuracy over the share of exact zeros after training, one dot a sparsity, "
-        "with the q* and the clip chosen by validation. Right: what the largest q* changes against "
-        "the smallest, the clip held, seeds paired. Dots: means; bars: 95 % intervals; faint dots: "
-        "seeds, left.",
+        "Over the zeros asked for, each at the q*, the clip and the rate chosen by validation: "
+        "test accuracy, and the share of exact zeros after training (grey: as asked). Right: what the "
+        "largest q* changes against the smallest, the clip held, seeds paired. Dots: means; bars: "
+        "95 % intervals; faint dots: seeds.",
     )
 
 
@@ -201,70 +200,38 @@ def _gap(one: Arm, other: Arm, measure: str) -> str:
 
 def _draw(best: Sequence[Arm], every: Sequence[Arm], sparsities: Sequence[float]) -> Figure:
     qs = _values(every, "q")
-    figure, panels = grid_of(2 if qs[1:] else 1, columns=2, width=9.5, height=3.9)
+    count = 3 if qs[1:] else 2
+    figure, panels = grid_of(count, columns=count, width=4.2 * count, height=3.6)
     skips = _values(best, "skip")
     shades = dict(zip(skips, looks(len(skips)), strict=True))
-    places = [_place(arm) for arm in best if arm.mean("zeros_end").n]
     for axes in panels:
-        _name_sparsities(axes, sparsities, places)
-    panels[0].set_xlabel(SHOWN["zeros_end"][0])
-    ends = [_accuracies(panels[0], best, shades)]
+        _name_sparsities(axes, sparsities)
+    panels[1].plot([1 - s for s in sparsities], [100 * s for s in sparsities], color=GRID, zorder=0)
+    measures = ("test_accuracy", "zeros_end")
+    ends = [_measured(*one, best, shades) for one in zip(panels, measures, strict=False)]
     if qs[1:]:
-        ends.append(_effects_drawn(panels[1], every, sparsities, shades))
+        ends.append(_effects_drawn(panels[2], every, sparsities, shades))
     figure.draw_without_rendering()  # fixes the height of the axes, which the labels share
     for axes, labels in zip(panels, ends, strict=True):
         label_ends(axes, labels)
     return figure
 
 
-def _accuracies(axes: Axes, best: Sequence[Arm], shades: dict[float, Look]) -> Ends:
-    """Accuracy over the zeros after training, a line a skip; where each ends."""
+def _measured(axes: Axes, measure: str, best: Sequence[Arm], shades: dict[float, Look]) -> Ends:
+    """A measure over the zeros asked for, a line a skip; where each ends."""
+    axes.set_ylabel(SHOWN[measure][0])
     ends: Ends = []
-    for skip, look in shades.items():
-        those = [arm for arm in best if arm["skip"] == skip and arm.mean("zeros_end").n]
-        drawn = draw_arms(axes, [_place(arm) for arm in those], those, look)
+    for index, (skip, look) in enumerate(shades.items()):
+        those = [arm for arm in best if arm["skip"] == skip]
+        xs = [(1 - arm["sparsity"]) * _aside(index, len(shades)) for arm in those]
+        drawn = draw_arms(axes, xs, those, look, measure)
         ends += [(drawn[-1][1], phrase("skip", skip), look)] if drawn else []
-    for index, s in enumerate(sorted({arm["sparsity"] for arm in best})):
-        those = [arm for arm in best if arm["sparsity"] == s and arm.mean().n]
-        _name_choices(axes, those, shades, lift=_TWO_LINES * (index % 2))
-    axes.margins(y=0.26)  # for the names above and below
-    axes.set_ylabel(SHOWN["test_accuracy"][0])
     return ends
 
 
-def _place(arm: Arm) -> float:
-    """The share of active units after training; of a dead network, a tenth of what was asked."""
-    asked: float = arm["sparsity"]
-    return max(1 - arm.mean("zeros_end").estimate, (1 - asked) / 10)
-
-
-def _name_choices(
-    axes: Axes, those: Sequence[Arm], shades: dict[float, Look], *, lift: int
-) -> None:
-    """The chosen q* and clip: of the more accurate arm above all bars, of the least below.
-
-    ``lift`` points farther from the bars, so that the names of neighbours do not meet.
-    """
-    ranked = sorted(those, key=lambda arm: arm.mean().estimate)
-    heights = [100 * value for arm in ranked for value in _reach(arm)]
-    for arm, upwards in ((ranked[-1:], True), (ranked[:-1][:1], False)):
-        for one in arm:
-            axes.annotate(
-                _choice(one, "q") + "\n" + _choice(one, "clip"),
-                (_place(one), max(heights) if upwards else min(heights)),
-                xytext=(0, 4 + lift if upwards else -4 - lift),
-                textcoords="offset points",
-                ha="left" if upwards else "right",
-                va="bottom" if upwards else "top",
-                fontsize=7,
-                color=shades[one["skip"]].text,
-            )
-
-
-def _reach(arm: Arm) -> list[float]:
-    found = arm.mean()
-    ends = [found.low, found.high] if found.known else []
-    return [*ends, *arm.by_seed().values()]
+def _aside(index: int, count: int) -> float:
+    """A factor that puts bars side by side."""
+    return 1.06 ** (index - (count - 1) / 2)
 
 
 def _effects_drawn(
@@ -276,7 +243,7 @@ def _effects_drawn(
     axes.set_ylabel(f"q* = {high:g} against {low:g}, points of accuracy")
     ends: Ends = []
     for index, (skip, look) in enumerate(shades.items()):
-        aside = 1.06 ** (index - (len(shades) - 1) / 2)  # bars side by side
+        aside = _aside(index, len(shades))
         drawn = []
         for s in sparsities:
             those = [arm for arm in every if (arm["skip"], arm["sparsity"]) == (skip, s)]
@@ -291,11 +258,11 @@ def _effects_drawn(
     return ends
 
 
-def _name_sparsities(axes: Axes, sparsities: Sequence[float], places: Sequence[float]) -> None:
+def _name_sparsities(axes: Axes, sparsities: Sequence[float]) -> None:
     """Sparsity rises to the right, by equal factors of the share of active units."""
     shares = [1 - s for s in sparsities]
     axes.set_xscale("log")
     axes.set_xticks(shares, [f"{100 * s:g}" for s in sparsities])
     axes.minorticks_off()
     axes.set_xlabel("zeros asked for, %")
-    axes.set_xlim(1.5 * max([*shares, *places]), min([*shares, *places]) / 1.5)
+    axes.set_xlim(1.5 * max(shares), min(shares) / 1.5)
