@@ -32,7 +32,9 @@ def draw(settings: Sequence[Sequence[Point]], names: Sequence[str]) -> Figure:
     if cells:
         ends.append((panels[1], _over_width(panels[1], cells, look_of)))
         _same_heights(panels[:2])
-    _over_plane(plane, settings)
+    colours = _over_plane(plane, settings)
+    bar = figure.colorbar(colours, ax=plane, pad=0.02, aspect=30, label="test accuracy, %")
+    bar.outline.set_visible(False)
     if names[1:]:
         _name_marks(plane, names)
     figure.draw_without_rendering()  # fixes the height of the axes, which the labels share
@@ -77,7 +79,7 @@ def _over_width(
     return ends
 
 
-def _over_plane(axes: Axes, settings: Sequence[Sequence[Point]]) -> None:
+def _over_plane(axes: Axes, settings: Sequence[Sequence[Point]]) -> Any:
     """Both predictions, and as colour the accuracy: where networks train."""
     colours = _colours(axes)
     for number, points in enumerate(settings):
@@ -89,10 +91,7 @@ def _over_plane(axes: Axes, settings: Sequence[Sequence[Point]]) -> None:
         axis.set_minor_formatter(lambda value, _: "")
     axes.set_xlabel("predicted 1 − ρ of two inputs in the last layer")
     axes.set_ylabel("predicted noise of the gradient")
-    figure = axes.get_figure(root=True)
-    bar = figure.colorbar(colours, ax=axes, pad=0.02, aspect=30)
-    bar.set_label("test accuracy, %")
-    bar.outline.set_visible(False)
+    return colours
 
 
 def _colours(axes: Axes) -> Any:

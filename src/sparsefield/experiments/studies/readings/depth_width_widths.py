@@ -14,6 +14,10 @@ from sparsefield.experiments.studies.reading import Finding, change, headed, poi
 from sparsefield.experiments.studies.statistics import Interval
 
 _MOST = 2  # findings
+_NOTE = (
+    " The prediction of contraction is of infinite width: noise stands here for all that width "
+    "changes."
+)
 _TRAINING = ("optimizer", "lr")
 Widths = Sequence[tuple[Point, Point]]
 
@@ -34,18 +38,21 @@ def widths(groups: Sequence[Sequence[Point]]) -> list[Finding]:
     pairs = widest(groups)
     by_skip = Counter(narrow.skip for narrow, _ in pairs)
     skips = [skip for skip, _ in by_skip.most_common(_MOST)]
-    return [_of_skip([pair for pair in pairs if pair[0].skip == skip], skip) for skip in skips]
+    notes = (_NOTE, *[""] * len(skips))
+    return [
+        _of_skip([pair for pair in pairs if pair[0].skip == skip], skip, note)
+        for skip, note in zip(skips, notes, strict=False)
+    ]
 
 
-def _of_skip(pairs: Widths, skip: float) -> Finding:
+def _of_skip(pairs: Widths, skip: float, note: str) -> Finding:
     found = between(_sides(pairs))
     where = f"With skip {skip:g}" if skip else "Without the skip"
     named = dict.fromkeys((wide.arm["width"], narrow.arm["width"]) for narrow, wide in pairs)
     return Finding(
         f"{where}, with width {' or '.join(starmap('{} for {}'.format, named))}, at equal depth "
         f"({listed(narrow.depth for narrow, _ in pairs)}), so at equal predicted contraction and "
-        f"{_calmer(pairs)}, test accuracy {_told(pairs, found)}. The prediction of contraction is "
-        "of infinite width: noise stands here for all that width changes.",
+        f"{_calmer(pairs)}, test accuracy {_told(pairs, found)}.{note}",
         found,
         nested(_sides(pairs)),
     )
