@@ -10,7 +10,7 @@ from sparsefield.experiments.studies.matching import (
     at_equal_depth,
     gained,
     settings,
-    wider,
+    widest,
 )
 from sparsefield.experiments.studies.predictions import INPUTS, predicted
 from sparsefield.theory import solve
@@ -93,7 +93,19 @@ def test_nothing_agrees_with_what_is_not_positive(grid):
 
 
 def test_pairs_that_differ_in_width(grid):
-    found = [(a.arm["width"], b.arm["width"], a.depth, a.skip) for a, b in wider(grid)]
+    found = [(a.arm["width"], b.arm["width"], a.depth, a.skip) for a, b in widest(grid)]
     assert found == [(50, 80, 10, 0.0), (50, 80, 10, 0.9)]
-    assert all(a.prediction.apart == b.prediction.apart for a, b in wider(grid))
-    assert all(a.prediction.noise > b.prediction.noise for a, b in wider(grid))
+    assert all(a.prediction.apart == b.prediction.apart for a, b in widest(grid))
+    assert all(a.prediction.noise > b.prediction.noise for a, b in widest(grid))
+
+
+@pytest.mark.parametrize(("steps", "widths"), [(1000, (40, 120)), (2000, (40, 80))])
+def test_each_arm_is_in_one_pair_of_widths_and_of_one_budget(invented, steps, widths):
+    network = {"depth": 10, "sparsity": 0.8, "clip": 1.0}
+    fields = [
+        {**network, "width": width, "steps": steps if width == 120 else 1000}
+        for width in (80, 40, 120)
+    ]
+    groups = settings(arms(invented(fields, lambda c, seed: {"test_accuracy": 0.5})))
+    ((narrow, wide),) = widest(groups)
+    assert (narrow.arm["width"], wide.arm["width"]) == widths

@@ -50,3 +50,14 @@ def test_few_arms_have_no_interval():
     assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).estimate == pytest.approx(1)
     assert not rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).known
     assert rank_correlation([1], [1]).n == 0
+
+
+def test_one_order_in_all_resamples_has_no_interval():
+    steps = np.arange(8.0)
+    assert rank_correlation(steps, steps**3).estimate == pytest.approx(1)
+    assert not rank_correlation(steps, steps**3).known
+    assert not rank_correlation(steps, -steps).known
+    swapped = [1.0, 0.0, *steps[2:]]
+    assert rank_correlation(steps, swapped).known  # the twin
+    assert not closer(steps, steps, swapped).known
+    assert closer(steps, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 6.0], swapped).known

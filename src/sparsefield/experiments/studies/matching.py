@@ -12,6 +12,7 @@ from sparsefield.experiments.studies.predictions import Prediction, predicted
 from sparsefield.experiments.studies.statistics import Interval
 
 NEAR = 1.25  # two predictions agree if their ratio is no further from 1 than this
+BUDGET = ("steps", "epochs", "batch")  # how long a run is trained
 _PLACES = ("depth", "skip")
 _NETWORK = ("family", "sparsity", "q", "clip", "m", "slope", "chi1")
 
@@ -82,19 +83,22 @@ def at_equal(quantity: Quantity, points: Sequence[Point]) -> list[Pair]:
     return [pair for pair in nearest if ratio(quantity, pair) <= NEAR]
 
 
-def wider(settings: Sequence[Sequence[Point]]) -> list[tuple[Point, Point]]:
-    """Arms of two settings at equal depth and skip whose networks differ in width alone.
+def by_width(settings: Sequence[Sequence[Point]]) -> list[list[Point]]:
+    """Arms that differ in width, at one depth, skip and budget, from the narrowest.
 
-    The narrower comes first. Theory predicts the same contraction of both, at infinite width; the
-    training may differ.
+    Theory predicts the same contraction of all of them, at infinite width. Those with a seed in
+    common with the narrowest; none where there is one width.
     """
-    every = [point for group in settings for point in group]
-    return [
-        (one, other)
-        for one in every
-        for other in every
-        if one.arm["width"] < other.arm["width"] and _same_but_width(one, other)
-    ]
+    cells: dict[str, dict[int, Point]] = {}
+    for point in (point for group in settings for point in group if point.arm.by_seed()):
+        cells.setdefault(_all_but_width(point), {}).setdefault(point.arm["width"], point)
+    sorts = ([cell[width] for width in sorted(cell)] for cell in cells.values())
+    return [kept for cell in sorts if (kept := _with_common_seed(cell))[1:]]
+
+
+def widest(settings: Sequence[Sequence[Point]]) -> list[tuple[Point, Point]]:
+    """The narrowest and the widest of each :func:`by_width`: each arm once at most."""
+    return [(cell[0], cell[-1]) for cell in by_width(settings)]
 
 
 def ratio(quantity: Quantity, pair: Pair) -> float:
@@ -118,8 +122,12 @@ def _nearest(quantity: Quantity, point: Point, plain: Sequence[Point]) -> Pair:
     return min(pairs, key=lambda pair: ratio(quantity, pair))
 
 
-def _same_but_width(one: Point, other: Point) -> bool:
-    return all(one.arm[name] == other.arm[name] for name in (*_PLACES, *_NETWORK))
+def _all_but_width(point: Point) -> str:
+    return repr([point.arm[name] for name in (*_PLACES, *_NETWORK, *BUDGET)])
+
+
+def _with_common_seed(cell: Sequence[Point]) -> list[Point]:
+    return [cell[0], *(p for p in cell[1:] if contrasts.comparable([(cell[0].arm, p.arm)]))]
 
 
 def _setting(arm: Arm) -> str:

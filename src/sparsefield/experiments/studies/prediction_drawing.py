@@ -1,40 +1,45 @@
-"""Test accuracy over depth, and over what theory predicts: a colour a skip, a mark a setting."""
+"""Test accuracy over depth, over width, and on the plane of what theory predicts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sparsefield.errors import require
 from sparsefield.experiments.plotting import QUIET, Look, grid_of, label_ends, looks
 from sparsefield.experiments.studies.drawing import draw_arms, name_values
-from sparsefield.experiments.studies.matching import Point
+from sparsefield.experiments.studies.matching import Point, by_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MARKS = ("o", "s", "D", "^", "v", "P", "X")
+_LIGHTEST = 0.12  # of the colours: what is left out can hardly be seen on white
 _BESIDE = 1.03  # from the bars of one skip to those of the next, on a logarithmic axis
 
 
 def draw(settings: Sequence[Sequence[Point]], names: Sequence[str]) -> Figure:
-    """Three panels; the first shows the first setting alone."""
-    figure, (depths, apart, noise) = grid_of(3, columns=3, width=12.0, height=3.9)
+    """The first setting over depth; where several widths were run, over width; the plane."""
+    cells = by_width(settings)
+    figure, panels = grid_of(3 if cells else 2, columns=3, width=13.0, height=3.9)
+    depths, plane = panels[0], panels[-1]
     skips = sorted({point.skip for group in settings for point in group})
     look_of = dict(zip(skips, looks(len(skips)), strict=True))
-    ends = _over_depth(depths, settings[0] if settings else (), look_of)
+    ends = [(depths, _over_depth(depths, settings[0] if settings else (), look_of))]
     depths.set_title(names[0] if names[1:] else "")
-    _over(apart, settings, look_of, lambda point: point.prediction.apart)
-    apart.set_xlabel("predicted 1 − ρ of two inputs in the last layer")
-    _over(noise, settings, look_of, lambda point: point.prediction.noise)
-    noise.set_xlabel("predicted sd of the log of squared gradients")
+    if cells:
+        ends.append((panels[1], _over_width(panels[1], cells, look_of)))
+        _same_heights(panels[:2])
+    colours = _over_plane(plane, settings)
+    bar = figure.colorbar(colours, ax=plane, pad=0.02, aspect=30, label="test accuracy, %")
+    bar.outline.set_visible(False)
     if names[1:]:
-        _name_marks(noise, names)
-    _same_heights((depths, apart, noise))
+        _name_marks(plane, names)
     figure.draw_without_rendering()  # fixes the height of the axes, which the labels share
-    label_ends(depths, ends)
+    for axes, named in ends:
+        label_ends(axes, named)
     return figure
 
 
@@ -56,41 +61,67 @@ def _over_depth(
     return ends
 
 
-def _over(
-    axes: Axes,
-    settings: Sequence[Sequence[Point]],
-    look_of: dict[float, Look],
-    quantity: Callable[[Point], float],
-) -> None:
+def _over_width(
+    axes: Axes, cells: Sequence[Sequence[Point]], look_of: dict[float, Look]
+) -> list[tuple[float, str, Look]]:
+    """Networks of which theory predicts the same contraction: a line a depth and skip."""
+    ends = []
+    for index, points in enumerate(cells):
+        look = look_of[points[0].skip]
+        aside = _BESIDE ** (index - (len(cells) - 1) / 2)
+        xs = [point.arm["width"] * aside for point in points]
+        drawn = draw_arms(axes, xs, [point.arm for point in points], look)
+        skip = f"skip {points[0].skip:g}" if points[0].skip else "no skip"
+        ends.append((drawn[-1][1], f"{skip}, depth {points[0].depth}", look))
+    name_values(axes, sorted({point.arm["width"] for points in cells for point in points}))
+    axes.set_xlabel("width")
+    axes.set_title("equal predicted 1 − ρ along a line")
+    return ends
+
+
+def _over_plane(axes: Axes, settings: Sequence[Sequence[Point]]) -> Any:
+    """Both predictions, and as colour the accuracy: where networks train."""
+    colours = _colours(axes)
     for number, points in enumerate(settings):
         for point in points:
-            if 0.0 < quantity(point) < math.inf:
-                _mark(axes, quantity(point), point, look_of[point.skip], number)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            _mark(axes, point, colours, number)
+    for axis, log in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+        log("log")
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(lambda value, _: "")
+    axes.set_xlabel("predicted 1 − ρ of two inputs in the last layer")
+    axes.set_ylabel("predicted noise of the gradient")
+    return colours
 
 
-def _mark(axes: Axes, x: float, point: Point, look: Look, setting: int) -> None:
-    found = point.arm.mean().scaled(100)
-    if not found.n:
+def _colours(axes: Axes) -> Any:
+    """From what fails, light, to what trains, dark: told apart in grey too."""
+    colours = require("matplotlib.colors", "report")
+    ramp = require("matplotlib", "report").colormaps["plasma_r"]
+    cut = colours.ListedColormap(ramp([_LIGHTEST + (1 - _LIGHTEST) * i / 255 for i in range(256)]))
+    mappable = require("matplotlib.cm", "report").ScalarMappable
+    return mappable(colours.Normalize(0.0, 100.0), cut)
+
+
+def _mark(axes: Axes, point: Point, colours: Any, setting: int) -> None:
+    found = point.arm.mean()
+    x, y = point.prediction.apart, point.prediction.noise
+    if not (found.n and 0.0 < x < math.inf and 0.0 < y < math.inf):
         return
-    if found.known:
-        axes.plot([x, x], [found.low, found.high], color=look.colour, linewidth=1.0, alpha=0.6)
-    axes.plot([x], [found.estimate], color=look.colour, **_mark_style(setting))
+    colour = colours.to_rgba(100 * found.estimate)
+    filled = {} if point.skip else {"mfc": "white", "mew": 2.0, "zorder": 4}
+    axes.plot([x], [y], color=colour, **{**_mark_style(setting), **filled})
 
 
 def _mark_style(setting: int) -> dict[str, Any]:
-    filled = {} if not setting else {"mfc": "white", "mew": 1.3}
     mark = _MARKS[setting % len(_MARKS)]
-    return {"marker": mark, "ms": 5.5, "linestyle": "none", "zorder": 3, **filled}
+    return {"marker": mark, "ms": 7, "linestyle": "none", "zorder": 3}
 
 
 def _name_marks(axes: Axes, names: Sequence[str]) -> None:
     line = require("matplotlib.lines", "report").Line2D
     handles = [line([], [], color=QUIET, **_mark_style(n)) for n in range(len(names))]
-    axes.legend(
-        handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.2, borderpad=0
-    )
+    axes.legend(handles, names, loc="lower left", handletextpad=0.2, borderpad=0.2, fontsize=8)
 
 
 def _same_heights(panels: Sequence[Axes]) -> None:

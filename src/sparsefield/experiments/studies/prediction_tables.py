@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+from sparsefield.experiments.studies.contrasts import between
 from sparsefield.experiments.studies.matching import (
     Pair,
     Point,
@@ -14,6 +15,7 @@ from sparsefield.experiments.studies.matching import (
     gained,
 )
 from sparsefield.experiments.studies.reading import Table, arm_table, points
+from sparsefield.experiments.studies.statistics import Interval
 
 _PREDICTED = ("predicted 1 − ρ", "predicted noise")
 
@@ -56,6 +58,33 @@ def skip_matches(
     )
 
 
+def width_effects(pairs: Sequence[tuple[Point, Point]]) -> list[Table]:
+    """What the widest adds to the narrowest of each depth and skip; none without such pairs."""
+    rows = tuple(
+        (
+            *(str(narrow.depth), f"{narrow.skip:g}", str(wide.arm["width"])),
+            *(str(narrow.arm["width"]), *_prediction(wide), _prediction(narrow)[1]),
+            *_difference(between([(narrow.arm, wide.arm)])),
+        )
+        for narrow, wide in pairs
+    )
+    if not rows:
+        return []
+    return [
+        Table(
+            "The widest less the narrowest, at equal depth, skip and budget",
+            (
+                *("depth", "skip α²", "width", "less width", _PREDICTED[0]),
+                *(f"{_PREDICTED[1]}, {which}" for which in ("wider", "narrower")),
+                *("test accuracy, points", "seeds"),
+            ),
+            rows,
+            "The predicted 1 − ρ is of infinite width, and so the same for both; at a narrow width "
+            "it may be less than that. The noise stands here for all that width changes.",
+        )
+    ]
+
+
 def _by_name(
     groups: Sequence[Sequence[Point]],
     names: Sequence[str],
@@ -74,7 +103,10 @@ def _match(pair: Pair) -> tuple[str, ...]:
 
 
 def _gain(pair: Pair) -> tuple[str, str]:
-    found = gained([pair])
+    return _difference(gained([pair]))
+
+
+def _difference(found: Interval) -> tuple[str, str]:
     return points(found).removesuffix(" points"), str(found.n)
 
 

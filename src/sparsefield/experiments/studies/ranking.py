@@ -13,6 +13,7 @@ from scipy.stats import bootstrap, rankdata
 from sparsefield.experiments.studies.statistics import LEVEL, NONE, RESAMPLES, Interval
 
 LEAST = 5  # arms below which there is no interval
+_ROUNDING = 1e-12
 Numbers = NDArray[np.float64]
 
 
@@ -21,7 +22,8 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Interval:
 
     Arms are resampled, not seeds: over seeds the order of the arms hardly changes, and what a
     correlation claims is that it would hold of other arms. As arms are chosen and not drawn, the
-    interval says how much hangs on single ones, no more. Below five arms there is none.
+    interval says how much hangs on single ones, no more. Below five arms there is none, nor where
+    all resamples agree, as where the order is the same: what cannot vary tells no range.
 
     >>> rank_correlation([1, 2, 3, 4, 5], [1, 4, 9, 16, 25]).estimate
     1.0
@@ -37,8 +39,13 @@ def partial_rank_correlation(
 
 
 def closer(target: Sequence[float], one: Sequence[float], other: Sequence[float]) -> Interval:
-    """The rank correlation of ``target`` with ``one`` less that with ``other``, over equal arms."""
-    return _resampled(lambda t, a, b: spearman(t, a) - spearman(t, b), target, one, other)
+    """The rank correlation of ``target`` with ``one`` less that with ``other``, over equal arms.
+
+    Without an interval where one of the two has none: the difference could have but one sign.
+    """
+    found = _resampled(lambda t, a, b: spearman(t, a) - spearman(t, b), target, one, other)
+    sides = (rank_correlation(target, side) for side in (one, other))
+    return found if all(side.known for side in sides) else _without_interval(found)
 
 
 def spearman(one: NDArray[Any], other: NDArray[Any]) -> Numbers:
@@ -66,7 +73,7 @@ def _resampled(statistic: Callable[..., Numbers], *samples: Sequence[float]) -> 
         return NONE
     estimate = float(statistic(*data))
     if n < LEAST:
-        return Interval(estimate, math.nan, math.nan, n)
+        return _without_interval(Interval(estimate, estimate, estimate, n))
     with np.errstate(invalid="ignore", divide="ignore"):
         found = bootstrap(
             data,
@@ -78,4 +85,9 @@ def _resampled(statistic: Callable[..., Numbers], *samples: Sequence[float]) -> 
             method="percentile",
             rng=np.random.default_rng(0),
         ).confidence_interval
-    return Interval(estimate, float(found.low), float(found.high), n)
+    interval = Interval(estimate, float(found.low), float(found.high), n)
+    return interval if found.high - found.low > _ROUNDING else _without_interval(interval)
+
+
+def _without_interval(found: Interval) -> Interval:
+    return Interval(found.estimate, math.nan, math.nan, found.n)

@@ -8,13 +8,19 @@ the skip does, a network with it is as accurate as one without it of which theor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from statistics import fmean
 
 from sparsefield.experiments.plotting import styled
-from sparsefield.experiments.studies.arms import arms
-from sparsefield.experiments.studies.contrasts import between, failing, nested
+from sparsefield.experiments.studies.arms import arms, best_of
+from sparsefield.experiments.studies.contrasts import (
+    between,
+    failing,
+    listed,
+    nested,
+    told_change,
+)
 from sparsefield.experiments.studies.matching import (
     NEAR,
     Pair,
@@ -26,20 +32,20 @@ from sparsefield.experiments.studies.matching import (
     gained,
     ratio,
     settings,
-    wider,
+    widest,
 )
 from sparsefield.experiments.studies.prediction_drawing import draw
 from sparsefield.experiments.studies.prediction_tables import (
     arms_and_predictions,
     skip_effects,
     skip_matches,
+    width_effects,
 )
 from sparsefield.experiments.studies.predictions import INPUTS
 from sparsefield.experiments.studies.reading import (
     Finding,
     Reading,
     change,
-    headed,
     points,
     seeds,
     told,
@@ -48,15 +54,15 @@ from sparsefield.experiments.studies.readings.depth_width_ranks import (
     APART,
     NOISE,
     ranked,
-    same_budget,
     which,
 )
+from sparsefield.experiments.studies.readings.depth_width_widths import widths, with_width
 from sparsefield.experiments.studies.record import Record
 from sparsefield.experiments.studies.statistics import NONE, Interval
 
 _NAMED = ("family", "width", "sparsity", "q", "clip")
-_TRAINING = ("steps", "epochs", "batch", "optimizer", "lr")
 _SMALL = 0.5  # of an effect: an interval that reaches farther could hold most of it
+_AS_FAR = " as far as can be told"
 
 
 def read(record: Record) -> Reading:
@@ -76,30 +82,33 @@ def read(record: Record) -> Reading:
             *(arms_and_predictions(group, name) for group, name in zip(groups, names, strict=True)),
             skip_effects(groups, names),
             skip_matches(groups, names, _apart),
+            *width_effects(widest(groups)),
         ),
         lambda: styled(lambda: draw(groups, names)),
-        "Test accuracy over depth, and over what theory predicts at initialisation, one colour a "
-        f"skip: how far two inputs of correlation {INPUTS:g} are still apart in the last layer "
-        "(infinite width), and how much the growth of gradients varies between networks of this "
-        "width. Marks: means; bars: 95 % intervals; faint dots: seeds.",
+        "Test accuracy over depth and, where several widths were run, over width, one colour a "
+        "skip; and by colour over what theory predicts at initialisation: how far two inputs of "
+        f"correlation {INPUTS:g} are still apart in the last layer (infinite width), and how much "
+        "the log of squared gradients varies from network to network of this width (sd); open "
+        "marks: no skip. Marks: means; bars: 95 % intervals; faint dots: seeds.",
     )
 
 
 def _headline(groups: Sequence[Sequence[Point]]) -> list[Finding]:
-    """What the skip adds to the deepest, what is left of it at equal contraction, and the cause."""
-    depth, pairs = _deepest_pairs(groups[0] if groups else [])
+    """What the skip adds to the deepest, what is left at equal contraction, and the cause."""
+    those = groups[0] if groups else []
+    depth, pairs = _deepest_pairs(those)
     if not pairs:
         return []
-    pair = max(pairs, key=lambda pair: pair.skipping.arm.validated())
-    effect = gained([pair])
-    return [
-        Finding(
-            f"At depth {depth}, with skip {pair.skipping.skip:g}, test accuracy {change(effect)}: "
-            f"{points(effect)}{_beside_shallower(groups)}.{which(groups)}",
-            effect,
-            nested([pair.arms]),
-        )
-    ]
+    best = best_of([pair.skipping.arm for pair in pairs])
+    sides = [(pairs[0].plain.arm, best)]
+    effect = between(sides)
+    sentences = (
+        f"At depth {depth}, with skip {best['skip']:g}, test accuracy {told_change(effect)}.",
+        *_kept(those, pairs, best["skip"]),
+        *with_width(groups),
+        *which(groups),
+    )
+    return [Finding(" ".join(sentences), effect, nested(sides))]
 
 
 def _deepest_pairs(those: Sequence[Point]) -> tuple[int, list[Pair]]:
@@ -108,24 +117,35 @@ def _deepest_pairs(those: Sequence[Point]) -> tuple[int, list[Pair]]:
     return depth, [pair for pair in pairs if pair.plain.depth == depth]
 
 
-def _beside_shallower(groups: Sequence[Sequence[Point]]) -> str:
-    pairs = comparable([pair for group in groups for pair in at_equal(_apart, group)])
-    if not pairs:
-        return ""
-    left = gained(pairs)
-    return (
-        "; beside shallower networks without it, of equal predicted contraction, it "
-        f"{change(left)}: {points(left)} ({seeds(left.n)}, paired"
-        f"{_alone(gained([pair]) for pair in pairs)})"
-    )
+def _kept(those: Sequence[Point], pairs: Sequence[Pair], skip: float) -> list[str]:
+    """What one skip of these pairs keeps beside a shallower network: this skip, or the strongest.
+
+    Nothing is said of other arms, nor where there is nothing to keep.
+    """
+    total = {id(pair.skipping): gained([pair]) for pair in pairs}
+    matched = comparable(at_equal(_apart, those))
+    matched = [
+        pair
+        for pair in matched
+        if id(pair.skipping) in total and total[id(pair.skipping)].excludes(0.0)
+    ]
+    if not matched:
+        return []
+    pair = max(matched, key=lambda pair: (pair.skipping.skip == skip, pair.skipping.skip))
+    alike = "contraction and noise" if ratio(_noise, pair) <= NEAR else "contraction"
+    return [
+        f"Beside depth {pair.plain.depth} without it, of equal predicted {alike}, skip "
+        f"{pair.skipping.skip:g} at depth {pair.skipping.depth} keeps {_bare(gained([pair]))} of "
+        f"its {points(total[id(pair.skipping)])}."
+    ]
 
 
 def _taken_apart(groups: Sequence[Sequence[Point]], names: Sequence[str]) -> list[Finding]:
     return [
+        *widths(groups),
         _left(groups, (_apart, APART), (_noise, NOISE)),
         _left(groups, (_noise, NOISE), (_apart, APART)),
         *ranked(groups, names),
-        *_wider(wider(groups)),
     ]
 
 
@@ -143,77 +163,60 @@ def _left(
     times = max(pair.skipping.depth / pair.plain.depth for pair in pairs)
     factor = fmean(ratio(free[0], pair) for pair in pairs)
     too = (
-        f", or the {free[1]}, which agrees too (by a factor of {factor:.2f}),"
+        f", or with the {free[1]}, which agrees too (by a factor of {factor:.2f})"
         if factor <= NEAR
         else ""
     )
     return Finding(
-        f"With the skip, at equal depth, test accuracy {change(total)}: {points(total)}. Beside "
-        f"networks without it of equal predicted {name} (within a quarter), up to {times:.2g} "
-        f"times shallower, it {change(left)}: {points(left)} ({_count(len(pairs), 'pair')} of "
-        f"arms, {seeds(left.n)}, paired{_alone(gained([pair]) for pair in pairs)})"
-        f"{_verdict(left, total, f'it{too} accounts')}.",
+        f"With {_which_skips(pairs)}, at equal depth, test accuracy {change(total)}: "
+        f"{points(total)}. Beside networks without a skip of equal predicted {name} (within a "
+        f"quarter), up to {times:.2g} times shallower, it {change(left)}: {points(left)} "
+        f"({_count(len(pairs), 'pair')} of arms, {seeds(left.n)}, paired{_all_fail(pairs)})"
+        f"{_verdict(pairs, left, total, too)}.",
         left,
         nested(pair.arms for pair in pairs),
     )
 
 
-def _alone(effects: Iterable[Interval]) -> str:
-    """How many pairs say something alone, which a mean over them may hide."""
-    found = list(effects)
-    up, down = sum(one.low > 0.0 for one in found), sum(one.high < 0.0 for one in found)
-    return f"; of {len(found)} pairs alone {up} rise, {down} fall" if found[1:] else ""
+def _which_skips(pairs: Sequence[Pair]) -> str:
+    """The arms with the skip of these pairs."""
+    depths: dict[float, list[float]] = {}
+    for pair in pairs:
+        depths.setdefault(pair.skipping.skip, []).append(pair.skipping.depth)
+    return ", ".join(f"skip {skip:g} at depth {listed(depths[skip])}" for skip in sorted(depths))
 
 
-def _verdict(left: Interval, total: Interval, cause: str) -> str:
+def _all_fail(pairs: Sequence[Pair]) -> str:
+    lost = sum(pair.skipping.arm.failed == pair.skipping.arm.n for pair in pairs)
+    return f"; in {lost} of them all runs with the skip fail" if lost else ""
+
+
+def _verdict(pairs: Sequence[Pair], left: Interval, total: Interval, too: str) -> str:
     """What the two effects say of the prediction that was held, and of one that agrees with it."""
     if not (left.known and total.excludes(0.0)):
         return ""
     reach = max(abs(left.low), abs(left.high)) / abs(total.estimate)
-    if not left.excludes(0.0):
-        wide = "; the interval is too wide to say what accounts for the effect"
-        return f"; so {cause} for the effect as far as can be told" if reach < _SMALL else wide
     part = left.estimate / total.estimate
+    if not left.excludes(0.0) and reach >= _SMALL:
+        return "; the interval is too wide to say what becomes of the effect"
+    if not left.excludes(0.0):
+        alone = _alone(pairs)
+        return f"; so {'most of ' * bool(alone)}the effect goes with it{too}{alone or _AS_FAR}"
     if part < 0.0:
-        return "; so the deeper networks fall short of what it predicts"
+        return f"; so the deeper networks fall short of what it predicts{_alone(pairs)}"
     if part < _SMALL:
-        return f"; so {cause} for all but {100 * part:.0f} % of the effect"
+        return f"; so all but {100 * part:.0f} % of the effect goes with it{too}{_alone(pairs)}"
     return f"; so {100 * part:.0f} % of the effect is left to something else"
 
 
-def _wider(pairs: Sequence[tuple[Point, Point]]) -> list[Finding]:
-    """By skip and by whether the budget is one: another width, and so another noise."""
-    kinds = dict.fromkeys((same_budget(*pair), pair[0].skip) for pair in pairs)
-    ordered = sorted(kinds, key=lambda kind: (not kind[0], kind[1]))
-    return [
-        _wider_at([pair for pair in pairs if (same_budget(*pair), pair[0].skip) == kind], kind[1])
-        for kind in ordered
-    ]
-
-
-def _wider_at(pairs: Sequence[tuple[Point, Point]], skip: float) -> Finding:
-    """At equal depth and skip, so at equal contraction, another width and another noise."""
-    sides = [(one.arm, other.arm) for one, other in pairs]
-    found = between(sides)
-    widths = sorted({(a.arm["width"], b.arm["width"]) for a, b in pairs})
-    told_widths = " or ".join(f"{wide} for {narrow}" for narrow, wide in widths)
-    calmer = [a.prediction.noise / b.prediction.noise for a, b in pairs if b.prediction.noise > 0]
-    less = f"{fmean(calmer):.1f} times less noise" if calmer else "other noise"
-    where = f"with skip {skip:g}" if skip else "without the skip"
-    return Finding(
-        f"{_capital(where)}, with width {told_widths}, at equal depth, so at equal predicted "
-        f"contraction and {less} of the gradient, test accuracy {change(found)}: {points(found)} "
-        f"({_count(len(pairs), 'pair')} of arms, {seeds(found.n)}, paired"
-        f"{_alone(between([side]) for side in sides)}{_unlike(pairs)}).",
-        found,
-        nested(sides),
-    )
-
-
-def _unlike(pairs: Sequence[tuple[Point, Point]]) -> str:
-    """Wherein the training differs, which a comparison of widths then holds too."""
-    names = [name for name in _TRAINING if any(a.arm[name] != b.arm[name] for a, b in pairs)]
-    return f"; these runs differ in {' and '.join(map(headed, names))} too" if names else ""
+def _alone(pairs: Sequence[Pair]) -> str:
+    """What pairs keep that say something alone, which a mean over them may hide."""
+    told = [found for pair in pairs if (found := gained([pair])).excludes(0.0)]
+    if not told or not pairs[1:]:
+        return ""
+    kept = sorted(100 * found.estimate for found in told)
+    ends = dict.fromkeys(f"{end:+.1f}".replace("-", "−") for end in (kept[0], kept[-1]))
+    return f"; {len(told)} of {len(pairs)} pairs alone keep {' to '.join(ends)} points"
 
 
 def _by_depth(those: Sequence[Point]) -> list[Finding]:
@@ -233,15 +236,23 @@ def _by_depth(those: Sequence[Point]) -> list[Finding]:
     ]
 
 
-def _effect(pair: Pair) -> Finding:
+def _effect(pair: Pair, name: str = "") -> Finding:
     """What the skip adds at one depth."""
-    found, plain = gained([pair]), pair.plain.arm.mean()
+    found, plain = gained([pair]), pair.plain.arm
+    where = f"{_capital(name)}, at" if name else "At"
     return Finding(
-        f"At depth {pair.plain.depth}, with skip {pair.skipping.skip:g}, test accuracy "
-        f"{change(found)}: {points(found)} ({seeds(found.n)}, paired), from {plain.show(100)} % "
-        "without it.",
+        f"{where} depth {pair.plain.depth}, with skip {pair.skipping.skip:g}, test accuracy "
+        f"{told_change(found)}, from {plain.mean().show(100)} % without it"
+        f"{_failed(pair) if name else ''}.",
         found,
         nested([pair.arms]),
+    )
+
+
+def _failed(pair: Pair) -> str:
+    with_it, plain = pair.skipping.arm, pair.plain.arm
+    return (
+        f"; {with_it.failed} of {with_it.n} runs fail with it, {plain.failed} of {plain.n} without"
     )
 
 
@@ -249,10 +260,10 @@ def _best(
     those: Sequence[Point], where: str = "", fields: Sequence[str] = ("depth", "skip")
 ) -> Finding:
     """The arm that validation would choose of these."""
-    best = max(those, key=lambda point: point.arm.validated())
-    found = best.arm.mean()
+    best = best_of([point.arm for point in those])
+    found = best.mean()
     return Finding(
-        f"The arm chosen by validation{where} is {told(best.arm, fields)}: "
+        f"The arm chosen by validation{where} is {told(best, fields)}: "
         f"{found.show(100)} % test accuracy ({seeds(found.n)}).",
         found,
     )
@@ -264,18 +275,8 @@ def _failing(point: Point) -> Finding:
 
 
 def _deepest(group: Sequence[Point], name: str) -> list[Finding]:
-    """How the deepest networks of a setting end, without the skip and with it."""
-    deepest = max(point.depth for point in group)
-    return [_ended(point, name) for point in group if point.depth == deepest]
-
-
-def _ended(point: Point, name: str) -> Finding:
-    found = point.arm.mean()
-    return Finding(
-        f"{_capital(name)}, {told(point.arm, ('depth', 'skip'))}: {found.show(100)} % test "
-        f"accuracy ({seeds(found.n)}); {point.arm.failed} of {point.arm.n} runs fail.",
-        found,
-    )
+    """What the skip adds to the deepest networks of a setting."""
+    return [_effect(pair, name) for pair in _deepest_pairs(group)[1]]
 
 
 def _names(groups: Sequence[Sequence[Point]]) -> list[str]:
@@ -295,6 +296,10 @@ def _apart(point: Point) -> float:
 
 def _noise(point: Point) -> float:
     return point.prediction.noise
+
+
+def _bare(found: Interval) -> str:
+    return points(found).removesuffix(" points")
 
 
 def _count(n: int, what: str) -> str:

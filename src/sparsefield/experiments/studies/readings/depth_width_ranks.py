@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sparsefield.experiments.studies.matching import Point
+from sparsefield.experiments.studies.matching import BUDGET, Point
 from sparsefield.experiments.studies.ranking import (
     LEAST,
     closer,
@@ -15,7 +15,6 @@ from sparsefield.experiments.studies.reading import Finding
 from sparsefield.experiments.studies.statistics import NONE, Interval
 
 APART, NOISE = "1 − ρ in the last layer", "noise of the gradient"
-_BUDGET = ("steps", "epochs", "batch")
 
 
 def ranked(groups: Sequence[Sequence[Point]], names: Sequence[str]) -> Iterator[Finding]:
@@ -25,36 +24,31 @@ def ranked(groups: Sequence[Sequence[Point]], names: Sequence[str]) -> Iterator[
         several = sum(group[0] in those for group in groups) > 1
         where = _budget(those[0]) if budgets[1:] else "all settings" if several else ""
         yield _closer(those, where)
-    yield from _beyond(budgets[0] if budgets else [])
+    yield from _alike(budgets[0] if budgets else [])
     parts = [(list(group), name) for group, name in zip(groups, names, strict=True)]
     own = (part for part in parts if len(part[0]) >= LEAST and part[0] not in budgets)
     yield from (_closer(group, name) for group, name in own)
 
 
-def which(groups: Sequence[Sequence[Point]]) -> str:
+def which(groups: Sequence[Sequence[Point]]) -> list[str]:
     """Of the budget with most arms, whether accuracy goes with contraction or with noise."""
     budgets = _budgets(groups)
     accuracies, apart, calm = _columns(budgets[0] if budgets else [])
     contraction = partial_rank_correlation(accuracies, apart, calm)
     noise = partial_rank_correlation(accuracies, calm, apart)
     if not (contraction.known and noise.known):
-        return ""
+        return []
     if contraction.low <= 0 and noise.low <= 0:
         alike = _rank(rank_correlation(apart, calm))
-        return (
-            " Whether slower contraction or less noise of the gradient does it, these arms do not "
-            f"say: the rank correlation of the two is {alike}."
-        )
-    return (
-        f" Accuracy goes with {_cause(contraction, noise)}: partial rank correlation "
-        f"{_rank(contraction)} with slower contraction, {_rank(noise)} with less noise, the other "
-        "held."
-    )
-
-
-def same_budget(one: Point, other: Point) -> bool:
-    """Whether two arms were trained for as long."""
-    return all(one.arm[name] == other.arm[name] for name in _BUDGET)
+        return [
+            f"Whether slower contraction or less noise of the gradient does it, {len(apart)} arms "
+            f"of one budget do not say: the rank correlation of the two is {alike}."
+        ]
+    return [
+        f"Over {len(apart)} arms of one budget accuracy goes with {_cause(contraction, noise)}: "
+        f"partial rank correlation {_rank(contraction)} with slower contraction, {_rank(noise)} "
+        "with less noise, the other held."
+    ]
 
 
 def _cause(contraction: Interval, noise: Interval) -> str:
@@ -69,7 +63,7 @@ def _budgets(groups: Sequence[Sequence[Point]]) -> list[list[Point]]:
     """The arms by how long they were trained, the budget of most arms first."""
     found: dict[str, list[Point]] = {}
     for point in (point for group in groups for point in group):
-        found.setdefault(str([point.arm[name] for name in _BUDGET]), []).append(point)
+        found.setdefault(str([point.arm[name] for name in BUDGET]), []).append(point)
     return sorted(found.values(), key=len, reverse=True)
 
 
@@ -102,9 +96,9 @@ def _than(found: Interval) -> str:
     return f"more closely with the predicted {one} than with the {other}"
 
 
-def _beyond(those: Sequence[Point]) -> list[Finding]:
-    """How alike the predictions are, and what each says of accuracy beyond the other."""
-    accuracies, apart, calm = _columns(those)
+def _alike(those: Sequence[Point]) -> list[Finding]:
+    """How alike the predictions are."""
+    _, apart, calm = _columns(those)
     alike = rank_correlation(apart, calm)
     if alike.n < LEAST:
         return []
@@ -114,20 +108,7 @@ def _beyond(those: Sequence[Point]) -> list[Finding]:
             f"of {_rank(alike)}: the nearer to 1, the less can these arms tell them apart.",
             alike,
         ),
-        _partial(APART, "the noise", partial_rank_correlation(accuracies, apart, calm)),
-        _partial(
-            f"{NOISE}, sign turned", "1 − ρ", partial_rank_correlation(accuracies, calm, apart)
-        ),
     ]
-
-
-def _partial(name: str, held: str, found: Interval) -> Finding:
-    told = "goes with" if found.excludes(0.0) else "is not told to go with"
-    return Finding(
-        f"With {held} held, test accuracy {told} the predicted {name}: partial rank correlation "
-        f"{_rank(found)}.",
-        found,
-    )
 
 
 def _columns(those: Sequence[Point]) -> tuple[list[float], list[float], list[float]]:
