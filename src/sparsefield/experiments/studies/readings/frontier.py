@@ -60,9 +60,9 @@ def read(record: Record) -> Reading:
         (_chosen_table(best), _table_of_steps(best)),
         lambda: styled(lambda: _draw(best, every, sparsities)),
         "Over the zeros asked for, each at the q*, the clip and the rate chosen by validation: "
-        "test accuracy, and the share of exact zeros after training (grey: as asked). Right: what the "
-        "largest q* changes against the smallest, the clip held, seeds paired. Dots: means; bars: "
-        "95 % intervals; faint dots: seeds.",
+        "test accuracy, and the share of exact zeros after training (grey: as asked). Right: what "
+        "the largest q* changes against the smallest, the clip held, seeds paired. Dots: means; "
+        "bars: 95 % intervals; faint dots: seeds.",
     )
 
 
