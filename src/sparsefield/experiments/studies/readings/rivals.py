@@ -112,8 +112,8 @@ def _from_theirs(field: Field, skip: float) -> Finding:
     most = max(matches, key=lambda match: (match.lead.low > 0, match.lead.estimate))
     return Finding(
         f"{where}, of {len(matches) + len(alone)} rival networks {len(matches)} can be met "
-        f"by a clipped one run here with at least as many zeros ({_SLACK}): {ahead} win, {behind} lose, "
-        f"{len(matches) - ahead - behind} not told apart. First is {most.rival.name} "
+        f"by a clipped one run here with at least as many zeros ({_SLACK}): "
+        f"{ahead} win, {behind} lose, {len(matches) - ahead - behind} not told apart. First is {most.rival.name} "
         f"({_percent(most.rival.sparse())} % zeros) beside {most.ours.name} "
         f"({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.",
         most.lead,

@@ -142,7 +142,17 @@ def _best_rival(one: Sides, those: Sequence[Duel], everyone: Sequence[Contender]
 
 
 def _meeting(one: Sides, those: Sequence[Duel]) -> str:
-    return f"{_where(one.skip, those)}, {_with_zeros(those)} {_verdict(those)}{_cut(one, those)}."
+    told = f"{_where(one.skip, those)}, {_with_zeros(those)} {_verdict(those)}"
+    return f"{told}{_cut(one, those)}{_wins_above(one, those)}."
+
+
+def _wins_above(one: Sides, those: Sequence[Duel]) -> str:
+    """A rival that wins with more zeros than ours, where none does at equal zeros."""
+    above = outdone(one.ours, one.trained)
+    if lead_of(those).low > 0 or not lead_of(above).low > 0:
+        return ""
+    levels = percents([met.zeros for met in above])
+    return f"; with more zeros than ours at {levels}, {_with_zeros(above)} {_verdict(above)}"
 
 
 def _where(skip: float, those: Sequence[Duel]) -> str:
@@ -197,7 +207,7 @@ def _gist(one: Sides) -> tuple[object, ...]:
     those = met_by_trained(one)
     lead = lead_of(those)
     met = tuple((duel.zeros, duel.ours.method, duel.rival.method) for duel in those)
-    return one.skip, met, lead.known, lead.excludes(0.0), lead.estimate > 0
+    return one.skip, met, lead.known, lead.low > 0, lead.high < 0, bool(_wins_above(one, those))
 
 
 def _one_rival(one: Sides, rival: Frontier) -> Iterator[Finding]:

@@ -21,7 +21,8 @@ CAPTION = (
     "mean over layers; one line a method, joined in the order of what it is turned by: the "
     "sparsity asked for, the weight of the penalty, the level. Dots: means; bars: 95 % intervals "
     "of both, cut off at the frame; faint dots: seeds; crosses: "
-    "every run failed (beyond 98 % zeros, drawn there). Thresholds: the trained dense networks cut off at rising levels, from as they were trained. "
+    "every run failed (beyond 98 % zeros, drawn there). Thresholds: the "
+    "trained dense networks cut off at rising levels, from as they were trained. "
     "Both axes give equal room to equal factors of what is missing to 100 %. Zeros are of the runs "
     "that did not fail, accuracy is of all."
 )
