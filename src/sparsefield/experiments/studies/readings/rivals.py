@@ -113,9 +113,9 @@ def _from_theirs(field: Field, skip: float) -> Finding:
     return Finding(
         f"{where}, of {len(matches) + len(alone)} rival networks {len(matches)} can be met "
         f"by a clipped one run here with at least as many zeros ({_SLACK}): "
-        f"{ahead} win, {behind} lose, {len(matches) - ahead - behind} not told apart. First is {most.rival.name} "
-        f"({_percent(most.rival.sparse())} % zeros) beside {most.ours.name} "
-        f"({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.",
+        f"{ahead} win, {behind} lose, {len(matches) - ahead - behind} not told apart. "
+        f"First is {most.rival.name} ({_percent(most.rival.sparse())} % zeros) beside "
+        f"{most.ours.name} ({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.",
         most.lead,
     )
 
