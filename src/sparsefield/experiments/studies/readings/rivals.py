@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsefield.experiments.plotting import styled
 from sparsefield.experiments.studies.arms import Arm, arms
@@ -19,7 +19,7 @@ from sparsefield.experiments.studies.contenders import (
     preferred,
 )
 from sparsefield.experiments.studies.contrasts import failing, rows_of
-from sparsefield.experiments.studies.equal_zeros import frontiers
+from sparsefield.experiments.studies.equal_zeros import Frontier, frontiers
 from sparsefield.experiments.studies.reading import (
     Finding,
     Reading,
@@ -30,8 +30,11 @@ from sparsefield.experiments.studies.reading import (
     shown,
 )
 from sparsefield.experiments.studies.readings.rivals_equal_zeros import (
+    by_others,
     headline,
     in_detail,
+    met_by_trained,
+    sides,
     tables,
     with_skip,
 )
@@ -69,9 +72,9 @@ def read(record: Record) -> Reading:
     )
     lines = frontiers(everyone, field.cut)
     findings = [
-        headline(lines),
-        _by_others(found, field.cut),
-        *in_detail(lines),
+        headline(lines, everyone),
+        *_by_others(found, lines),
+        *in_detail(lines, everyone),
         *(_from_theirs(field, skip) for skip in field.skips),
         *(_price(field, skip) for skip in field.skips),
         *(_failing(found, method) for method in dict.fromkeys(map(method_of, found))),
@@ -88,34 +91,31 @@ def read(record: Record) -> Reading:
     )
 
 
-def _by_others(found: Sequence[Arm], cut: Sequence[Contender]) -> Finding:
-    """The headline where each seed's rates are chosen by the other seeds."""
-    again = headline(frontiers(contenders([arm.nested() for arm in found]), cut))
-    return Finding(
-        "The same with the learning rate of each seed chosen by the other seeds alone (nested "
-        f"selection): {again.sentence}",
-        again.interval,
-    )
+def _by_others(found: Sequence[Arm], lines: Sequence[Frontier]) -> Iterator[Finding]:
+    """The headline where each seed's rates are chosen by the other seeds, if they are chosen."""
+    if any(arm.candidates[1:] for arm in found) and any(
+        met_by_trained(one) for one in sides(lines)
+    ):
+        nested = [arm.nested() for arm in found]
+        yield by_others(lines, frontiers(contenders(nested), cut_off(nested)))
 
 
 def _from_theirs(field: Field, skip: float) -> Finding:
     """Each rival's arm against ours with at least as many zeros as it has."""
     matches, alone = _their_side(field, skip)
-    sparser = f" None of ours that trains is as sparse as {_names(alone)}." if alone else ""
+    where = with_skip(skip).capitalize()
     if not matches:
-        told = f"{with_skip(skip).capitalize()}, no rival's arm meets a clipped network as sparse."
-        return Finding(f"{told}{sparser}", NONE)
-    ahead = [match.rival for match in matches if match.lead.low > 0]
+        count = f"; {len(alone)} rival networks have more" if alone else ""
+        return Finding(f"{where}, no rival network meets a clipped one as sparse{count}.", NONE)
+    ahead = sum(match.lead.low > 0 for match in matches)
     behind = sum(match.lead.high < 0 for match in matches)
-    names = f" ({_names(ahead)})" if ahead else ""
-    most = max(matches, key=lambda match: match.lead.estimate)
+    most = max(matches, key=lambda match: (match.lead.low > 0, match.lead.estimate))
     return Finding(
-        f"{with_skip(skip).capitalize()}, each rival against the clipped network that validation "
-        f"chooses of those with at least as many zeros ({_SLACK}): of {len(matches)} rival "
-        f"networks {len(ahead)} win{names}, {behind} lose, and "
-        f"{len(matches) - len(ahead) - behind} are not told apart. Furthest ahead or least behind "
-        f"is {most.rival.name} ({_percent(most.rival.sparse())} % zeros) on {most.ours.name} "
-        f"({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.{sparser}",
+        f"{where}, of {len(matches) + len(alone)} rival networks {len(matches)} can be met "
+        f"by a clipped one run here with at least as many zeros ({_SLACK}): "
+        f"{ahead} win, {behind} lose, {len(matches) - ahead - behind} not told apart. "
+        f"First is {most.rival.name} ({_percent(most.rival.sparse())} % zeros) beside "
+        f"{most.ours.name} ({_percent(most.ours.sparse())} %): {points(most.lead)}{_n(most.lead)}.",
         most.lead,
     )
 
@@ -179,7 +179,9 @@ def _tables(field: Field) -> Iterator[Table]:
     ours = [match for skip in field.skips for match in _our_matches(field, skip)]
     theirs = [match for skip in field.skips for match in _their_matches(field, skip)]
     yield _table(f"Each rival with at least as many zeros as ours, {_SLACK}", ours)
-    yield _table(f"Ours with at least as many zeros as each rival, {_SLACK}", theirs)
+    alone = [one for skip in field.skips for one in _their_side(field, skip)[1]]
+    beside = _table(f"Ours with at least as many zeros as each rival, {_SLACK}", theirs)
+    yield replace(beside, rows=(*beside.rows, *map(_unmet, alone)))
     columns = ("skip α²", "level", "zeros, %", "test accuracy, %", "n")
     rows = tuple(
         (
@@ -209,6 +211,12 @@ def _table(title: str, matches: Sequence[Match]) -> Table:
     return Table(title, columns, rows)
 
 
+def _unmet(rival: Contender) -> tuple[str, ...]:
+    """A row for a rival that is sparser than all of ours."""
+    zeros = _percent(rival.sparse())
+    return (shown(rival.skip), "none as sparse", "none", rival.name, zeros, "none", "0")
+
+
 def _verdict(lead: Interval) -> str:
     """What a rival's lead over ours says, with its interval."""
     if not lead.n:
@@ -218,10 +226,6 @@ def _verdict(lead: Interval) -> str:
     if not lead.excludes(0.0):
         return f"is not told apart from ours: {points(lead)}"
     return f"{'wins' if lead.estimate > 0 else 'loses'}: {points(lead)}"
-
-
-def _names(those: Sequence[Contender]) -> str:
-    return "; ".join(one.name for one in those)
 
 
 def _n(lead: Interval) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sparsefield.experiments.plotting import Look, grid_of, label_ends, looks
 from sparsefield.experiments.studies.contenders import DENSE, THRESHOLDS, Contender
 from sparsefield.experiments.studies.equal_zeros import in_order
@@ -18,12 +20,13 @@ CAPTION = (
     "Test accuracy over the share of exact zeros that the trained network has on the test set, "
     "mean over layers; one line a method, joined in the order of what it is turned by: the "
     "sparsity asked for, the weight of the penalty, the level. Dots: means; bars: 95 % intervals "
-    "of both; faint dots: seeds; crosses: every run failed (beyond 98 % zeros, drawn there). "
-    "Thresholds: the trained dense networks cut off at rising levels, from as they were trained. "
+    "of both, cut off at the frame; faint dots: seeds; crosses: "
+    "every run failed (beyond 98 % zeros, drawn there). Thresholds: the "
+    "trained dense networks cut off at rising levels, from as they were trained. "
     "Both axes give equal room to equal factors of what is missing to 100 %. Zeros are of the runs "
     "that did not fail, accuracy is of all."
 )
-_TICKS = (0, 50, 70, 80, 90, 95, 97, 98, 99, 99.5)
+_TICKS = (0, 50, 70, 80, 85, 90, 95, 97, 98, 99, 99.5)
 _LAST = 99.7  # what is closer to 100 % is drawn there
 _DEAD = 0.98  # a dead network has nothing but zeros, and would take half of the axis
 _MEAN: dict[str, Any] = {"marker": "o", "ms": 5, "mec": "white", "mew": 0.6, "zorder": 4}
@@ -127,11 +130,22 @@ def _scale(axes: Axes) -> None:
         (axes.set_yticks, axes.get_ylim),
     )
     limits = [limit() for _, limit in sides]
+    limits[0] = _across(axes)
     for (set_ticks, _), (low, high) in zip(sides, limits, strict=True):
         inside = [tick for tick in _TICKS if low <= _at(tick / 100) <= high]
         set_ticks([_at(tick / 100) for tick in inside], [f"{tick:g}" for tick in inside])
     axes.set_xlim(*limits[0])
     axes.set_ylim(*limits[1])
+
+
+def _across(axes: Axes) -> tuple[float, float]:
+    """Room for what is marked: a bar of two seeds may be longer than all else."""
+    lines = [line for line in axes.lines if line.get_marker() != "None"]
+    marked = [float(x) for line in lines for x in np.asarray(line.get_xdata(), dtype=float)]
+    if not marked:
+        return axes.get_xlim()
+    room = 0.06 * (max(marked) - min(marked)) or 0.05
+    return min(marked) - room, max(marked) + room
 
 
 def _at(share: float) -> float:
