@@ -231,7 +231,7 @@ def _measured(axes: Axes, measure: str, best: Sequence[Arm], shades: dict[float,
 
 def _aside(index: int, count: int) -> float:
     """A factor that puts bars side by side."""
-    return 1.06 ** (index - (count - 1) / 2)
+    return float(1.06 ** (index - (count - 1) / 2))
 
 
 def _effects_drawn(
