@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from sparsefield.data import Content
 from sparsefield.errors import InvalidInput, require
 from sparsefield.experiments.failure import Failure, write_failure
 from sparsefield.experiments.sweep.engine import Engine, Steps
@@ -104,12 +105,8 @@ def sweep(
     MissingExtra
         Pyarrow or ray is not installed.
     """
-    plan, directory = read_plan(source), _directory(source, out)
-    _check_engine(engine, jobs, address)
+    plan, directory, data, steps = _asked(source, out, jobs, engine, address, together)
     wanted = _wanted(together) and engine == "local"
-    require("pyarrow", "train")
-    data = contents(run.config for run in plan.runs)
-    steps = [budget.steps for budget in budgets((run.config for run in plan.runs), data)]
     with opened(directory, plan, data):
         if retry_failed:
             forget_failures(directory, plan)
@@ -155,17 +152,30 @@ def check(
     InvalidInput, MissingExtra
         As :func:`sweep`.
     """
-    plan, directory = read_plan(source), _directory(source, out)
-    _check_engine(engine, jobs, address)
-    _wanted(together)
-    require("pyarrow", "train")
-    data = contents(run.config for run in plan.runs)
-    budgets((run.config for run in plan.runs), data)
+    plan, directory, data, _ = _asked(source, out, jobs, engine, address, together)
     check_same(directory, plan, data)
     left = waiting(directory, plan)
     if engine == "ray":
         settled = settle(directory, plan, left, work=lambda _: 1.0, jobs=1, together=False)
         _check_alone(directory, engine, settled.grouped(left))
+
+
+def _asked(
+    source: str | Path | Mapping[str, Any],
+    out: str | Path | None,
+    jobs: int | None,
+    engine: EngineName,
+    address: str | None,
+    together: Together,
+) -> tuple[Plan, Path, dict[str, Content], list[int]]:
+    """The plan, its directory, its data and the steps of each run, or what is wrong with them."""
+    plan, directory = read_plan(source), _directory(source, out)
+    _check_engine(engine, jobs, address)
+    _wanted(together)
+    require("pyarrow", "train")
+    data = contents(run.config for run in plan.runs)
+    steps = [budget.steps for budget in budgets((run.config for run in plan.runs), data)]
+    return plan, directory, data, steps
 
 
 def dry_run(
