@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from timing import record
 
-from sparsefield.experiments.plotting import INK, QUIET, styled
-from sparsefield.experiments.saving import save_figure
+from sparsefield.pictures.plotting import INK, QUIET, styled
+from sparsefield.pictures.saving import save_figure
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 

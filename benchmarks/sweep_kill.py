@@ -22,9 +22,9 @@ from typing import Any
 
 import yaml
 
-from sparsefield.experiments.sweep import read_plan, read_table
-from sparsefield.experiments.sweep.folder import place, waiting
-from sparsefield.experiments.sweep.pieces import PIECES, read_pieces
+from sparsefield.sweep import read_plan, read_table
+from sparsefield.sweep.folder import place, waiting
+from sparsefield.sweep.pieces import PIECES, read_pieces
 from sparsefield.train import begun_together
 from sparsefield.train.environment import hardware, versions
 

@@ -16,10 +16,10 @@ import torch
 from timing import record
 
 import sparsefield as sf
+from sparsefield.bench import bench, named_rivals
 from sparsefield.data import load
 from sparsefield.energy import ledger
 from sparsefield.engine import rounding
-from sparsefield.engine.bench import bench, named_rivals
 from sparsefield.train import load_config, load_model
 
 RIVALS = ("eager", "channels_last", "compile", "onnxruntime", "embedding_bag", "csr", "engine")

@@ -11,19 +11,22 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "sparsefield"
 
 EVERY_ROOM = {
-    *("theory", "nn", "monitor", "data", "train", "engine", "energy"),
-    *("experiments", "explorer", "cli"),
+    *("theory", "watch", "nn", "monitor", "data", "engine", "energy", "train"),
+    *("bench", "sweep", "studies", "pictures", "cli"),
 }
 ARROWS: dict[str, set[str]] = {
     "theory": set(),
-    "nn": {"theory"},
-    "engine": {"nn", "theory"},
-    "monitor": {"nn", "theory"},
-    "energy": {"engine", "nn"},
+    "watch": set(),
     "data": set(),
-    "train": {"data", "monitor", "engine", "nn", "theory"},
-    "experiments": {"train", "data", "energy", "theory"},
-    "explorer": {"experiments", "theory"},
+    "nn": {"theory", "watch"},
+    "monitor": {"watch", "theory"},
+    "engine": {"nn", "watch"},
+    "energy": {"engine", "watch", "nn"},
+    "train": {"data", "monitor", "engine", "watch", "nn", "theory"},
+    "bench": {"engine", "energy", "watch", "nn"},
+    "sweep": {"train"},
+    "studies": {"sweep", "theory"},
+    "pictures": {"studies", "sweep", "bench", "energy", "train", "theory"},
     "cli": EVERY_ROOM,
 }
 ROOT = "sparsefield"  # the names of __init__.py: for users, and for the command line
@@ -125,7 +128,7 @@ def plant(tmp_path: Path, room: str, source: str) -> list[str]:
         ("nn", "from ... import monitor"),
         ("nn", "from sparsefield import solve"),
         ("data", "def f():\n    from sparsefield import train"),
-        ("experiments", "import sparsefield.nn.networks"),
+        ("pictures", "import sparsefield.nn.networks"),
         ("monitor", "import importlib\nimportlib.import_module('sparsefield.train')"),
         ("theory", "def f():\n    import torch.nn"),
         ("theory", "from torch import Tensor"),
@@ -145,8 +148,8 @@ def test_a_bad_arrow_is_caught(tmp_path: Path, room: str, source: str) -> None:
         ("nn", "from sparsefield.theory import solve\nimport torch"),
         ("nn", "from ...errors import InvalidInput\nfrom ..activations import CReLU"),
         ("theory", "from sparsefield import errors\nfrom sparsefield.theory import maps"),
-        ("experiments", "import sparsefield.theory.maps"),
-        ("cli", "import sparsefield\nfrom sparsefield import solve, experiments"),
+        ("pictures", "import sparsefield.theory.maps"),
+        ("cli", "import sparsefield\nfrom sparsefield import solve, studies"),
         ("train", "def f():\n    import pyarrow"),
         ("train", "if TYPE_CHECKING:\n    import pyarrow"),
     ],

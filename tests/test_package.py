@@ -40,7 +40,7 @@ def test_theory_needs_no_torch() -> None:
 
 
 def test_a_report_needs_no_torch() -> None:
-    loaded = modules_after("import sparsefield.experiments")
+    loaded = modules_after("import sparsefield.pictures")
     assert "pydantic" in loaded
     assert "torch" not in loaded
 

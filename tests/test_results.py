@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sparsefield.experiments.studies import differences, read_record, study_names
-from sparsefield.experiments.studies.publishing import read_records
+from sparsefield.studies import differences, read_record, study_names
+from sparsefield.studies.publishing import read_records
 
 pytest.importorskip("matplotlib")
 ROOT = Path(__file__).parents[1]

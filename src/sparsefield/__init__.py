@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *("data", "energy", "engine", "errors", "experiments", "monitor", "nn", "theory"),
-    "train",
+    *("bench", "data", "energy", "engine", "errors", "monitor", "nn", "pictures", "studies"),
+    *("sweep", "theory", "train", "watch"),
 )
 _ROOM_OF = {
     "CNN": "nn",

@@ -3,7 +3,7 @@ import sys
 import pytest
 import yaml
 
-from sparsefield.experiments import studies
+from sparsefield import studies
 
 BASE = {"depth": 3, "width": 16, "sparsity": 0.7, "batch": 64, "steps": 10, "device": "cpu"}
 PARTS = {"plane": {"base": {"data": "auto", **BASE}, "grid": {"q": [1, 4]}, "seeds": 2}}

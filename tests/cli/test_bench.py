@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
+from sparsefield.bench import clock
 from sparsefield.cli import main
-from sparsefield.engine.bench import clock
 
 SHAPE = ["bench", "dnn-3x16-in8"]
 QUICK = ["--rivals", "eager,embedding_bag", "--seconds", "0.001", "--batch", "1,4"]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sparsefield.cli import main
-from sparsefield.experiments.sweep.lock import only_sweep
+from sparsefield.sweep.lock import only_sweep
 
 pytest.importorskip("sklearn")
 pytest.importorskip("pyarrow")
@@ -158,7 +158,7 @@ def interrupted(*_, **__):
 
 def test_a_study_that_was_cut_off_holds_its_directory(inside, study, refused, monkeypatch):
     study("other", {"later": {"base": {"data": "digits", "depth": 3, "width": 8, "steps": 5}}})
-    home = sys.modules["sparsefield.experiments.studies.reproduce"]
+    home = sys.modules["sparsefield.studies.reproduce"]
     monkeypatch.setattr(home, "sweep", interrupted)
     assert main(["reproduce", "tiny", "--out", "mine"]) == 130
     assert "holds study tiny" in refused(main, "reproduce", "other", "--out", "mine")

@@ -9,9 +9,9 @@ import time
 import pytest
 import yaml
 
+from sparsefield import studies
 from sparsefield.cli import main
 from sparsefield.data import content
-from sparsefield.experiments import studies
 from sparsefield.train.atomic import exclusive
 from sparsefield.train.checkpoint import load_checkpoint
 from sparsefield.train.config import TrainConfig
@@ -90,7 +90,7 @@ def test_the_line_and_the_exit_code(command, here, capsys, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)  # the handler does not let it
 
-    from sparsefield.experiments import sweep as sweeps
+    from sparsefield import sweep as sweeps
 
     monkeypatch.setattr(studies, "reproduce", terminated)
     monkeypatch.setattr(sweeps, "sweep", terminated)

@@ -22,7 +22,7 @@ def show(
     result: Result, picture: Path | None, draw: Callable[[], Figure], *, label: str, json: bool
 ) -> None:
     """Print ``result``, save ``draw()`` as ``picture`` if there is one, and say where it is."""
-    from sparsefield.experiments.saving import save_figure
+    from sparsefield.pictures.saving import save_figure
 
     if not json:
         print(result)

@@ -14,7 +14,7 @@ from sparsefield.errors import InvalidInput
 from .answer import show
 
 if TYPE_CHECKING:
-    from sparsefield.engine.bench.run import Progress
+    from sparsefield.bench.run import Progress
 
 _POOL = 512  # random inputs to take batches from
 
@@ -61,10 +61,10 @@ def bench(
     json
         print one JSON object and nothing else
     """
-    from sparsefield.engine.bench import RIVALS, named_rivals
-    from sparsefield.engine.bench import bench as run
-    from sparsefield.experiments.bench_figure import bench_figure
-    from sparsefield.experiments.saving import picture_path
+    from sparsefield.bench import RIVALS, named_rivals
+    from sparsefield.bench import bench as run
+    from sparsefield.pictures.bench_figure import bench_figure
+    from sparsefield.pictures.saving import picture_path
 
     chosen = named_rivals(RIVALS if rivals is None else _words("rivals", rivals))
     batches = _sizes(batch)
@@ -123,7 +123,7 @@ def _trained(directory: Path, data: str | None) -> dict[str, Any]:
 
 
 def _shaped(name: str, sparsity: float, batches: list[int]) -> dict[str, Any]:
-    from sparsefield.engine.bench import named_shape
+    from sparsefield.bench import named_shape
     from sparsefield.theory import solve
 
     shape = named_shape(name)

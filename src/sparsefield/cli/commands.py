@@ -148,7 +148,7 @@ def demo(out: Path = Path("demo"), json: Json = False) -> None:
     json
         print one JSON object and nothing else
     """
-    from sparsefield.experiments import demo
+    from sparsefield.studies.demo import demo
 
     path = demo(out, progress=not json)
     if json:

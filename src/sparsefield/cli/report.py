@@ -39,14 +39,14 @@ def report(
         raise InvalidInput(
             "--check: compares documentation with records; name its folder in --docs"
         )
-    from sparsefield.experiments import report
+    from sparsefield.pictures import report
 
     path = report(directory)
     print(jsonlib.dumps({"report": str(path)}) if json else f"report: {path}")
 
 
 def _documentation(directory: Path, docs: Path, *, check: bool, json: bool) -> None:
-    from sparsefield.experiments.studies import differences, publish
+    from sparsefield.studies import differences, publish
 
     if not check:
         written = [str(path) for path in publish(directory, docs)]

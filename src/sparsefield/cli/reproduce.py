@@ -13,7 +13,7 @@ from .making import Making, lost
 if TYPE_CHECKING:
     from rich.table import Table as Shown
 
-    from sparsefield.experiments.studies import Reproduced, Table
+    from sparsefield.studies import Reproduced, Table
 
 _MAKING = Making()
 
@@ -45,7 +45,7 @@ def reproduce(
     json
         print one JSON object and nothing else
     """
-    from sparsefield.experiments import studies
+    from sparsefield import studies
 
     if making.dry_run:
         cost = studies.estimated(name, scale=scale, data=data, out=out, **making.cost_keywords)
@@ -65,7 +65,7 @@ def reproduce(
 def _show(found: Reproduced) -> None:
     from rich.console import Console
 
-    from sparsefield.experiments.sweep.printing import show
+    from sparsefield.sweep.printing import show
 
     console = Console()
     for table in found.reading.tables:

@@ -13,7 +13,7 @@ import tyro
 from .making import Making, lost
 
 if TYPE_CHECKING:
-    from sparsefield.experiments.sweep import Swept
+    from sparsefield.sweep import Swept
 
 _MAKING = Making()
 
@@ -37,7 +37,7 @@ def sweep(
     json
         print one JSON object and nothing else
     """
-    from sparsefield.experiments import sweep as sweeps
+    from sparsefield import sweep as sweeps
 
     if making.dry_run:
         cost = sweeps.dry_run(file, out=out, **making.cost_keywords)
@@ -62,7 +62,7 @@ def _answer(found: Swept) -> dict[str, Any]:
 def _show(found: Swept) -> None:
     from rich.console import Console
 
-    from sparsefield.experiments.sweep.printing import arm_table, run_table, show
+    from sparsefield.sweep.printing import arm_table, run_table, show
 
     console = Console()
     show(console, run_table(found))

@@ -1,0 +1,147 @@
+"""The table of a sweep: one row a run, and mean, sd and n over the seeds of each arm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsefield.errors import require
+from sparsefield.sweep.failure import read_failure
+from sparsefield.sweep.folder import place
+from sparsefield.sweep.plan import Plan, Planned
+from sparsefield.sweep.spread import Spread, spread
+from sparsefield.train.atomic import write_bytes
+from sparsefield.train.record import RESULT, read_result
+
+TABLE = "table.parquet"
+MEASURED = ("test_accuracy", "train_loss", "sparsity_init", "sparsity_end")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """Runs that differ in nothing but the seed: their swept fields, and spreads over seeds.
+
+    A run without a result counts as failed and is in no spread; a spread of no run is None.
+    """
+
+    values: dict[str, Any]
+    runs: int
+    failed: int
+    spreads: dict[str, Spread | None]
+
+
+def rows(directory: Path, plan: Plan) -> list[Row]:
+    """One row for each run that has ended, in the order of the plan.
+
+    The keys: name, the swept fields with every default resolved, seed, test_accuracy,
+    train_loss (NaN if it diverged), sparsity_init and sparsity_end (shares of exact zeros on the
+    test set, means over layers), failed, reason, steps_made, and last seconds, the only one that
+    differs from one making to the next.
+    A run that raised or was killed has None in place of what was to be measured.
+    """
+    found = [_row(place(directory, run), run, plan.fields) for run in plan.runs]
+    return [row for row in found if row is not None]
+
+
+def summaries(table: Sequence[Row], plan: Plan) -> list[ArmSummary]:
+    """The arms in the order of the plan."""
+    arms: dict[str, list[Row]] = {}
+    arm_of = {run.name: _arm(run) for run in plan.runs}
+    for row in table:
+        arms.setdefault(arm_of[row["name"]], []).append(row)
+    return [_summary(arm, plan.fields) for arm in arms.values()]
+
+
+def write_table(directory: Path, table: Sequence[Row], plan: Plan) -> Path:
+    """Write ``table.parquet``."""
+    pa, pq = require("pyarrow", "train"), require("pyarrow.parquet", "train")
+    kinds = _kinds(table, plan)
+    columns = {
+        name: pa.array(_column(table, name, kind), pa.type_for_alias(kind))
+        for name, kind in kinds.items()
+    }
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    path = directory / TABLE
+    write_bytes(path, sink.getvalue().to_pybytes())
+    return path
+
+
+def read_table(directory: str | Path) -> list[Row]:
+    """The rows of a sweep's ``table.parquet``."""
+    pq = require("pyarrow.parquet", "train")
+    found: list[Row] = pq.read_table(Path(directory) / TABLE).to_pylist()
+    return found
+
+
+def _row(directory: Path, run: Planned, fields: tuple[str, ...]) -> Row | None:
+    swept = {field: _cell(getattr(run.config, field)) for field in fields}
+    head = {"name": run.name, **swept, "seed": run.config.seed}
+    if (directory / RESULT).exists():
+        result = read_result(directory)
+        return head | {
+            "test_accuracy": result.test_accuracy,
+            "train_loss": result.train_loss,
+            "sparsity_init": math.fsum(result.sparsity_init) / len(result.sparsity_init),
+            "sparsity_end": result.sparsity_mean,
+            "failed": result.failed,
+            "reason": result.reason,
+            "steps_made": result.steps,
+            "seconds": result.seconds,
+        }
+    failure = read_failure(directory)
+    if failure is None:
+        return None
+    nothing = dict.fromkeys((*MEASURED, "failed", "reason", "steps_made", "seconds"))
+    return head | nothing | {"failed": True, "reason": failure.reason}
+
+
+def _cell(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _arm(run: Planned) -> str:
+    return run.config.model_copy(update={"seed": 0}).model_dump_json()
+
+
+def _summary(arm: list[Row], fields: tuple[str, ...]) -> ArmSummary:
+    spreads: dict[str, Spread | None] = {}
+    for name in MEASURED:
+        values = [row[name] for row in arm if row[name] is not None]
+        spreads[name] = spread(values) if values else None
+    failed = sum(row["failed"] for row in arm)
+    return ArmSummary({field: arm[0][field] for field in fields}, len(arm), failed, spreads)
+
+
+def _kinds(table: Sequence[Row], plan: Plan) -> dict[str, str]:
+    """Parquet types by column; of a swept field that which holds all its values."""
+    kinds = {"name": "string"}
+    for field in plan.fields:
+        kinds[field] = _kind([row[field] for row in table])
+    return kinds | {
+        "seed": "int64",
+        **dict.fromkeys(MEASURED, "float64"),
+        "failed": "bool",
+        "reason": "string",
+        "steps_made": "int64",
+        "seconds": "float64",
+    }
+
+
+def _column(table: Sequence[Row], name: str, kind: str) -> list[Any]:
+    """A column's values; numbers among words become words."""
+    values = [row[name] for row in table]
+    if kind != "string":
+        return values
+    return [None if value is None else str(value) for value in values]
+
+
+def _kind(values: list[Any]) -> str:
+    given = [value for value in values if value is not None]
+    if any(isinstance(value, str) for value in given):
+        return "string"
+    return "float64" if any(isinstance(value, float) for value in given) else "int64"

@@ -1,0 +1,211 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+
+from sparsefield.errors import InvalidInput, MissingExtra
+from sparsefield.pictures import picture, report
+from sparsefield.pictures.arms import read_arms
+from sparsefield.pictures.report import config_rows, provenance
+from sparsefield.train import train
+
+
+@pytest.fixture(scope="module")
+def page(runs, tmp_path_factory):
+    """The report of all arms."""
+    out = tmp_path_factory.mktemp("report") / "deep" / "page.html"
+    assert report(runs, out=out) == out
+    return out.read_text(encoding="utf-8")
+
+
+class Cells(HTMLParser):
+    """The rows of every table, as text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.rows, self._open = [], False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        self._open = tag in ("td", "th") or (self._open and tag != "tr")
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self._open = False
+
+    def handle_data(self, data):
+        if self._open:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    rest = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert "http" not in rest
+    assert not re.search(r"<(script|link|iframe|img|object|embed)\b|@import|@font-face", rest)
+    references = re.findall(r'(?:src|href)="([^"]*)"|url\(([^)]*)\)', rest)
+    assert references
+    assert all((a or b).startswith("#") for a, b in references)
+
+
+def test_the_check_for_links_can_fail(page):
+    assert "http" in page.replace("<footer>", '<footer><img src="http://example.org/a.png">')
+
+
+def test_every_id_is_one_of_a_kind(page):
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids)) > 100
+
+
+def test_the_figures_are_well_formed(page):
+    figures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(figures) == 4
+    for figure in figures:
+        ET.fromstring(figure)
+
+
+def test_the_table_of_arms_says_what_the_results_say(page, runs):
+    rows = {row[0]: row[1:] for row in Cells(page).rows if len(row) == 8}
+    for arm in read_arms(runs):
+        assert rows[arm.label][:2] == [str(arm.n), str(arm.failed)]
+        assert rows[arm.label][2] == arm.accuracy.percent()
+        assert rows[arm.label][3] == f"{100 * arm.config.sparsity:g} %"
+        assert rows[arm.label][4] == arm.sparsity_init.percent()
+        assert rows[arm.label][5] == arm.sparsity_end.percent()
+
+
+def test_the_tables_of_runs_are_the_results(page, runs):
+    rows = [row for row in Cells(page).rows if len(row) == 6]
+    for path in sorted(runs.glob("*/*/result.json")):
+        result = json.loads(path.read_text())
+        loss = float("nan") if result["train_loss"] is None else result["train_loss"]
+        assert [
+            str(result["seed"]),
+            f"{100 * result['test_accuracy']:.2f} %",
+            f"{loss:.3g}",
+            f"{100 * result['sparsity_mean']:.2f} %",
+            str(result["steps"]),
+            f"{result['seconds']:.1f}",
+        ] in rows
+
+
+def test_a_failed_run_is_shown_as_failed(page, runs):
+    reason = json.loads((runs / "e-diverges" / "seed-0" / "result.json").read_text())["reason"]
+    shown = [row[0] for row in Cells(page).rows if row and row[0].startswith("failed: ")]
+    assert f"failed: {reason}" in shown
+    assert page.count('<tr class="failed">') > 2
+
+
+def test_the_same_runs_give_the_same_bytes(runs, tmp_path):
+    pages = [report(runs / "a-plain", out=tmp_path / name) for name in ("one", "two")]
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+def test_by_default_the_report_lies_beside_the_runs(own_runs):
+    assert report(own_runs) == own_runs / "report.html"
+    assert (own_runs / "report.html").exists()
+
+
+def test_text_from_a_config_cannot_become_markup(own_runs):
+    for path in own_runs.glob("*/config.yaml"):
+        path.write_text(path.read_text().replace("data: digits", "data: '<b>bold'"))
+    assert "<b>bold" not in report(own_runs).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("changes", [{"monitor_every": 0}, {"depth": 1}, {"family": "cst"}])
+def test_a_run_of_any_kind_has_a_report(config, tmp_path, changes):
+    train(config(**changes), out=tmp_path / "run", progress=False)
+    assert report(tmp_path / "run").stat().st_size > 10_000
+
+
+def test_a_convolutional_run_has_a_report(config, tmp_path):
+    small = config(network="cnn", width=6, strides=[1], steps=12)
+    train(small, out=tmp_path / "run", progress=False)
+    assert "convolutional network" in report(tmp_path / "run").read_text(encoding="utf-8")
+
+
+def test_the_configuration_marks_what_differs(runs):
+    rows = {name: (values, differ) for name, values, differ in config_rows(read_arms(runs))}
+    assert rows["skip"] == (["0.0", "0.5", "0.0", "0.0", "0.0"], True)
+    assert rows["depth"] == (["3"] * 5, False)
+    assert rows["seed"][0] == ["0, 1", "0, 1", "0, 1", "0, 1", "0"]
+
+
+def test_versions_and_hardware_are_listed_once(runs):
+    made = dict(provenance(read_arms(runs)))
+    assert {"torch", "cpu", "threads", "data_digest"} <= made.keys()
+    assert made["threads"] == "1"
+
+
+def test_an_out_that_cannot_be_written(runs, tmp_path):
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        report(runs / "a-plain" / "seed-0", out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["jinja2", "matplotlib"])
+def test_a_missing_extra_is_one_line(runs, tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=r"pip install 'sparsefield\[report\]'"):
+        report(runs / "a-plain", out=tmp_path / "report.html")
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_the_picture(runs, tmp_path, kind):
+    out = tmp_path / "deep" / f"demo.{kind}"
+    assert picture(runs, out) == out
+    assert out.stat().st_size > 10_000
+
+
+def draw(*arguments):
+    """Run the documented command for the picture."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "sparsefield.pictures", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_picture_by_its_documented_command(own_runs, tmp_path):
+    done = draw(own_runs, tmp_path / "demo.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "demo.png").exists()
+
+
+def test_the_command_for_the_picture_says_what_is_wrong_in_a_line(tmp_path):
+    done = draw(tmp_path, tmp_path / "demo.png")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"sparsefield: error: {tmp_path}: holds no run")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_picture_of_no_known_kind(runs, tmp_path):
+    with pytest.raises(InvalidInput, match=r"demo.gif: a picture ends in .png, .svg, .pdf"):
+        picture(runs, tmp_path / "demo.gif")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium to look with")
+def test_a_browser_shows_it_without_complaint(page, tmp_path):
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    flags += ["--disable-background-networking", "--enable-logging=stderr", "--log-level=0"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        ["chromium", *flags, (tmp_path / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "CONSOLE" not in done.stderr
+    assert done.stdout.count("<svg") == 4

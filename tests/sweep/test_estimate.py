@@ -1,0 +1,73 @@
+import pytest
+
+from sparsefield.sweep import dry_run, sweep
+from sparsefield.sweep.workload import Workload, step_weight
+
+
+def test_each_kind_of_network_is_measured_once(small, tmp_path):
+    content = {**small(qs=(1, 4), seeds=3), "list": [{"width": 16}, {"width": 64}]}
+    cost = dry_run(content, out=tmp_path / "a", jobs=3)
+    assert (cost.runs, cost.ended, cost.steps, cost.jobs) == (12, 0, 12 * 30, 3)
+    assert [(kind.fields, kind.runs) for kind in cost.kinds] == [
+        ({"width": 16}, 6),
+        ({"width": 64}, 6),
+    ]
+    assert cost.seconds == sum(kind.seconds for kind in cost.kinds)
+    assert all(kind.seconds > kind.steps * kind.seconds_per_step > 0 for kind in cost.kinds)
+    assert cost.seconds / 3 <= cost.wall_seconds < cost.seconds
+    # Weights, once in the checkpoint and once in the model: 64 w + 2 w^2 + 10 w floats and more.
+    assert cost.kinds[1].disk > 2 * 4 * (64 * 64 + 2 * 64 * 64 + 64 * 10)
+    assert "12 runs, 0 of them" not in str(cost)
+    assert "6 runs, width 64" in str(cost)
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_weight_of_a_penalty_costs_nothing(small, tmp_path):
+    arms = [{"penalty": "l1", "penalty_weight": weight} for weight in (0.1, 1.0)]
+    content = {**small(qs=(1,)), "list": [{"family": "topk"}, *arms]}
+    cost = dry_run(content, out=tmp_path / "a", jobs=1)
+    assert [(kind.fields, kind.runs) for kind in cost.kinds] == [
+        ({"family": "topk", "penalty": "none"}, 1),
+        ({"family": "crelu", "penalty": "l1"}, 2),
+    ]
+
+
+def test_only_what_is_left_is_counted(small, tmp_path):
+    sweep(small(qs=(1,)), out=tmp_path, jobs=1, progress=False)
+    cost = dry_run(small(qs=(1, 2)), out=tmp_path, jobs=4)
+    assert (cost.runs, cost.ended, cost.steps) == (2, 1, 30)
+    assert cost.wall_seconds == cost.seconds  # one run is not shared by four
+    sweep(small(qs=(1, 2)), out=tmp_path, jobs=1, progress=False)
+    done = dry_run(small(qs=(1, 2)), out=tmp_path, jobs=1)
+    assert (done.steps, done.seconds, done.kinds) == (0, 0.0, ())
+
+
+def test_the_time_left_is_at_the_pace_of_this_call(plan):
+    now = [0.0]
+    names = [run.name for run in plan.runs]
+    work = Workload(plan.runs, dict.fromkeys(names, 100), set(names), clock=lambda: now[0])
+    assert work.seconds_left() == float("inf")
+    now[0] = 10.0
+    work.stepped(names[0], 40, 60)  # 20 steps of this call in 10 s; 40 + 100 are left
+    assert work.seconds_left() == 70.0
+    assert work.share == 0.3
+    work.ended(names[0])
+    work.ended(names[1])
+    assert (work.seconds_left(), work.share) == (0.0, 1.0)
+
+
+def test_steps_of_larger_networks_weigh_more(plan):
+    config = plan.runs[0].config
+    assert step_weight(config.model_copy(update={"width": 500})) > 10 * step_weight(config)
+
+
+@pytest.mark.parametrize("together", ["auto", "never"])
+def test_a_run_is_not_shared_by_workers_even_if_nothing_is_gained_together(
+    small, tmp_path, together
+):
+    cost = dry_run(small(qs=(1,), seeds=5), out=tmp_path / "a", jobs=4, together=together)
+    assert cost.wall_seconds == pytest.approx(
+        2 / 5 * cost.seconds
+    )  # a fifth run waits for a worker
+    assert cost.together == (4 if together == "auto" else 0)  # two pairs and a single run
+    assert ("4 runs may be" in str(cost)) == (together == "auto")

@@ -1,0 +1,83 @@
+import math
+
+import pytest
+
+from sparsefield.sweep.failure import Failure, write_failure
+from sparsefield.sweep.folder import place
+from sparsefield.sweep.plan import read_plan
+from sparsefield.sweep.spread import Spread
+from sparsefield.sweep.table import read_table, rows, summaries, write_table
+from sparsefield.train import train
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two arms of two seeds: one run raised, one is not made yet."""
+    base = {"depth": 3, "width": 16, "batch": 64, "steps": 5, "device": "cpu"}
+    arms = [{"clip": 1.1}, {"family": "relu", "strides": [], "width": 20}]
+    plan, out = read_plan({"base": base, "list": arms, "seeds": 2}), tmp_path_factory.mktemp("a")
+    for run in plan.runs[:2]:
+        train(run.config, out=place(out, run), progress=False)
+    write_failure(place(out, plan.runs[2]), Failure("why", "raised"))
+    return plan, out
+
+
+def test_a_row_for_each_run_that_ended(made):
+    plan, out = made
+    table = rows(out, plan)
+    assert [row["name"] for row in table] == [run.name for run in plan.runs[:3]]
+    assert list(table[0]) == [
+        *("name", "clip", "family", "strides", "width", "seed", "test_accuracy"),
+        *("train_loss", "sparsity_init", "sparsity_end", "failed", "reason", "steps_made"),
+        "seconds",
+    ]
+    assert (table[2]["failed"], table[2]["reason"], table[2]["test_accuracy"]) == (
+        True,
+        "why",
+        None,
+    )
+    assert table[1]["clip"] is None
+
+
+def test_the_file_holds_the_rows(made, tmp_path):
+    plan, out = made
+    table = rows(out, plan)
+    write_table(tmp_path, table, plan)
+    assert read_table(tmp_path) == table
+
+
+def test_words_among_numbers_become_words(small, tmp_path):
+    plan = read_plan(small())
+    table = [
+        {
+            **dict.fromkeys(("test_accuracy", "train_loss", "sparsity_init", "sparsity_end")),
+            "name": "a",
+            "q": q,
+            "seed": 0,
+            "failed": True,
+            "reason": "",
+            "steps_made": None,
+            "seconds": None,
+        }
+        for q in (1, "auto", None)
+    ]
+    write_table(tmp_path, table, plan)
+    assert [row["q"] for row in read_table(tmp_path)] == ["1", "auto", None]
+
+
+def test_an_arm_is_over_the_seeds_that_have_a_result(made):
+    plan, out = made
+    table = rows(out, plan)
+    first, second = summaries(table, plan)
+    assert (first.runs, first.failed) == (2, 1 + table[0]["failed"])
+    accuracy = first.spreads["test_accuracy"]
+    assert (accuracy.mean, accuracy.n) == (table[0]["test_accuracy"], 1)
+    assert math.isnan(accuracy.sd)
+    assert second.values["width"] == 20
+    assert isinstance(second.spreads["train_loss"], Spread)
+
+
+def test_an_arm_without_any_result_has_no_spread(made):
+    plan, out = made
+    (arm,) = summaries(rows(out, plan)[2:], plan)
+    assert (arm.failed, set(arm.spreads.values())) == (1, {None})
