@@ -231,7 +231,7 @@ def test_images_kept_apart_are_not_trained_on_and_are_judged_by(config, tmp_path
     result = quietly(chosen, tmp_path / "run")
     train_on, kept_apart = split(1442, 0.25)
     assert result.steps == len(train_on) // 64
-    training = Training(chosen.resolved(), start_runtime(chosen), tmp_path, load("digits"))
+    training = Training(*chosen.solved(), start_runtime(chosen), tmp_path, load("digits"))
     seen = {tuple(image.flatten().tolist()) for image in training.batches.at(0)[0]}
     images = load("digits").train_x.flatten(1)
     assert seen <= {tuple(image.tolist()) for image in images[train_on]}

@@ -215,6 +215,15 @@ class TrainConfig(_OneLineErrors):
             changes["lr"] = DEFAULT_LR[self.optimizer]
         return self.model_copy(update=changes)
 
+    def solved(self) -> tuple[TrainConfig, Point]:
+        """The run with every default written out, and its point.
+
+        It is solved from what is written out, as whoever reads ``config.yaml`` solves it: for
+        ``clip="auto"`` the last bit of what the choice of the clip has found may differ.
+        """
+        config = self.resolved()
+        return config, config.point()
+
     def point(self) -> Point:
         """Solve for the thresholds and variances of this run; errors are those of ``solve``."""
         from sparsefield.theory import solve, winners_point

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefield.errors import InvalidInput, require
-from sparsefield.train.atomic import sweep, write_bytes
+from sparsefield.train.atomic import remove_parts, write_bytes
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import differences, dump_config, load_config
 
 CONFIG, RESULT, CHECKPOINT = "config.yaml", "result.json", "checkpoint"
 METRICS, LAYERS = "metrics.parquet", "layers.parquet"
+TOGETHER = "together"  # of versions that trained several runs as one: state that none reads now
 METRICS_COLUMNS = {
     "step": "int64",
     "epoch": "int64",
@@ -148,7 +149,7 @@ def read_run(directory: str | Path) -> Run:
 
 def read_result(directory: Path) -> Result:
     """Read ``result.json``; keys that this version does not know are left out."""
-    return _reading(directory / RESULT, lambda path: _result(json.loads(path.read_bytes())))
+    return _undamaged(directory / RESULT, lambda path: _result(json.loads(path.read_bytes())))
 
 
 def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | None:
@@ -159,7 +160,7 @@ def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | 
     InvalidInput
         It holds a run and ``resume`` is off, or a run of another config.
     """
-    finished, begun = (directory / RESULT).exists(), (directory / CHECKPOINT).exists()
+    finished, begun = (directory / RESULT).exists(), _begun(directory)
     if (finished or begun) and not resume:
         state = "a finished run" if finished else "an unfinished run"
         raise InvalidInput(
@@ -171,9 +172,14 @@ def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | 
         return read_result(directory)
     if not begun:
         _check_unused(directory / CONFIG, config)
-    sweep(directory)
+    remove_parts(directory)
+    (directory / TOGETHER).unlink(missing_ok=True)
     write_bytes(directory / CONFIG, dump_config(config).encode())
     return None
+
+
+def _begun(directory: Path) -> bool:
+    return any((directory / name).exists() for name in (CHECKPOINT, TOGETHER))
 
 
 def write_tables(directory: Path, metrics: Rows, layers: Rows) -> None:
@@ -221,16 +227,14 @@ def check_same(directory: Path, config: TrainConfig) -> None:
 
 
 def _result(content: dict[str, Any]) -> Result:
-    values = {
-        field.name: content.get(field.name, field.default)
-        if field.default is not MISSING
-        else content[field.name]
-        for field in fields(Result)
-    }
-    values["train_loss"] = math.nan if values["train_loss"] is None else values["train_loss"]
-    for name in ("sparsity_per_layer", "sparsity_init"):
-        values[name] = tuple(values[name])
-    return Result(**values)
+    known = {field.name for field in fields(Result)}
+    result = Result(**{name: value for name, value in content.items() if name in known})
+    return replace(
+        result,
+        train_loss=math.nan if result.train_loss is None else result.train_loss,
+        sparsity_per_layer=tuple(result.sparsity_per_layer),
+        sparsity_init=tuple(result.sparsity_init),
+    )
 
 
 def _write_table(path: Path, rows: Rows, columns: dict[str, str]) -> None:
@@ -250,10 +254,10 @@ def _read_table(path: Path, columns: dict[str, str]) -> Table:
         table = pq.read_table(path)
         return {name: table.column(name).to_numpy() for name in columns}
 
-    return _reading(path, columns_of)
+    return _undamaged(path, columns_of)
 
 
-def _reading(path: Path, read: Callable[[Path], T]) -> T:
+def _undamaged(path: Path, read: Callable[[Path], T]) -> T:
     """What ``read`` makes of a file; one line for all that libraries say of a damaged one."""
     try:
         return read(path)

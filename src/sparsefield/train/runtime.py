@@ -1,4 +1,7 @@
-"""Where the arithmetic runs: one process, or several under torchrun by way of Fabric."""
+"""Where the arithmetic runs: in this process alone, or in several under torchrun by way of Fabric.
+
+One process does without Fabric: its import takes as long as PyTorch's, and it is an extra.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,71 +20,34 @@ from sparsefield.errors import InvalidInput, require
 from sparsefield.train.config import TrainConfig
 
 T = TypeVar("T")
-
-
-class Runtime(Protocol):
-    """The part of ``lightning_fabric.Fabric`` that training uses."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors of this process live."""
-
-    @property
-    def world_size(self) -> int:
-        """Number of processes."""
-
-    @property
-    def global_rank(self) -> int:
-        """Number of this process, from 0."""
-
-    @property
-    def is_global_zero(self) -> bool:
-        """Whether this is the first process, the one that writes."""
-
-    def setup(self, module: nn.Module, *optimizers: torch.optim.Optimizer) -> Any:
-        """Wrap what takes part in the training; gradients are averaged over processes."""
-
-    def backward(self, tensor: Tensor) -> None:
-        """Run the backward pass."""
-
-    def all_reduce(self, data: Tensor, *, reduce_op: str = "mean") -> Any:
-        """Mean or sum over processes."""
-
-    def broadcast(self, obj: T) -> T:
-        """The first process's object."""
-
-    def barrier(self) -> None:
-        """Wait for all processes."""
+Runtime: TypeAlias = "Single | Any"  # Any: a lightning_fabric.Fabric, which has the same names
 
 
 class Single:
-    """One process: every collective operation is the identity."""
+    """This process alone, by the names that Fabric has: each exchange gives back what it is given.
 
-    world_size = 1
-    global_rank = 0
-    is_global_zero = True
+    Parameters
+    ----------
+    device
+        Where the tensors live.
+    """
+
+    world_size, global_rank, is_global_zero = 1, 0, True
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def setup(self, module: nn.Module, *optimizers: torch.optim.Optimizer) -> Any:
-        """Give both back."""
-        return module, *optimizers
+    def setup_module(self, module: nn.Module) -> nn.Module:
+        return module
 
     def backward(self, tensor: Tensor) -> None:
-        """Run the backward pass."""
         tensor.backward()
 
-    def all_reduce(self, data: Tensor, *, reduce_op: str = "mean") -> Any:
-        """Give the tensor back."""
+    def all_reduce(self, data: Tensor, *, reduce_op: str = "mean") -> Tensor:
         return data
 
     def broadcast(self, obj: T) -> T:
-        """Give the object back."""
         return obj
-
-    def barrier(self) -> None:
-        """Wait for nobody."""
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -144,10 +110,10 @@ def _device_kind(device: str) -> str:
 
 def _fabric(kind: str, world: int) -> Runtime:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    fabric: Runtime = require("lightning_fabric", "distributed").Fabric(
+    fabric = require("lightning_fabric", "distributed").Fabric(
         accelerator=kind, devices=local, num_nodes=world // local, strategy="ddp"
     )
-    fabric.launch()  # type: ignore[attr-defined]
+    fabric.launch()
     _leave_at_exit()
     return fabric
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsefield.data import load
+from sparsefield.theory import Point
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.loop import cpu_threads
 from sparsefield.train.network import save_model
@@ -38,19 +39,19 @@ def cost(config: TrainConfig, *, steps: int = 5) -> Cost:
     SparsefieldError
         What :func:`sparsefield.train.train` raises for this config.
     """
-    config = config.resolved()
+    config, point = config.solved()
     with tempfile.TemporaryDirectory() as folder, cpu_threads(config.threads):
-        return _measured(config, Path(folder), steps)
+        return _measured(config, point, Path(folder), steps)
 
 
-def _measured(config: TrainConfig, folder: Path, steps: int) -> Cost:
-    _built(config, folder)  # what the first run of a process imports is no cost of a run
+def _measured(config: TrainConfig, point: Point, folder: Path, steps: int) -> Cost:
+    _built(config, point, folder)  # what the first run of a process imports is no cost of a run
     begun = time.perf_counter()
-    training = _built(config, folder)
+    training = _built(config, point, folder)
     start = time.perf_counter() - begun
 
     def step() -> None:
-        training.advance(training.model)
+        training.advance()
         float(training.tally)  # on a GPU: wait for it
 
     step()
@@ -62,9 +63,9 @@ def _measured(config: TrainConfig, folder: Path, steps: int) -> Cost:
     return Cost(start, seconds, evaluation, disk)
 
 
-def _built(config: TrainConfig, folder: Path) -> Training:
+def _built(config: TrainConfig, point: Point, folder: Path) -> Training:
     data = load(config.data, normalise=config.normalise)
-    return Training(config, start_runtime(config), folder, data)
+    return Training(config, point, start_runtime(config), folder, data)
 
 
 def _seconds(action: Callable[[], object]) -> float:
