@@ -1,4 +1,4 @@
-"""Learning rates by parameter and by step, and through them the scale identity of PAPER: q* in other units."""
+"""Learning rates by parameter, and through them the scale identity of PAPER; and by step."""
 
 from itertools import pairwise
 

@@ -29,14 +29,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         _write_through(aside, content)
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise InvalidInput(
             f"{path}: cannot be written ({error.strerror}); free some space or give another "
             "directory; a run goes on from its last checkpoint with resume"
         ) from None
-    except BaseException:
+    finally:
         aside.unlink(missing_ok=True)
-        raise
     _sync_directory(path.parent)
 
 

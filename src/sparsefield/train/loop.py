@@ -74,13 +74,9 @@ def _run(
     training = Training(config, point, runtime, directory, dataset)
     path = directory / CHECKPOINT
     training.restore(from_main(runtime, lambda: load_checkpoint(path, config, dataset.digest)))
-    return _made(training, _shown(progress, training))
-
-
-def _shown(progress: bool | Silent, training: Training) -> Silent:
-    if not isinstance(progress, Silent):
-        progress = progress and training.runtime.is_global_zero
-    return display(progress, step=training.step, total=training.total, epochs=training.epochs)
+    wanted = progress if isinstance(progress, Silent) else progress and runtime.is_global_zero
+    shown = display(wanted, step=training.step, total=training.total, epochs=training.epochs)
+    return _made(training, shown)
 
 
 def _made(training: Training, shown: Silent) -> Result:

@@ -21,23 +21,13 @@ CONFIG, RESULT, CHECKPOINT = "config.yaml", "result.json", "checkpoint"
 METRICS, LAYERS = "metrics.parquet", "layers.parquet"
 TOGETHER = "together"  # of versions that trained several runs as one: state that none reads now
 METRICS_COLUMNS = {
-    "step": "int64",
-    "epoch": "int64",
-    "loss": "float64",
-    "lr": "float64",
-    "test_accuracy": "float64",
-    "seconds": "float64",
+    **dict.fromkeys(("step", "epoch"), "int64"),
+    **dict.fromkeys(("loss", "lr", "test_accuracy", "seconds"), "float64"),
 }
 LAYERS_COLUMNS = {
-    "step": "int64",
-    "layer": "int64",
-    "q": "float64",
-    "sparsity": "float64",
-    "saturated": "float64",
-    "dead": "float64",
-    "grad_rms": "float64",
-    "q_theory": "float64",
-    "sparsity_theory": "float64",
+    **dict.fromkeys(("step", "layer"), "int64"),
+    **dict.fromkeys(("q", "sparsity", "saturated", "dead", "grad_rms"), "float64"),
+    **dict.fromkeys(("q_theory", "sparsity_theory"), "float64"),
 }
 Row = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -196,18 +186,15 @@ def write_result(directory: Path, result: Result) -> None:
 
 def _check_unused(path: Path, config: TrainConfig) -> None:
     """No one else's config.yaml is overwritten; a run killed before its first step left ours."""
-    if path.exists() and not _is_of(path, config):
+    try:
+        ours = not differences(load_config(path).resolved(), config)
+    except InvalidInput:
+        ours = not path.exists()
+    if not ours:
         raise InvalidInput(
             f"{path}: is not the record of this run and would be overwritten; give another "
             "directory, or move the file"
         )
-
-
-def _is_of(path: Path, config: TrainConfig) -> bool:
-    try:
-        return not differences(load_config(path).resolved(), config)
-    except InvalidInput:
-        return False
 
 
 def check_same(directory: Path, config: TrainConfig) -> None:

@@ -10,7 +10,6 @@ import gc
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -24,7 +23,7 @@ Runtime: TypeAlias = "Single | Any"  # Any: a lightning_fabric.Fabric, which has
 
 
 class Single:
-    """This process alone, by the names that Fabric has: each exchange gives back what it is given.
+    """One process alone, by the names of Fabric: every exchange gives back what it is given.
 
     Parameters
     ----------
@@ -114,21 +113,16 @@ def _fabric(kind: str, world: int) -> Runtime:
         accelerator=kind, devices=local, num_nodes=world // local, strategy="ddp"
     )
     fabric.launch()
-    _leave_at_exit()
+    atexit.register(_leave)
     return fabric
 
 
-@cache
-def _leave_at_exit() -> None:
-    """Once a process: leave the process group before the interpreter is taken down.
+def _leave() -> None:
+    """Leave the process group before the interpreter is taken down.
 
     Gloo's threads may still hold Python objects of the last exchange; dropping them during the
     interpreter's finalisation aborts the process (seen about once in ten runs).
     """
-    atexit.register(_leave)
-
-
-def _leave() -> None:
     gc.collect()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from sparsefield.data import load
-from sparsefield.theory import Point
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.loop import cpu_threads
 from sparsefield.train.network import save_model
 from sparsefield.train.runtime import start_runtime
 from sparsefield.train.training import Training
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,34 +43,31 @@ def cost(config: TrainConfig, *, steps: int = 5) -> Cost:
     """
     config, point = config.solved()
     with tempfile.TemporaryDirectory() as folder, cpu_threads(config.threads):
-        return _measured(config, point, Path(folder), steps)
+
+        def build() -> Training:
+            data = load(config.data, normalise=config.normalise)
+            return Training(config, point, start_runtime(config), Path(folder), data)
+
+        build()  # what the first run of a process imports is no cost of a run
+        start, training = _timed(build)
+        return _measured(training, start, steps)
 
 
-def _measured(config: TrainConfig, point: Point, folder: Path, steps: int) -> Cost:
-    _built(config, point, folder)  # what the first run of a process imports is no cost of a run
-    begun = time.perf_counter()
-    training = _built(config, point, folder)
-    start = time.perf_counter() - begun
-
+def _measured(training: Training, start: float, steps: int) -> Cost:
     def step() -> None:
         training.advance()
         float(training.tally)  # on a GPU: wait for it
 
     step()
-    seconds = statistics.median(_seconds(step) for _ in range(steps))
-    evaluation = _seconds(training.evaluate)
+    seconds = statistics.median(_timed(step)[0] for _ in range(steps))
+    evaluation, _ = _timed(training.evaluate)
     training.save()
-    save_model(folder, training.model, training.shape)
-    disk = sum(path.stat().st_size for path in folder.iterdir())
+    save_model(training.directory, training.model, training.shape)
+    disk = sum(path.stat().st_size for path in training.directory.iterdir())
     return Cost(start, seconds, evaluation, disk)
 
 
-def _built(config: TrainConfig, point: Point, folder: Path) -> Training:
-    data = load(config.data, normalise=config.normalise)
-    return Training(config, point, start_runtime(config), folder, data)
-
-
-def _seconds(action: Callable[[], object]) -> float:
+def _timed(action: Callable[[], T]) -> tuple[float, T]:
     begun = time.perf_counter()
-    action()
-    return time.perf_counter() - begun
+    result = action()
+    return time.perf_counter() - begun, result

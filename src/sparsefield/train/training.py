@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ class Training:
         self.test = dataset.test_x.to(device), dataset.test_y.to(device)
         images, labels = dataset.train_x.to(device), dataset.train_y.to(device)
         chosen, held_out = split(len(labels), config.validation)
-        self._validation = images, labels, held_out.to(device)
+        self._kept_apart = images[held_out], labels[held_out]
         self.batches = Batches(
             images,
             labels,
@@ -79,6 +78,7 @@ class Training:
         self.model = build(config, self.shape, point=point, input_moment=moment).to(device)
         self.forward = runtime.setup_module(self.model)  # the model, as a step calls it
         self.optimizer = make_optimizer(config, self.model.named_parameters())
+        self.autocast = partial(autocast, config.precision, device)
         self.factor = partial(schedule_factor, config, self.total)
         self.scheduler = LambdaLR(self.optimizer, self.factor)
         self.monitor = Monitor(
@@ -237,15 +237,9 @@ class Training:
 
     def validation_accuracy(self) -> float | None:
         """Accuracy on the images kept apart, as of now; None where there are none."""
-        images, labels, held_out = self._validation
-        if not len(held_out):
+        if not len(self._kept_apart[1]):
             return None
-        kept_apart = images[held_out], labels[held_out]
-        return evaluate(self.model, *kept_apart, self.runtime, self.autocast).accuracy
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The precision of the config."""
-        return autocast(self.config.precision, self.runtime.device)
+        return evaluate(self.model, *self._kept_apart, self.runtime, self.autocast).accuracy
 
     def lr_of(self, step: int) -> float:
         """The learning rate of a step (from 0)."""
