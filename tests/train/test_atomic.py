@@ -49,6 +49,24 @@ def test_a_directory_has_one_writer(tmp_path):
         pass
 
 
+def test_nothing_is_left_of_the_lock(tmp_path):
+    with exclusive(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_cannot_be_locked(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with (
+        pytest.raises(InvalidInput, match="cannot be created or locked .Permission denied.; give"),
+        exclusive(tmp_path),
+    ):
+        pass
+
+
 def test_a_dead_writer_holds_nothing(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path\n"

@@ -26,7 +26,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     aside = path.with_name(f".{path.name}{_ASIDE}")
     try:
-        _write_through(aside, content)
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
         raise InvalidInput(
@@ -36,13 +39,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     finally:
         aside.unlink(missing_ok=True)
     _sync_directory(path.parent)
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def remove_parts(directory: Path) -> None:

@@ -107,19 +107,17 @@ def load_model(directory: str | Path) -> nn.Module:
     """
     config = load_config(Path(directory) / "config.yaml")
     tensors, shape = _read_model(Path(directory) / MODEL)
-    return _filled(build(config, shape), tensors, directory)
-
-
-def restore(model: nn.Module, directory: str | Path) -> nn.Module:
-    """Give ``model``, the network of a run directory, the weights that the run ended with.
-
-    Raises
-    ------
-    InvalidInput
-        No weights there, a damaged file, or weights of another network.
-    """
-    tensors, _ = _read_model(Path(directory) / MODEL)
-    return _filled(model, tensors, directory)
+    model = build(config, shape)
+    own = model.state_dict()
+    fitting = {name for name in tensors if name in own and tensors[name].shape == own[name].shape}
+    odd = sorted(fitting ^ (set(_tensors(own)) | set(tensors)))
+    if odd:
+        raise InvalidInput(
+            f"{directory}: {MODEL} does not fit the network of config.yaml at {odd[0]}; "
+            "use the two files of one run"
+        )
+    model.load_state_dict({**own, **tensors})
+    return model
 
 
 def held_out_inputs(directory: str | Path, model: nn.Module, data: str | None = None) -> Tensor:
@@ -148,19 +146,6 @@ def held_out_inputs(directory: str | Path, model: nn.Module, data: str | None = 
             f"takes {takes}; leave --data out, or name data of that shape"
         )
     return dataset.test_x
-
-
-def _filled(model: nn.Module, tensors: dict[str, Tensor], directory: str | Path) -> nn.Module:
-    own = model.state_dict()
-    fitting = {name for name in tensors if name in own and tensors[name].shape == own[name].shape}
-    odd = sorted(fitting ^ (set(_tensors(own)) | set(tensors)))
-    if odd:
-        raise InvalidInput(
-            f"{directory}: {MODEL} does not fit the network of config.yaml at {odd[0]}; "
-            "use the two files of one run"
-        )
-    model.load_state_dict({**own, **tensors})
-    return model
 
 
 def _convolution(config: TrainConfig) -> dict[str, Any]:

@@ -150,26 +150,23 @@ def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | 
     InvalidInput
         It holds a run and ``resume`` is off, or a run of another config.
     """
-    finished, begun = (directory / RESULT).exists(), _begun(directory)
-    if (finished or begun) and not resume:
-        state = "a finished run" if finished else "an unfinished run"
+    finished = (directory / RESULT).exists()
+    begun = any((directory / name).exists() for name in (CHECKPOINT, TOGETHER))
+    if not (finished or begun):
+        _check_unused(directory / CONFIG, config)
+    elif not resume:
         raise InvalidInput(
-            f"{directory}: already holds {state}; resume it, or give another directory"
+            f"{directory}: already holds {'a finished' if finished else 'an unfinished'} run; "
+            "resume it, or give another directory"
         )
-    if finished or begun:
+    else:
         check_same(directory, config)
     if finished:
         return read_result(directory)
-    if not begun:
-        _check_unused(directory / CONFIG, config)
     remove_parts(directory)
     (directory / TOGETHER).unlink(missing_ok=True)
     write_bytes(directory / CONFIG, dump_config(config).encode())
     return None
-
-
-def _begun(directory: Path) -> bool:
-    return any((directory / name).exists() for name in (CHECKPOINT, TOGETHER))
 
 
 def write_tables(directory: Path, metrics: Rows, layers: Rows) -> None:
@@ -227,10 +224,9 @@ def _result(content: dict[str, Any]) -> Result:
 def _write_table(path: Path, rows: Rows, columns: dict[str, str]) -> None:
     pa = require("pyarrow", "train")
     pq = require("pyarrow.parquet", "train")
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
     arrays = {name: np.array([row[name] for row in rows], dtype=columns[name]) for name in columns}
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays, schema=schema), sink)
+    pq.write_table(pa.table(arrays), sink)
     write_bytes(path, sink.getvalue().to_pybytes())
 
 

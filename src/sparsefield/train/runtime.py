@@ -23,13 +23,7 @@ Runtime: TypeAlias = "Single | Any"  # Any: a lightning_fabric.Fabric, which has
 
 
 class Single:
-    """One process alone, by the names of Fabric: every exchange gives back what it is given.
-
-    Parameters
-    ----------
-    device
-        Where the tensors live.
-    """
+    """One process alone, by the names of Fabric: every exchange gives back what it is given."""
 
     world_size, global_rank, is_global_zero = 1, 0, True
 

@@ -143,7 +143,8 @@ class Training:
                 "seconds": self.elapsed(),
             }
         )
-        shown.report(self.metrics[-1], self.sparsity_now())
+        seen = self.evaluation  # none yet in a resumed run
+        shown.report(self.metrics[-1], seen.sparsity_mean if seen else math.nan)
 
     def finish(self) -> Result:
         """Save the last state, write every file of the record, ``result.json`` last."""
@@ -244,10 +245,6 @@ class Training:
     def lr_of(self, step: int) -> float:
         """The learning rate of a step (from 0)."""
         return (self.config.lr or 0.0) * self.factor(step)
-
-    def sparsity_now(self) -> float:
-        """Mean sparsity of the layers as last seen on the test set."""
-        return self.evaluation.sparsity_mean if self.evaluation else math.nan
 
     def elapsed(self) -> float:
         """Seconds of this run up to now, earlier parts included."""
