@@ -232,12 +232,8 @@ def _write_table(path: Path, rows: Rows, columns: dict[str, str]) -> None:
 
 def _read_table(path: Path, columns: dict[str, str]) -> Table:
     pq = require("pyarrow.parquet", "train")
-
-    def columns_of(path: Path) -> Table:
-        table = pq.read_table(path)
-        return {name: table.column(name).to_numpy() for name in columns}
-
-    return _undamaged(path, columns_of)
+    table = _undamaged(path, lambda path: pq.read_table(path).select(list(columns)))
+    return {name: table[name].to_numpy() for name in columns}
 
 
 def _undamaged(path: Path, read: Callable[[Path], T]) -> T:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from sparsefield.data import load
 from sparsefield.train.config import TrainConfig
@@ -16,8 +16,6 @@ from sparsefield.train.loop import cpu_threads
 from sparsefield.train.network import save_model
 from sparsefield.train.runtime import start_runtime
 from sparsefield.train.training import Training
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def _measured(training: Training, start: float, steps: int) -> Cost:
     return Cost(start, seconds, evaluation, disk)
 
 
-def _timed(action: Callable[[], T]) -> tuple[float, T]:
+def _timed(action: Callable[[], Any]) -> tuple[float, Any]:
     begun = time.perf_counter()
     result = action()
     return time.perf_counter() - begun, result
