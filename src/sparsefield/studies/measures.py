@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from sparsefield.data import Dataset
 from sparsefield.studies.thresholding import thresholded
-from sparsefield.train import Run, TrainConfig, load_model, read_run
-from sparsefield.train.network import build, shape_for
+from sparsefield.train import Run, TrainConfig, read_run
+from sparsefield.train.network import build, restore, shape_for
 
 MEASURES = (
     *("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason"),
@@ -70,7 +70,7 @@ def measures(directory: Path, dataset: Dataset) -> Measures:
         "grad_ratio_init": _ends(first.get("grad_rms")),
         "logit_rms_init": logit_rms(model, sample),
     }
-    model = load_model(directory)
+    restore(model, directory)
     found |= {"chi1_end": chi1(model, last), "logit_rms_end": logit_rms(model, sample)}
     found["thresholded"] = curve(directory, run.config, dataset)
     return {name: rounded(found[name]) for name in MEASURES}
