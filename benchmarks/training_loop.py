@@ -42,11 +42,11 @@ def images(channels: int, side: int) -> Dataset:
 
 def ours(config: TrainConfig, dataset: Dataset) -> Callable[[], None]:
     """One step of train()'s loop."""
-    training = Training(config, Single(torch.device("cpu")), Path(), dataset)
+    training = Training(config, config.point(), Single(torch.device("cpu")), Path(), dataset)
     silent = Silent()
 
     def step() -> None:
-        training.advance(training.model)
+        training.advance()
         training.record(silent)
 
     return step
@@ -54,7 +54,7 @@ def ours(config: TrainConfig, dataset: Dataset) -> Callable[[], None]:
 
 def by_hand(config: TrainConfig, dataset: Dataset, *, fused: bool) -> Callable[[], None]:
     """One step of a plain loop on a model of its own, with the same schedule."""
-    training = Training(config, Single(torch.device("cpu")), Path(), dataset)
+    training = Training(config, config.point(), Single(torch.device("cpu")), Path(), dataset)
     model, x, y = training.model, dataset.train_x, dataset.train_y
     kind, options = optimizer_of(config)
     optimizer = kind(model.parameters(), lr=config.lr, fused=fused or None, **options)

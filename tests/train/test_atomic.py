@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from sparsefield.errors import InvalidInput
-from sparsefield.train.atomic import exclusive, sweep, write_bytes
+from sparsefield.train.atomic import exclusive, remove_parts, write_bytes
 
 
 def test_a_write_replaces_the_file(tmp_path):
@@ -30,10 +30,10 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file_and_nothing_aside(tmp_p
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_writer_left_is_swept(tmp_path):
+def test_what_a_killed_writer_left_is_removed(tmp_path):
     (tmp_path / ".checkpoint.part").write_bytes(b"half")
     (tmp_path / "checkpoint").write_bytes(b"whole")
-    sweep(tmp_path)
+    remove_parts(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
@@ -46,6 +46,24 @@ def test_a_directory_has_one_writer(tmp_path):
     ):
         pass
     with exclusive(out):
+        pass
+
+
+def test_nothing_is_left_of_the_lock(tmp_path):
+    with exclusive(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_cannot_be_locked(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with (
+        pytest.raises(InvalidInput, match="cannot be created or locked .Permission denied.; give"),
+        exclusive(tmp_path),
+    ):
         pass
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from sparsefield import theory
 from sparsefield.data import load, split
 from sparsefield.errors import InvalidInput, SparsefieldError
 from sparsefield.train import load_config, load_model, read_run, train
@@ -208,6 +209,24 @@ def test_an_impossible_point_is_an_error_before_anything_is_written(config, tmp_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("changes", "times"), [({}, 1), ({"clip": "auto", "width": 100}, 2)])
+def test_the_point_is_solved_once(config, tmp_path, monkeypatch, changes, times):
+    solve, seen = theory.solve, []
+    monkeypatch.setattr(theory, "solve", lambda *a, **k: seen.append(k) or solve(*a, **k))
+    quietly(config(epochs=1, steps=1, **changes), tmp_path)
+    assert len(seen) == times  # auto: a clip is chosen, and what is recorded of it solved
+
+
+def test_the_network_of_auto_is_that_of_its_record(config, tmp_path):
+    quietly(config(epochs=1, steps=1, clip="auto", width=100), tmp_path)
+    recorded = load_config(tmp_path / "config.yaml")
+    assert isinstance(recorded.clip, float)
+    phi, point = load_model(tmp_path).activations[0], recorded.point()
+    assert (phi.tau, phi.m) == (point.tau, point.m)
+    again, solved = config(epochs=1, steps=1, clip="auto", width=100).solved()
+    assert (again, solved.tau, solved.m) == (recorded, point.tau, point.m)
+
+
 def test_a_batch_larger_than_the_data(config, tmp_path):
     with pytest.raises(InvalidInput, match="batch=2000: larger than the training set of"):
         quietly(config(batch=2000), tmp_path)
@@ -231,7 +250,7 @@ def test_images_kept_apart_are_not_trained_on_and_are_judged_by(config, tmp_path
     result = quietly(chosen, tmp_path / "run")
     train_on, kept_apart = split(1442, 0.25)
     assert result.steps == len(train_on) // 64
-    training = Training(chosen.resolved(), start_runtime(chosen), tmp_path, load("digits"))
+    training = Training(*chosen.solved(), start_runtime(chosen), tmp_path, load("digits"))
     seen = {tuple(image.flatten().tolist()) for image in training.batches.at(0)[0]}
     images = load("digits").train_x.flatten(1)
     assert seen <= {tuple(image.tolist()) for image in images[train_on]}

@@ -50,7 +50,7 @@ def test_the_shape_of_the_data(digits):
 def measured_q(config, digits):
     shape, moment = shape_for(config, digits), digits.input_moment
     model = build(config, shape, input_moment=moment)
-    theory = expectation(config, shape, moment)
+    theory = expectation(config, config.point(), shape, moment)
     monitor = Monitor(model, expectation=theory)
     with monitor.at(0), torch.no_grad():
         model(digits.train_x[:256])
@@ -90,8 +90,9 @@ def test_and_not_what_another_initialisation_would_give(config, digits):
 def test_theory_knows_how_many_of_topk_are_zero(network, digits):
     config = TrainConfig(network=network, depth=3, width=17, family="topk", sparsity=0.7)
     shape = shape_for(config, digits)
-    model = build(config, shape)
-    monitor = Monitor(model, expectation=expectation(config, shape, digits.input_moment))
+    model, point = build(config, shape), config.point()
+    theory = expectation(config, point, shape, digits.input_moment)
+    monitor = Monitor(model, expectation=theory)
     with monitor.at(0), torch.no_grad():
         model(digits.train_x[:64])
     assert [row["sparsity"] for row in monitor.rows] == pytest.approx([12 / 17] * 3)

@@ -70,7 +70,7 @@ def test_sums_are_kept_in_float32():
 
 
 def training(config, tmp_path):
-    return Training(config.resolved(), Single(torch.device("cpu")), tmp_path, load("digits"))
+    return Training(*config.solved(), Single(torch.device("cpu")), tmp_path, load("digits"))
 
 
 def layers_of(model, images):
@@ -104,7 +104,7 @@ def test_the_gradient_is_that_of_cross_entropy_plus_weight_times_the_mean(config
 
 def test_hooks_come_off_and_nothing_is_kept(config, tmp_path):
     made = training(config(**DENSE, penalty="l1", penalty_weight=0.7), tmp_path)
-    made.advance(made.model)
+    made.advance()
     assert not any(phi._forward_hooks for phi in made.model.activations)
     loss = torch.ones(())
     assert made.penalty.added_to(loss) is loss  # what was collected is gone

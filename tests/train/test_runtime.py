@@ -113,6 +113,12 @@ def test_one_process_needs_no_fabric(monkeypatch):
     assert runtime.device == torch.device("cpu")
 
 
+def test_fabric_has_every_name_of_one_process():
+    fabric = pytest.importorskip("lightning_fabric").Fabric
+    names = {name for name in vars(Single) if not name.startswith("_")}
+    assert {"setup_module", "broadcast", "world_size"} < names <= set(dir(fabric))
+
+
 class Second(Single):
     """The second of two processes, told what the first one found."""
 

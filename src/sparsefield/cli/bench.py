@@ -108,7 +108,7 @@ def _subject(
 
 def _trained(directory: Path, data: str | None) -> dict[str, Any]:
     from sparsefield.train import load_config, load_model
-    from sparsefield.train.held_out import held_out_inputs
+    from sparsefield.train.network import held_out_inputs
 
     config = load_config(directory / "config.yaml")
     model = load_model(directory)

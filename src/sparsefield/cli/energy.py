@@ -66,7 +66,7 @@ def energy(
     from sparsefield.pictures.energy_figure import energy_figure
     from sparsefield.pictures.saving import picture_path
     from sparsefield.train import load_model
-    from sparsefield.train.held_out import held_out_inputs
+    from sparsefield.train.network import held_out_inputs
 
     picture = out or (None if json else Path("energy.svg"))
     if picture:

@@ -14,8 +14,7 @@ from sparsefield.sweep.failure import FAILED
 from sparsefield.sweep.lock import only_sweep
 from sparsefield.sweep.plan import Plan, Planned
 from sparsefield.sweep.same_data import Begun, check_data
-from sparsefield.train.atomic import sweep as remove_parts
-from sparsefield.train.atomic import write_bytes
+from sparsefield.train.atomic import remove_parts, write_bytes
 
 T = TypeVar("T")
 FILE, PLAN, RUNS = "sweep.yaml", "plan.json", "runs"

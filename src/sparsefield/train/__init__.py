@@ -7,36 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparsefield.train.accelerated import accelerate_run as accelerate_run
     from sparsefield.train.config import TrainConfig as TrainConfig
     from sparsefield.train.configfile import load_config as load_config
-    from sparsefield.train.disbanding import disband as disband
-    from sparsefield.train.faster import faster_together as faster_together
-    from sparsefield.train.faster import train_all as train_all
-    from sparsefield.train.grouping import groups as groups
     from sparsefield.train.loop import train as train
     from sparsefield.train.network import load_model as load_model
     from sparsefield.train.record import Result as Result
     from sparsefield.train.record import Run as Run
     from sparsefield.train.record import read_run as read_run
-    from sparsefield.train.together import begun_together as begun_together
-    from sparsefield.train.together import train_together as train_together
 
 _HOME = {
-    "accelerate_run": "accelerated",
     "TrainConfig": "config",
     "load_config": "configfile",
-    "disband": "disbanding",
-    "groups": "grouping",
-    "faster_together": "faster",
-    "train_all": "faster",
     "train": "loop",
     "load_model": "network",
     "Result": "record",
     "Run": "record",
     "read_run": "record",
-    "begun_together": "together",
-    "train_together": "together",
 }
 
 __all__ = sorted(_HOME)

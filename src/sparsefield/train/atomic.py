@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sparsefield.errors import InvalidInput
 
-_ASIDE = ".part"
+_ASIDE, LOCK = ".part", ".lock"
 
 
 class Held(InvalidInput):
@@ -26,28 +26,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     aside = path.with_name(f".{path.name}{_ASIDE}")
     try:
-        _write_through(aside, content)
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise InvalidInput(
             f"{path}: cannot be written ({error.strerror}); free some space or give another "
             "directory; a run goes on from its last checkpoint with resume"
         ) from None
-    except BaseException:
+    finally:
         aside.unlink(missing_ok=True)
-        raise
     _sync_directory(path.parent)
 
 
-def _write_through(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sweep(directory: Path) -> None:
+def remove_parts(directory: Path) -> None:
     """Remove what a killed writer left aside."""
     for left in directory.glob(f".*{_ASIDE}"):
         left.unlink(missing_ok=True)
@@ -60,41 +54,30 @@ def exclusive(directory: Path) -> Iterator[None]:
     Raises
     ------
     InvalidInput
-        The path is a file, cannot be created, or another process holds it.
+        The path is a file, cannot be created or written, or another process holds it.
     """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(directory / LOCK)
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
     except (FileExistsError, NotADirectoryError):
         raise InvalidInput(f"{directory}: is a file; give the path of a run directory") from None
-    except OSError as error:
-        raise InvalidInput(
-            f"{directory}: cannot be created ({error.strerror}); give a directory you may write to"
-        ) from None
-    with _lock(directory):
-        yield
-
-
-@contextmanager
-def _lock(directory: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # no such lock on this system
-        yield
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
+    except Timeout:
         raise Held(
             f"{directory}: another process trains there; wait for it, or give another directory"
         ) from None
-    except OSError:
-        pass  # a file system without locks
+    except OSError as error:
+        raise InvalidInput(
+            f"{directory}: cannot be created or locked ({error.strerror}); give a directory you "
+            "may write to"
+        ) from None
     try:
         yield
     finally:
-        os.close(handle)
+        (directory / LOCK).unlink(missing_ok=True)  # while it is held, so that it is nobody else's
+        lock.release()
 
 
 def _sync_directory(directory: Path) -> None:

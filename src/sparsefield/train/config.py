@@ -17,19 +17,7 @@ DEFAULT_EPOCHS, DEFAULT_STEPS = 10, 1500
 DEFAULT_LR = {"sgd": 2e-3, "adam": 3e-4, "adamw": 3e-4}
 
 
-class _OneLineErrors(BaseModel):
-    """A frozen model that says what is wrong in one line: value, rule, remedy."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise InvalidInput(_one_line(error, type(self))) from None
-
-
-class TrainConfig(_OneLineErrors):
+class TrainConfig(BaseModel):
     """One training run, complete: data, network, initialisation, optimiser and record.
 
     Every field is a flag of ``sparsefield train`` and a key of ``config.yaml``. A value that
@@ -38,6 +26,8 @@ class TrainConfig(_OneLineErrors):
     >>> TrainConfig(sparsity=0.85, m=2.0).m
     2.0
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str = Field(
         "digits",
@@ -185,6 +175,12 @@ class TrainConfig(_OneLineErrors):
         "fp32", description="bf16: matrix products under autocast, weights stay fp32"
     )
 
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InvalidInput(_one_line(error)) from None
+
     @field_validator("*", mode="before")
     @classmethod
     def _no_switches(cls, value: Any) -> Any:
@@ -214,6 +210,15 @@ class TrainConfig(_OneLineErrors):
         if self.lr is None:
             changes["lr"] = DEFAULT_LR[self.optimizer]
         return self.model_copy(update=changes)
+
+    def solved(self) -> tuple[TrainConfig, Point]:
+        """The run with every default written out, and its point.
+
+        It is solved from what is written out, as whoever reads ``config.yaml`` solves it: for
+        ``clip="auto"`` the last bit of what the choice of the clip has found may differ.
+        """
+        config = self.resolved()
+        return config, config.point()
 
     def point(self) -> Point:
         """Solve for the thresholds and variances of this run; errors are those of ``solve``."""
@@ -303,7 +308,7 @@ def _check_cnn_only(config: TrainConfig) -> None:
         )
 
 
-def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
+def _one_line(error: ValidationError) -> str:
     """The first of pydantic's complaints: value, rule, and what the field is for."""
     first, *others = error.errors(include_url=False)
     more = f" (and {len(others)} more)" if others else ""
@@ -312,14 +317,14 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
         return rule + more
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        return unknown_key(name, model) + more
-    field = model.model_fields[name]
+        return unknown_key(name) + more
+    field = TrainConfig.model_fields[name]
     return f"{name}={first['input']!r}: {rule}; {name} is: {field.description}{more}"
 
 
-def unknown_key(name: str, model: type[BaseModel] = TrainConfig) -> str:
+def unknown_key(name: str) -> str:
     """The message for a key that is no field, naming the field nearest to it."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, model.model_fields, n=1, cutoff=0.0)
+    near = get_close_matches(name, TrainConfig.model_fields, n=1, cutoff=0.0)
     return f"unknown key {name!r}: not a field of the config; did you mean {near[0]!r}?"

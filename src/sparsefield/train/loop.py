@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,13 +11,14 @@ import torch
 
 from sparsefield.data import load
 from sparsefield.errors import require
+from sparsefield.theory import Point
 from sparsefield.train.atomic import exclusive
 from sparsefield.train.checkpoint import load_checkpoint
 from sparsefield.train.config import TrainConfig
+from sparsefield.train.interrupt import Interruption
 from sparsefield.train.progress import Silent, display
 from sparsefield.train.record import CHECKPOINT, Result, open_run
 from sparsefield.train.runtime import Runtime, from_main, main_first, start_runtime
-from sparsefield.train.steps import made
 from sparsefield.train.training import Training
 
 
@@ -52,9 +54,8 @@ def train(
     MissingExtra
         Pyarrow, or with several processes lightning-fabric, is not installed.
     """
-    config = config.resolved()
     require("pyarrow", "train")
-    config.point()  # an impossible point is an error before anything is written
+    config, point = config.solved()  # an impossible point is an error before anything is written
     runtime, directory = start_runtime(config), Path(out)
     with ExitStack() as held, cpu_threads(config.threads):
 
@@ -63,21 +64,47 @@ def train(
             return open_run(directory, config, resume=resume)
 
         finished = from_main(runtime, open_directory)
-        return finished or _run(config, runtime, directory, progress)
+        return finished or _run(config, point, runtime, directory, progress)
 
 
-def _run(config: TrainConfig, runtime: Runtime, directory: Path, progress: bool | Silent) -> Result:
+def _run(
+    config: TrainConfig, point: Point, runtime: Runtime, directory: Path, progress: bool | Silent
+) -> Result:
     dataset = main_first(runtime, lambda: load(config.data, normalise=config.normalise))
-    training = Training(config, runtime, directory, dataset)
+    training = Training(config, point, runtime, directory, dataset)
     path = directory / CHECKPOINT
     training.restore(from_main(runtime, lambda: load_checkpoint(path, config, dataset.digest)))
-    return made(training, _shown(progress, training))
+    wanted = progress if isinstance(progress, Silent) else progress and runtime.is_global_zero
+    shown = display(wanted, step=training.step, total=training.total, epochs=training.epochs)
+    return _made(training, shown)
 
 
-def _shown(progress: bool | Silent, training: Training) -> Silent:
-    if not isinstance(progress, Silent):
-        progress = progress and training.runtime.is_global_zero
-    return display(progress, step=training.step, total=training.total, epochs=training.epochs)
+def _made(training: Training, shown: Silent) -> Result:
+    """The result, after all steps; a signal that came meanwhile acts as soon as all is saved."""
+    with Interruption() as interruption:
+        with shown:
+            ended = _stepped(training, shown, interruption)
+        result = training.finish() if ended else None
+        if result is None or interruption.received is not None:
+            interruption.deliver()
+    return result
+
+
+def _stepped(training: Training, shown: Silent, interruption: Interruption) -> bool:
+    """Step to the end; False if a signal ended it before, with a checkpoint saved."""
+    training.begin()
+    saved = time.monotonic()
+    while not training.ended:
+        training.advance()
+        training.record(shown)
+        if interruption.received is not None:
+            training.save()
+            shown.note(f"interrupted after step {training.step}; resume goes on from there")
+            return False
+        if time.monotonic() - saved >= training.config.checkpoint_every:
+            training.save()
+            saved = time.monotonic()
+    return True
 
 
 @contextmanager

@@ -13,15 +13,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from sparsefield.data import Dataset
+from sparsefield.data import Dataset, load
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Expectation, expected
 from sparsefield.nn import CNN, DNN
+from sparsefield.theory import Point
 from sparsefield.train.atomic import write_bytes
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import load_config
 
-WEIGHTS = "model.safetensors"
+MODEL = "model.safetensors"
 # One key: the order of several would differ from file to file.
 _METADATA = "sparsefield"
 
@@ -41,15 +42,27 @@ def shape_for(config: TrainConfig, dataset: Dataset) -> Shape:
     return Shape(int(inputs), int(dataset.classes))
 
 
-def build(config: TrainConfig, shape: Shape, *, input_moment: float = 1.0) -> nn.Module:
-    """The config's network with its initial weights, which its seed fixes; float32, on the CPU."""
+def build(
+    config: TrainConfig, shape: Shape, *, point: Point | None = None, input_moment: float = 1.0
+) -> nn.Module:
+    """The config's network with its initial weights, which its seed fixes; float32, on the CPU.
+
+    Parameters
+    ----------
+    config, shape
+        What to build.
+    point
+        Of the config, where it is solved already.
+    input_moment
+        Mean square of a value of the data.
+    """
     kind: Any = CNN if config.network == "cnn" else DNN
     network: nn.Module = kind(
         shape.inputs,
         config.width,
         config.depth,
         shape.classes,
-        config.point(),
+        point or config.point(),
         skip=config.skip,
         init=config.init,
         weights=config.weights,
@@ -61,13 +74,14 @@ def build(config: TrainConfig, shape: Shape, *, input_moment: float = 1.0) -> nn
     return network
 
 
-def expectation(config: TrainConfig, shape: Shape, input_moment: float) -> Expectation:
+def expectation(
+    config: TrainConfig, point: Point, shape: Shape, input_moment: float
+) -> Expectation:
     """Theory's q and sparsity of every layer at initialisation.
 
     With ``init="torch"`` weights are uniform with variance 1 / (3 fan_in), biases as well, so the
     map has sigma_w2 = 1/3 and sigma_b2 = 1 / (3 fan_in), and starts from the data's second moment.
     """
-    point = config.point()
     solved: Any = point.variance_map(skip=config.skip)
     if config.init == "eoc":
         return expected(solved, point.q, config.depth)
@@ -80,7 +94,7 @@ def expectation(config: TrainConfig, shape: Shape, input_moment: float) -> Expec
 def save_model(directory: Path, model: nn.Module, shape: Shape) -> None:
     """Write the weights, with the shape in the file's metadata."""
     metadata = {_METADATA: json.dumps(asdict(shape))}
-    write_bytes(directory / WEIGHTS, save(_tensors(model.state_dict()), metadata))
+    write_bytes(directory / MODEL, save(_tensors(model.state_dict()), metadata))
 
 
 def load_model(directory: str | Path) -> nn.Module:
@@ -92,33 +106,46 @@ def load_model(directory: str | Path) -> nn.Module:
         No config or no weights there, a damaged file, or weights of another network.
     """
     config = load_config(Path(directory) / "config.yaml")
-    tensors, shape = _read_weights(Path(directory) / WEIGHTS)
-    return _filled(build(config, shape), tensors, directory)
-
-
-def restore(model: nn.Module, directory: str | Path) -> nn.Module:
-    """Give ``model``, the network of a run directory, the weights that the run ended with.
-
-    Raises
-    ------
-    InvalidInput
-        No weights there, a damaged file, or weights of another network.
-    """
-    tensors, _ = _read_weights(Path(directory) / WEIGHTS)
-    return _filled(model, tensors, directory)
-
-
-def _filled(model: nn.Module, tensors: dict[str, Tensor], directory: str | Path) -> nn.Module:
+    tensors, shape = _read_model(Path(directory) / MODEL)
+    model = build(config, shape)
     own = model.state_dict()
     fitting = {name for name in tensors if name in own and tensors[name].shape == own[name].shape}
     odd = sorted(fitting ^ (set(_tensors(own)) | set(tensors)))
     if odd:
         raise InvalidInput(
-            f"{directory}: {WEIGHTS} does not fit the network of config.yaml at {odd[0]}; "
+            f"{directory}: {MODEL} does not fit the network of config.yaml at {odd[0]}; "
             "use the two files of one run"
         )
     model.load_state_dict({**own, **tensors})
     return model
+
+
+def held_out_inputs(directory: str | Path, model: nn.Module, data: str | None = None) -> Tensor:
+    """The test set of a run's data, ``[n, ...]``, normalised as what the network was trained on.
+
+    Parameters
+    ----------
+    directory
+        of a finished run.
+    model
+        its network.
+    data
+        other data of the same shape.
+
+    Raises
+    ------
+    InvalidInput
+        no run there, data that is not at hand, or data of another shape.
+    """
+    config = load_config(Path(directory) / "config.yaml")
+    dataset = load(data or config.data, normalise=config.normalise)
+    takes, gives = next(model.parameters()).shape[1], shape_for(config, dataset).inputs
+    if takes != gives:
+        raise InvalidInput(
+            f"data {data or config.data!r}: gives {gives} inputs and the network of {directory} "
+            f"takes {takes}; leave --data out, or name data of that shape"
+        )
+    return dataset.test_x
 
 
 def _convolution(config: TrainConfig) -> dict[str, Any]:
@@ -136,7 +163,7 @@ def _tensors(state: dict[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def _read_weights(path: Path) -> tuple[dict[str, Tensor], Shape]:
+def _read_model(path: Path) -> tuple[dict[str, Tensor], Shape]:
     if not path.exists():
         raise InvalidInput(f"{path}: there is no such file; finish the run with resume")
     try:

@@ -1,7 +1,8 @@
-"""The optimisers, PyTorch's own."""
+"""The optimisers and the schedule, PyTorch's own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """The config's optimiser over named parameters, in the fused form that CPU and CUDA have.
 
-    There is a group for each learning rate; with all factors at 1, one group of all parameters.
+    There is a parameter group for each learning rate; with all factors at 1 there is one.
     """
     kinds: dict[str, Any] = {
         "sgd": partial(torch.optim.SGD, momentum=config.momentum),
@@ -25,11 +26,11 @@ def make_optimizer(
         "adamw": torch.optim.AdamW,
     }
     assert config.lr is not None  # a resolved config
-    groups: dict[float, list[nn.Parameter]] = {}
+    alike: dict[float, list[nn.Parameter]] = {}
     for name, parameter in parameters:
-        groups.setdefault(config.lr * lr_factor(config, name), []).append(parameter)
+        alike.setdefault(config.lr * lr_factor(config, name), []).append(parameter)
     optimizer: torch.optim.Optimizer = kinds[config.optimizer](
-        [{"params": group, "lr": rate} for rate, group in groups.items()],
+        [{"params": parameters, "lr": rate} for rate, parameters in alike.items()],
         weight_decay=config.weight_decay,
         fused=True,
     )
@@ -49,3 +50,22 @@ def lr_factor(config: TrainConfig, name: str) -> float:
     if name == "head.weight":
         return config.lr_head
     return config.lr_bias if name.startswith("layers.") and name.endswith(".bias") else 1.0
+
+
+def schedule_factor(config: TrainConfig, total: int, step: int) -> float:
+    """The share of the peak learning rate that ``step`` (from 0) of ``total`` uses.
+
+    A pure function of the step, for torch's ``LambdaLR``: its ``CosineAnnealingLR`` multiplies from
+    step to step, which agrees to 5e-13 over 1500 steps and not to the last bit.
+
+    >>> config = TrainConfig(warmup=0.5, schedule="constant")
+    >>> [schedule_factor(config, 4, step) for step in range(4)]
+    [0.5, 1.0, 1.0, 1.0]
+    """
+    rise = math.ceil(config.warmup * total)
+    if step < rise:
+        return (step + 1) / rise  # the first step is above 0
+    if config.schedule == "constant":
+        return 1.0
+    done = (step - rise) / max(total - rise, 1)
+    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Silent:
@@ -46,22 +41,19 @@ class Lines(Silent):
 
     def report(self, row: dict[str, Any], sparsity: float) -> None:
         """Write a line if the row has an accuracy."""
-        if row["test_accuracy"] == row["test_accuracy"]:
-            left = self._seconds_left(row["step"])
-            self.note(
-                f"epoch {row['epoch']}/{self._epochs}  step {row['step']}/{self._total}  "
-                f"loss {row['loss']:.4f}  accuracy {row['test_accuracy']:.4f}  "
-                f"sparsity {sparsity:.3f}  {left:.0f} s left"
-            )
+        if math.isnan(row["test_accuracy"]):
+            return
+        a_step = (time.monotonic() - self._begun) / max(row["step"] - self._from, 1)
+        self.note(
+            f"epoch {row['epoch']}/{self._epochs}  step {row['step']}/{self._total}  "
+            f"loss {row['loss']:.4f}  accuracy {row['test_accuracy']:.4f}  "
+            f"sparsity {sparsity:.3f}  {a_step * (self._total - row['step']):.0f} s left"
+        )
 
     def note(self, message: str) -> None:
         """Write the message."""
         sys.stderr.write(f"{message}\n")
         sys.stderr.flush()
-
-    def _seconds_left(self, step: int) -> float:
-        elapsed = time.monotonic() - self._begun
-        return elapsed / max(step - self._from, 1) * (self._total - step)
 
 
 class Bar(Silent):
@@ -91,7 +83,7 @@ class Bar(Silent):
 
     def report(self, row: dict[str, Any], sparsity: float) -> None:
         """Show the row beside the bar."""
-        if row["test_accuracy"] == row["test_accuracy"]:
+        if not math.isnan(row["test_accuracy"]):
             self._accuracy = f"{row['test_accuracy']:.4f}"
         self._progress.update(
             self._task,

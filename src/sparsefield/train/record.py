@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,30 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefield.errors import InvalidInput, require
-from sparsefield.train.atomic import sweep, write_bytes
+from sparsefield.train.atomic import remove_parts, write_bytes
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import differences, dump_config, load_config
 
 CONFIG, RESULT, CHECKPOINT = "config.yaml", "result.json", "checkpoint"
 METRICS, LAYERS = "metrics.parquet", "layers.parquet"
+TOGETHER = "together"  # of versions that trained several runs as one: state that none reads now
 METRICS_COLUMNS = {
-    "step": "int64",
-    "epoch": "int64",
-    "loss": "float64",
-    "lr": "float64",
-    "test_accuracy": "float64",
-    "seconds": "float64",
+    **dict.fromkeys(("step", "epoch"), "int64"),
+    **dict.fromkeys(("loss", "lr", "test_accuracy", "seconds"), "float64"),
 }
 LAYERS_COLUMNS = {
-    "step": "int64",
-    "layer": "int64",
-    "q": "float64",
-    "sparsity": "float64",
-    "saturated": "float64",
-    "dead": "float64",
-    "grad_rms": "float64",
-    "q_theory": "float64",
-    "sparsity_theory": "float64",
+    **dict.fromkeys(("step", "layer"), "int64"),
+    **dict.fromkeys(("q", "sparsity", "saturated", "dead", "grad_rms"), "float64"),
+    **dict.fromkeys(("q_theory", "sparsity_theory"), "float64"),
 }
 Row = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -148,7 +139,7 @@ def read_run(directory: str | Path) -> Run:
 
 def read_result(directory: Path) -> Result:
     """Read ``result.json``; keys that this version does not know are left out."""
-    return _reading(directory / RESULT, lambda path: _result(json.loads(path.read_bytes())))
+    return _undamaged(directory / RESULT, lambda path: _result(json.loads(path.read_bytes())))
 
 
 def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | None:
@@ -159,19 +150,21 @@ def open_run(directory: Path, config: TrainConfig, *, resume: bool) -> Result | 
     InvalidInput
         It holds a run and ``resume`` is off, or a run of another config.
     """
-    finished, begun = (directory / RESULT).exists(), (directory / CHECKPOINT).exists()
-    if (finished or begun) and not resume:
-        state = "a finished run" if finished else "an unfinished run"
+    finished = (directory / RESULT).exists()
+    begun = any((directory / name).exists() for name in (CHECKPOINT, TOGETHER))
+    if not (finished or begun):
+        _check_unused(directory / CONFIG, config)
+    elif not resume:
         raise InvalidInput(
-            f"{directory}: already holds {state}; resume it, or give another directory"
+            f"{directory}: already holds {'a finished' if finished else 'an unfinished'} run; "
+            "resume it, or give another directory"
         )
-    if finished or begun:
+    else:
         check_same(directory, config)
     if finished:
         return read_result(directory)
-    if not begun:
-        _check_unused(directory / CONFIG, config)
-    sweep(directory)
+    remove_parts(directory)
+    (directory / TOGETHER).unlink(missing_ok=True)
     write_bytes(directory / CONFIG, dump_config(config).encode())
     return None
 
@@ -190,18 +183,15 @@ def write_result(directory: Path, result: Result) -> None:
 
 def _check_unused(path: Path, config: TrainConfig) -> None:
     """No one else's config.yaml is overwritten; a run killed before its first step left ours."""
-    if path.exists() and not _is_of(path, config):
+    try:
+        ours = not differences(load_config(path).resolved(), config)
+    except InvalidInput:
+        ours = not path.exists()
+    if not ours:
         raise InvalidInput(
             f"{path}: is not the record of this run and would be overwritten; give another "
             "directory, or move the file"
         )
-
-
-def _is_of(path: Path, config: TrainConfig) -> bool:
-    try:
-        return not differences(load_config(path).resolved(), config)
-    except InvalidInput:
-        return False
 
 
 def check_same(directory: Path, config: TrainConfig) -> None:
@@ -221,39 +211,32 @@ def check_same(directory: Path, config: TrainConfig) -> None:
 
 
 def _result(content: dict[str, Any]) -> Result:
-    values = {
-        field.name: content.get(field.name, field.default)
-        if field.default is not MISSING
-        else content[field.name]
-        for field in fields(Result)
-    }
-    values["train_loss"] = math.nan if values["train_loss"] is None else values["train_loss"]
-    for name in ("sparsity_per_layer", "sparsity_init"):
-        values[name] = tuple(values[name])
-    return Result(**values)
+    known = {field.name for field in fields(Result)}
+    result = Result(**{name: value for name, value in content.items() if name in known})
+    return replace(
+        result,
+        train_loss=math.nan if result.train_loss is None else result.train_loss,
+        sparsity_per_layer=tuple(result.sparsity_per_layer),
+        sparsity_init=tuple(result.sparsity_init),
+    )
 
 
 def _write_table(path: Path, rows: Rows, columns: dict[str, str]) -> None:
     pa = require("pyarrow", "train")
     pq = require("pyarrow.parquet", "train")
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
     arrays = {name: np.array([row[name] for row in rows], dtype=columns[name]) for name in columns}
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays, schema=schema), sink)
+    pq.write_table(pa.table(arrays), sink)
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def _read_table(path: Path, columns: dict[str, str]) -> Table:
     pq = require("pyarrow.parquet", "train")
-
-    def columns_of(path: Path) -> Table:
-        table = pq.read_table(path)
-        return {name: table.column(name).to_numpy() for name in columns}
-
-    return _reading(path, columns_of)
+    table = _undamaged(path, lambda path: pq.read_table(path).select(list(columns)))
+    return {name: table[name].to_numpy() for name in columns}
 
 
-def _reading(path: Path, read: Callable[[Path], T]) -> T:
+def _undamaged(path: Path, read: Callable[[Path], T]) -> T:
     """What ``read`` makes of a file; one line for all that libraries say of a damaged one."""
     try:
         return read(path)

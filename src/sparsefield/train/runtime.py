@@ -1,4 +1,7 @@
-"""Where the arithmetic runs: one process, or several under torchrun by way of Fabric."""
+"""Where the arithmetic runs: in this process alone, or in several under torchrun by way of Fabric.
+
+One process does without Fabric: its import takes as long as PyTorch's, and it is an extra.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,7 @@ import gc
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,71 +19,28 @@ from sparsefield.errors import InvalidInput, require
 from sparsefield.train.config import TrainConfig
 
 T = TypeVar("T")
-
-
-class Runtime(Protocol):
-    """The part of ``lightning_fabric.Fabric`` that training uses."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors of this process live."""
-
-    @property
-    def world_size(self) -> int:
-        """Number of processes."""
-
-    @property
-    def global_rank(self) -> int:
-        """Number of this process, from 0."""
-
-    @property
-    def is_global_zero(self) -> bool:
-        """Whether this is the first process, the one that writes."""
-
-    def setup(self, module: nn.Module, *optimizers: torch.optim.Optimizer) -> Any:
-        """Wrap what takes part in the training; gradients are averaged over processes."""
-
-    def backward(self, tensor: Tensor) -> None:
-        """Run the backward pass."""
-
-    def all_reduce(self, data: Tensor, *, reduce_op: str = "mean") -> Any:
-        """Mean or sum over processes."""
-
-    def broadcast(self, obj: T) -> T:
-        """The first process's object."""
-
-    def barrier(self) -> None:
-        """Wait for all processes."""
+Runtime: TypeAlias = "Single | Any"  # Any: a lightning_fabric.Fabric, which has the same names
 
 
 class Single:
-    """One process: every collective operation is the identity."""
+    """One process alone, by the names of Fabric: every exchange gives back what it is given."""
 
-    world_size = 1
-    global_rank = 0
-    is_global_zero = True
+    world_size, global_rank, is_global_zero = 1, 0, True
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def setup(self, module: nn.Module, *optimizers: torch.optim.Optimizer) -> Any:
-        """Give both back."""
-        return module, *optimizers
+    def setup_module(self, module: nn.Module) -> nn.Module:
+        return module
 
     def backward(self, tensor: Tensor) -> None:
-        """Run the backward pass."""
         tensor.backward()
 
-    def all_reduce(self, data: Tensor, *, reduce_op: str = "mean") -> Any:
-        """Give the tensor back."""
+    def all_reduce(self, data: Tensor, *, reduce_op: str = "mean") -> Tensor:
         return data
 
     def broadcast(self, obj: T) -> T:
-        """Give the object back."""
         return obj
-
-    def barrier(self) -> None:
-        """Wait for nobody."""
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -144,25 +103,20 @@ def _device_kind(device: str) -> str:
 
 def _fabric(kind: str, world: int) -> Runtime:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    fabric: Runtime = require("lightning_fabric", "distributed").Fabric(
+    fabric = require("lightning_fabric", "distributed").Fabric(
         accelerator=kind, devices=local, num_nodes=world // local, strategy="ddp"
     )
-    fabric.launch()  # type: ignore[attr-defined]
-    _leave_at_exit()
+    fabric.launch()
+    atexit.register(_leave)
     return fabric
 
 
-@cache
-def _leave_at_exit() -> None:
-    """Once a process: leave the process group before the interpreter is taken down.
+def _leave() -> None:
+    """Leave the process group before the interpreter is taken down.
 
     Gloo's threads may still hold Python objects of the last exchange; dropping them during the
     interpreter's finalisation aborts the process (seen about once in ten runs).
     """
-    atexit.register(_leave)
-
-
-def _leave() -> None:
     gc.collect()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sparsefield.data import load
 from sparsefield.train.config import TrainConfig
@@ -38,36 +39,33 @@ def cost(config: TrainConfig, *, steps: int = 5) -> Cost:
     SparsefieldError
         What :func:`sparsefield.train.train` raises for this config.
     """
-    config = config.resolved()
+    config, point = config.solved()
     with tempfile.TemporaryDirectory() as folder, cpu_threads(config.threads):
-        return _measured(config, Path(folder), steps)
+
+        def build() -> Training:
+            data = load(config.data, normalise=config.normalise)
+            return Training(config, point, start_runtime(config), Path(folder), data)
+
+        build()  # what the first run of a process imports is no cost of a run
+        start, training = _timed(build)
+        return _measured(training, start, steps)
 
 
-def _measured(config: TrainConfig, folder: Path, steps: int) -> Cost:
-    _built(config, folder)  # what the first run of a process imports is no cost of a run
-    begun = time.perf_counter()
-    training = _built(config, folder)
-    start = time.perf_counter() - begun
-
+def _measured(training: Training, start: float, steps: int) -> Cost:
     def step() -> None:
-        training.advance(training.model)
+        training.advance()
         float(training.tally)  # on a GPU: wait for it
 
     step()
-    seconds = statistics.median(_seconds(step) for _ in range(steps))
-    evaluation = _seconds(training.evaluate)
+    seconds = statistics.median(_timed(step)[0] for _ in range(steps))
+    evaluation, _ = _timed(training.evaluate)
     training.save()
-    save_model(folder, training.model, training.shape)
-    disk = sum(path.stat().st_size for path in folder.iterdir())
+    save_model(training.directory, training.model, training.shape)
+    disk = sum(path.stat().st_size for path in training.directory.iterdir())
     return Cost(start, seconds, evaluation, disk)
 
 
-def _built(config: TrainConfig, folder: Path) -> Training:
-    data = load(config.data, normalise=config.normalise)
-    return Training(config, start_runtime(config), folder, data)
-
-
-def _seconds(action: Callable[[], object]) -> float:
+def _timed(action: Callable[[], Any]) -> tuple[float, Any]:
     begun = time.perf_counter()
-    action()
-    return time.perf_counter() - begun
+    result = action()
+    return time.perf_counter() - begun, result

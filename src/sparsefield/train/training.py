@@ -4,42 +4,56 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 
 from sparsefield.data import Dataset, split
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Monitor
+from sparsefield.theory import Point
 from sparsefield.train.batches import Batches
 from sparsefield.train.budget import steps_of
 from sparsefield.train.checkpoint import State, save_checkpoint
 from sparsefield.train.config import TrainConfig, default_epochs
 from sparsefield.train.environment import commit, hardware, versions
 from sparsefield.train.evaluate import Evaluation, evaluate
-from sparsefield.train.interrupt import Interruption
 from sparsefield.train.network import build, expectation, save_model, shape_for
-from sparsefield.train.optimizer import make_optimizer
+from sparsefield.train.optimizer import make_optimizer, schedule_factor
 from sparsefield.train.penalty import Penalty
 from sparsefield.train.progress import Silent
 from sparsefield.train.record import CHECKPOINT, Result, Row, write_result, write_tables
-from sparsefield.train.runtime import Runtime, autocast
-from sparsefield.train.schedule import factor
-from sparsefield.train.steps import Checkpoints
+from sparsefield.train.runtime import Runtime, autocast, from_main
 from sparsefield.train.verdict import chance, failure
 
 
 class Training:
-    """One run in memory: what :func:`train` builds, steps, saves and restores."""
+    """One run in memory: what :func:`train` builds, steps, saves and restores.
+
+    Parameters
+    ----------
+    config, point
+        Resolved, and solved from it; see :meth:`TrainConfig.solved`.
+    runtime
+        Where it runs.
+    directory
+        Of the record.
+    dataset
+        What it learns.
+    """
 
     def __init__(
-        self, config: TrainConfig, runtime: Runtime, directory: Path, dataset: Dataset
+        self,
+        config: TrainConfig,
+        point: Point,
+        runtime: Runtime,
+        directory: Path,
+        dataset: Dataset,
     ) -> None:
         self.config, self.runtime, self.directory = config, runtime, directory
         self.digest = dataset.digest
@@ -48,7 +62,7 @@ class Training:
         self.test = dataset.test_x.to(device), dataset.test_y.to(device)
         images, labels = dataset.train_x.to(device), dataset.train_y.to(device)
         chosen, held_out = split(len(labels), config.validation)
-        self._validation = images, labels, held_out.to(device)
+        self._kept_apart = images[held_out], labels[held_out]
         self.batches = Batches(
             images,
             labels,
@@ -61,16 +75,16 @@ class Training:
         self.epochs = config.epochs or default_epochs(self.batches.per_epoch)
         self.total = steps_of(config, self.batches.per_epoch)
         moment = dataset.input_moment
-        self.model = build(config, self.shape, input_moment=moment).to(device)
+        self.model = build(config, self.shape, point=point, input_moment=moment).to(device)
+        self.forward = runtime.setup_module(self.model)  # the model, as a step calls it
         self.optimizer = make_optimizer(config, self.model.named_parameters())
-        self.factor = partial(
-            factor, total=self.total, warmup=config.warmup, schedule=config.schedule
-        )
+        self.autocast = partial(autocast, config.precision, device)
+        self.factor = partial(schedule_factor, config, self.total)
         self.scheduler = LambdaLR(self.optimizer, self.factor)
         self.monitor = Monitor(
             self.model,
             every=config.monitor_every if runtime.is_global_zero else 0,
-            expectation=expectation(config, self.shape, moment),
+            expectation=expectation(config, point, self.shape, moment),
             grad_scale=1 / world,
         )
         self.penalty = Penalty(config, self.model)
@@ -81,40 +95,32 @@ class Training:
         self.evaluated_at = -1
         self.seconds, self._since = 0.0, time.monotonic()
 
-    def loop(self, shown: Silent, interruption: Interruption) -> bool:
-        """Step to the end; False if an interruption ended it before, with a checkpoint saved."""
-        model, _ = self.runtime.setup(self.model, self.optimizer)
+    def begin(self) -> None:
+        """Look at the network as it is before the first step."""
         if not self.sparsity_init:
             self.sparsity_init = self.evaluate().sparsity
-        checkpoints = Checkpoints(self, shown, interruption, self.config.checkpoint_every)
-        while self.step < self.total and not self.diverged:
-            self.advance(model)
-            self.record(shown)
-            if checkpoints.interrupted():
-                return False
-        return True
 
-    def advance(self, model: nn.Module) -> None:
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are made, or the latest row's loss is not finite."""
+        diverged = bool(self.metrics) and not math.isfinite(self.metrics[-1]["loss"])
+        return self.step >= self.total or diverged
+
+    def advance(self) -> None:
         """One optimiser step."""
         images, labels = self.batches.at(self.step)
         with self.monitor.at(self.step):
             with self.autocast(), self.penalty.watching():
-                loss = cross_entropy(model(images), labels)
+                loss = cross_entropy(self.forward(images), labels)
             # Freed any earlier, this memory goes to the activations or back to the system, and
             # the backward pass faults new pages in: 10 % of a step at depth 30.
             self.optimizer.zero_grad()
             self.runtime.backward(self.penalty.added_to(loss))
-        self.update(loss.detach())
-
-    def update(self, loss: Tensor) -> None:
-        """What follows the gradients of a step: clipping, optimiser, schedule, the tally."""
         if self.config.grad_clip is not None:
-            groups = self.optimizer.param_groups
-            parameters = [parameter for group in groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
         self.scheduler.step()
-        self.tally += loss
+        self.tally += loss.detach()
         self.tallied += 1
         self.step += 1
 
@@ -137,12 +143,8 @@ class Training:
                 "seconds": self.elapsed(),
             }
         )
-        shown.report(self.metrics[-1], self.sparsity_now())
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the latest row's loss is not finite."""
-        return bool(self.metrics) and not math.isfinite(self.metrics[-1]["loss"])
+        seen = self.evaluation  # none yet in a resumed run
+        shown.report(self.metrics[-1], seen.sparsity_mean if seen else math.nan)
 
     def finish(self) -> Result:
         """Save the last state, write every file of the record, ``result.json`` last."""
@@ -170,19 +172,16 @@ class Training:
             versions=versions(),
             commit=commit(),
             sparsity_init=self.sparsity_init,
-            hardware=self.made_on(),
+            hardware=hardware(self.runtime.world_size, self.runtime.device),
             data_digest=self.digest,
         )
-        if self.runtime.is_global_zero:
-            write_tables(self.directory, self.metrics, self.monitor.rows)
-            save_model(self.directory, self.model, self.shape)
-            write_result(self.directory, result)
-        self.runtime.barrier()
+        from_main(self.runtime, lambda: self._write(result))
         return result
 
-    def made_on(self) -> dict[str, Any]:
-        """The hardware, for the record."""
-        return hardware(self.runtime.world_size, self.runtime.device)
+    def _write(self, result: Result) -> None:
+        write_tables(self.directory, self.metrics, self.monitor.rows)
+        save_model(self.directory, self.model, self.shape)
+        write_result(self.directory, result)
 
     def save(self) -> None:
         """Write the checkpoint, in the first process."""
@@ -239,23 +238,13 @@ class Training:
 
     def validation_accuracy(self) -> float | None:
         """Accuracy on the images kept apart, as of now; None where there are none."""
-        images, labels, held_out = self._validation
-        if not len(held_out):
+        if not len(self._kept_apart[1]):
             return None
-        kept_apart = images[held_out], labels[held_out]
-        return evaluate(self.model, *kept_apart, self.runtime, self.autocast).accuracy
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The precision of the config."""
-        return autocast(self.config.precision, self.runtime.device)
+        return evaluate(self.model, *self._kept_apart, self.runtime, self.autocast).accuracy
 
     def lr_of(self, step: int) -> float:
         """The learning rate of a step (from 0)."""
         return (self.config.lr or 0.0) * self.factor(step)
-
-    def sparsity_now(self) -> float:
-        """Mean sparsity of the layers as last seen on the test set."""
-        return self.evaluation.sparsity_mean if self.evaluation else math.nan
 
     def elapsed(self) -> float:
         """Seconds of this run up to now, earlier parts included."""
