@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from energy.products import layer_products
+from energy.every_product import layer_products
 from sparsefield import CNN, DNN, solve
 from sparsefield.energy import count
 from sparsefield.errors import InvalidInput

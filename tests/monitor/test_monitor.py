@@ -151,9 +151,10 @@ def test_only_chosen_steps_are_measured():
 
 
 def test_zero_measures_never():
-    monitor = Monitor(network(), every=0)
+    model = network()
+    monitor = Monitor(model, every=0)
     with monitor.at(0):
-        assert hooks_left(monitor.modules[0]) == 0
+        assert hooks_left(model) == 0
     assert monitor.rows == []
 
 

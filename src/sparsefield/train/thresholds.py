@@ -8,11 +8,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsefield.data import Dataset, load, split
 from sparsefield.errors import InvalidInput
-from sparsefield.monitor import activation_modules
 from sparsefield.nn import evaluating
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import load_config
@@ -20,6 +19,7 @@ from sparsefield.train.evaluate import Evaluation, evaluate
 from sparsefield.train.loop import cpu_threads
 from sparsefield.train.network import load_model
 from sparsefield.train.runtime import Single, autocast
+from sparsefield.watch import activation_modules, watching
 
 SAMPLE = 1000
 
@@ -89,23 +89,18 @@ class Thresholded:
     @contextmanager
     def _cutting(self, cut: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
         """Put ``cut(layer, output)`` in place of every activation's output inside the block."""
-
-        def hook(layer: int) -> Callable[..., Tensor]:
-            return lambda module, args, output: cut(layer, output)
-
-        modules: list[nn.Module] = activation_modules(self.model)
-        handles = [m.register_forward_hook(hook(layer)) for layer, m in enumerate(modules)]
-        try:
-            with (
-                torch.no_grad(),
-                evaluating(self.model),
-                cpu_threads(self.config.threads),
-                autocast(self.config.precision, torch.device("cpu")),
-            ):
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with (
+            watching(
+                self.model,
+                activation_modules(self.model),
+                lambda call: cut(call.place.order, call.output),
+            ),
+            torch.no_grad(),
+            evaluating(self.model),
+            cpu_threads(self.config.threads),
+            autocast(self.config.precision, torch.device("cpu")),
+        ):
+            yield
 
 
 def quantile(y: Tensor, level: float) -> float:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsefield.bench.products import measured_zeros, products, sources
+from sparsefield.bench.seen import measured_zeros, products, sources
 from sparsefield.nn import CReLU
 
 

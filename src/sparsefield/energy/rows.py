@@ -1,4 +1,4 @@
-"""The products of a layer, counted exactly from which of its inputs and weights are zero.
+"""The rows of a layer's weights: how often each is needed, exactly, from what is zero.
 
 A *row* is the weights of one input (of one channel at one tap of the kernel) to all outputs of its
 group: what has to be read because that input is not zero.
@@ -60,6 +60,13 @@ def row_width(layer: Connection) -> int:
 def only_signs(x: Tensor) -> bool:
     """Whether every value is -1, 0 or 1: NeuroBench then counts accumulates in place of MACs."""
     return not bool(((x != 0) & (x != 1) & (x != -1)).any())
+
+
+def features(layer: Connection) -> tuple[int, int]:
+    """Inputs and outputs of a layer: features, or channels."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    return layer.in_channels, layer.out_channels
 
 
 def _layout(layer: Connection) -> tuple[int, int, tuple[int, ...]]:
