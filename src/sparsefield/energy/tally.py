@@ -74,8 +74,8 @@ class ActivationTally:
         """One call."""
         self._values += call.output.numel()
         self._active += call.active_by_unit
-        if call.at_clip is not None:
-            self._saturated = (self._saturated or 0) + int(call.at_clip.sum())
+        if (clipped := call.at_clip) is not None:
+            self._saturated = (self._saturated or 0) + int(clipped.sum())
 
     def result(self) -> ActivationCount:
         """The counts so far."""

@@ -43,6 +43,7 @@ def watching(
     gradient
         told of the gradient with respect to what a call has read, if one flows inside the block.
 
+    >>> import torch
     >>> model, shares = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), {}
     >>> def see(call):
     ...     shares[str(call.place)] = call.zeros / call.output.numel()
