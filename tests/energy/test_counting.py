@@ -190,6 +190,31 @@ def test_what_is_in_no_column_is_named(data):
     assert count(dnn(), data).uncounted == ()
 
 
+def test_what_is_expected_and_not_called_is_named(data):
+    class ByHand(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.relu = nn.Linear(6, 5), nn.Linear(5, 2), nn.ReLU()
+
+        def forward(self, x):
+            return F.linear(F.relu(self.a(x)), self.b.weight, self.b.bias)
+
+    assert count(ByHand(), data).uncounted == ("b (not called)", "relu (not called)")
+    ByHand.forward = lambda self, x: self.b(self.relu(self.a(x)))  # the twin
+    assert count(ByHand(), data).uncounted == ()
+
+
+def test_units_of_tokens_are_those_of_the_same_rows(data):
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
+    with torch.no_grad():
+        model[0].bias[:7] = -1e3
+    rows = count(model, data, batch=10).activations[0]
+    tokens = count(model, data.unflatten(0, (2, 5)), batch=2).activations[0]
+    assert tokens == rows
+    assert tokens.units == 16
+    assert set(range(7)) <= set(tokens.dead_units)
+
+
 def test_inputs_by_keyword_and_a_model_that_is_one_layer(data):
     class Keyword(nn.Module):
         def __init__(self):

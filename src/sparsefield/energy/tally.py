@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparsefield.energy.counted import ActivationCount, LayerCount
-from sparsefield.energy.rows import Connection, features, only_signs, row_nonzeros, row_uses
+from sparsefield.energy.rows import Connection, only_signs, row_nonzeros, row_uses
 from sparsefield.energy.rows import row_width as width_of
 from sparsefield.energy.traffic import TILE
 from sparsefield.watch import Call
@@ -26,7 +26,6 @@ class LayerTally:
     def see(self, call: Call) -> None:
         """One call, before anything can overwrite what it read."""
         x, outputs = call.read.detach(), call.output.numel()
-        features_in, features_out = features(self._module)
         active, width = x != 0, width_of(self._module)
         uses = row_uses(self._module, active)
         kind = "effective_acs" if only_signs(x) else "effective_macs"
@@ -39,9 +38,9 @@ class LayerTally:
                 "inputs": x.numel(),
                 "active_inputs": int(active.sum()),
                 "outputs": outputs,
-                "lists": x.numel() // features_in,
+                "lists": x.numel() // len(self._nonzeros),
                 "rows_touched": int(uses.count_nonzero()),
-                "register_tiles": math.ceil(outputs / features_out / TILE),
+                "register_tiles": math.ceil(outputs / len(self._module.weight) / TILE),
                 "carried": outputs * (self._carrying and x.shape == call.output.shape),
             }
         )
