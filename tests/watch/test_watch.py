@@ -10,7 +10,7 @@ from torch import nn
 
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import CReLU
-from sparsefield.watch import Place, activation_modules, is_activation, modules_of, watching
+from sparsefield.watch import Place, Watch, activation_modules, is_activation, modules_of
 
 
 class Odd(nn.Module):
@@ -36,10 +36,14 @@ def x():
 
 def seen_by(model, *inputs, **options):
     calls = []
-    with watching(model, activation_modules(model), calls.append, **options) as watch:
+    with watch(model).passes(calls.append, **options) as passes:
         for each in inputs:
             model(each)
-    return calls, watch
+    return calls, passes
+
+
+def watch(model):
+    return Watch(model, activation_modules(model))
 
 
 def hooks_of(model):
@@ -62,22 +66,21 @@ def test_calls_come_in_order_of_execution_each_with_its_turn():
 
 
 def test_each_pass_of_the_model_begins_anew():
-    calls, watch = seen_by(Odd(), x(), x())
+    calls, passes = seen_by(Odd(), x(), x())
     assert [call.place.lap for call in calls] == [1, 1, 1, 2, 2, 2]
     assert [call.place.order for call in calls] == [0, 1, 2] * 2
-    assert watch.laps == 2
+    assert passes.laps == 2
 
 
 def test_parts_called_by_themselves_are_one_long_pass():
     model, places = network(), []
-    watched = activation_modules(model)
-    with watching(model, watched, lambda call: places.append(call.place)) as watch:
+    with watch(model).passes(lambda call: places.append(call.place)) as passes:
         for part in (model[1], model[3], model[1]):
             part(torch.ones(2, 5))
     assert [(place.order, str(place), place.lap) for place in places] == [
         *((0, "1", 0), (1, "3", 0), (2, "1#2", 0))
     ]
-    assert watch.laps == 0
+    assert passes.laps == 0
 
 
 def test_what_is_read_and_put_out():
@@ -119,9 +122,9 @@ def test_without_a_tensor_in_and_out_a_call_is_not_seen():
             return h, h
 
     for given in (x(), [x()]):
-        calls, watch = seen_by(Pair(), given)
+        calls, passes = seen_by(Pair(), given)
         assert calls == []
-        assert watch.missing == ("Pair",)
+        assert passes.missing == ("Pair",)
 
 
 LAYOUTS = {
@@ -129,6 +132,16 @@ LAYOUTS = {
     "[batch, tokens, units]": (nn.Linear(6, 4), (3, 5, 6), 2),
     "[batch, channels, length]": (nn.Conv1d(6, 4, 2), (3, 6, 7), 1),
     "[batch, channels, height, width]": (nn.Conv2d(6, 4, 3), (3, 6, 5, 8), 1),
+    "tokens after a convolution": (
+        nn.Sequential(nn.Conv1d(6, 3, 1), nn.Linear(7, 4)),
+        (2, 6, 7),
+        2,
+    ),
+    "channels after a linear layer, as many outputs as pixels": (
+        nn.Sequential(nn.Linear(6, 5), nn.Conv1d(3, 4, 1)),
+        (2, 3, 6),
+        1,
+    ),
     "images that a linear layer has made": (
         nn.Sequential(nn.Linear(6, 4 * 2 * 3), nn.Unflatten(1, (4, 2, 3))),
         (5, 6),
@@ -171,7 +184,7 @@ def test_the_gradient_of_what_was_read_inside_the_block_alone(inplace):
     def gradient(place, value):
         gradients[place.name] = value
 
-    with watching(model, activation_modules(model), lambda _: None, gradient=gradient):
+    with watch(model).passes(lambda _: None, gradient=gradient):
         inside, later = model(x()).sum(), model(x()).sum()
         inside.backward()
     by_hand = model[0](x()).detach().requires_grad_()
@@ -185,14 +198,13 @@ def test_the_gradient_of_what_was_read_inside_the_block_alone(inplace):
 
 def test_a_tensor_that_is_returned_stands_in_the_outputs_place():
     model, after = network(), []
-    watched = activation_modules(model)
 
     def doubled(call):
         return 2.0 * call.output if call.place.name == "1" else None
 
     with (
-        watching(model, watched, doubled),
-        watching(model, watched, lambda call: after.append(call.output)),  # sees the new one
+        watch(model).passes(doubled),
+        watch(model).passes(lambda call: after.append(call.output)),  # sees the new one
     ):
         changed = model(x())
     assert torch.equal(changed, model[3](model[2](2.0 * model[1](model[0](x())))))
@@ -202,14 +214,14 @@ def test_a_tensor_that_is_returned_stands_in_the_outputs_place():
 
 def test_watching_changes_no_value():
     model = network()
-    with watching(model, activation_modules(model), lambda _: None, before=lambda *_: None):
+    with watch(model).passes(lambda _: None, before=lambda *_: None):
         watched = model(x())
     assert torch.equal(watched, model(x()))
 
 
 def test_nothing_is_left_behind():
     model = network()
-    with watching(model, activation_modules(model), lambda _: None):
+    with watch(model).passes(lambda _: None):
         assert hooks_of(model)
     assert hooks_of(model) == []
 
@@ -220,13 +232,13 @@ def nested(model, fails):
     def see(call):
         assert fails != "told"
 
-    with watching(model, activation_modules(model), lambda _: None):
+    with watch(model).passes(lambda _: None):
         try:
-            with watching(model, activation_modules(model), see):
+            with watch(model).passes(see):
                 model(x()[:, :5] if fails == "model" else x())
                 assert fails != "block"
         finally:
-            assert len(hooks_of(model)) == 7  # the outer block's: the model, two layers, two pairs
+            assert len(hooks_of(model)) == 3  # the outer block's: the model and two activations
             model(x())
 
 
@@ -247,10 +259,10 @@ def test_hooks_on_tensors_go_with_an_error():
         losses.append(model(x()).sum())
         raise ZeroDivisionError
 
-    watched, told = activation_modules(model), {"gradient": lambda *_: gradients.append(1)}
+    told = {"gradient": lambda *_: gradients.append(1)}
     with (
         pytest.raises(ZeroDivisionError),
-        watching(model, watched, lambda _: None, **told),
+        watch(model).passes(lambda _: None, **told),
     ):
         fail()
     losses[0].backward()
@@ -258,27 +270,27 @@ def test_hooks_on_tensors_go_with_an_error():
 
 
 def test_a_module_that_never_fires_is_named_in_one_line():
-    _, watch = seen_by(Odd(), x())
-    assert watch.expected == ("last", "first", "unused")
-    assert watch.fired == {"last", "first"}
-    assert watch.missing == ("unused",)
+    _, passes = seen_by(Odd(), x())
+    assert passes.expected == ("last", "first", "unused")
+    assert passes.fired == {"last", "first"}
+    assert passes.missing == ("unused",)
     with pytest.warns(UserWarning, match=r"^1 of 3 watched modules were not called .*: unused; "):
-        watch.warn()
+        passes.warn()
 
 
 @pytest.mark.parametrize("inputs", [(x(),), ()])
 def test_where_all_fire_or_nothing_ran_there_is_no_warning(inputs):
     """The twin, and a block without a pass."""
-    _, watch = seen_by(network(), *inputs)
+    _, passes = seen_by(network(), *inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        watch.warn()
-    assert watch.missing == (() if inputs else ("1", "3"))
+        passes.warn()
+    assert passes.missing == (() if inputs else ("1", "3"))
 
 
 def test_a_copy_or_a_pickle_made_inside_the_block_sees_nothing():
     model, file, calls = network(), io.BytesIO(), []
-    with watching(model, activation_modules(model), lambda call: calls.append(call.place)):
+    with watch(model).passes(lambda call: calls.append(call.place)):
         twin = copy.deepcopy(model)
         torch.save(model, file)
         file.seek(0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from sparsefield.watch import Call, Watch, is_activation, modules_of, watching
+from sparsefield.watch import Call, Passes, Watch, is_activation, modules_of
 
 Layer = nn.Linear | nn.Conv2d
 
@@ -80,7 +80,7 @@ def seeing(
     model: nn.Module,
     product: Callable[[Seen], None],
     activation: Callable[[Call], None] = lambda call: None,
-) -> AbstractContextManager[Watch]:
+) -> AbstractContextManager[Passes]:
     """Tell of every product and every activation of a forward pass inside the block, in order."""
     last: list[Call] = []  # held, so that no other tensor can be its output
 
@@ -92,7 +92,7 @@ def seeing(
             activation(call)
 
     watched = modules_of(model, lambda part: isinstance(part, Layer) or is_activation(part))
-    return watching(model, watched, see)
+    return Watch(model, watched).passes(see)
 
 
 def products(model: nn.Module, x: Tensor) -> list[Seen]:
@@ -125,10 +125,10 @@ def measured_zeros(model: nn.Module, batches: Sequence[Tensor]) -> Zeros:
     def zeros(call: Call) -> None:
         shares.setdefault(call.place.name, []).append(zero_share(call.output))
 
-    with seeing(model, lambda product: seen.append(_light(product)), zeros) as watch:
+    with seeing(model, lambda product: seen.append(_light(product)), zeros) as passes:
         for x in batches:
             model(x)
-    watch.warn()
+    passes.warn()
     means = {name: sum(values) / len(values) for name, values in shares.items()}
     mean = sum(means.values()) / len(means) if means else 0.0
     met = sum(product.macs * (1.0 - product.zeros) for product in seen)

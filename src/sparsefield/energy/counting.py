@@ -12,7 +12,7 @@ from sparsefield.energy.rows import CONNECTIONS
 from sparsefield.energy.tally import ActivationTally, LayerTally
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import CNN, DNN, evaluating
-from sparsefield.watch import Call, is_activation, modules_of, watching
+from sparsefield.watch import Call, Watch, is_activation, modules_of
 
 
 def count(
@@ -59,7 +59,8 @@ def count(
     further: tuple[type[nn.Module], ...] = (*CONNECTIONS, nn.Sigmoid, *activations)
     watched = modules_of(model, lambda part: isinstance(part, further) or is_activation(part))
     tallies = Tallies(_carrying(model))
-    with torch.no_grad(), evaluating(model), watching(model, watched, tallies.see) as watch:
+    watch = Watch(model, watched)
+    with torch.no_grad(), evaluating(model), watch.passes(tallies.see) as passes:
         for part in data.split(batch):
             model(part)
     if not tallies.layers:
@@ -72,7 +73,7 @@ def count(
         batch=batch,
         layers=tuple(tally.result(len(data)) for tally in tallies.layers.values()),
         activations=tuple(tally.result() for tally in tallies.activations.values()),
-        uncounted=_uncounted(model, watch.missing),
+        uncounted=_uncounted(model, passes.missing),
     )
 
 

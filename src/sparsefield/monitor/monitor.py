@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor.expectation import Expectation
 from sparsefield.monitor.measure import gradient_rms, mean_square, outward
-from sparsefield.watch import Call, Place, activation_modules, watching
+from sparsefield.watch import Call, Place, Watch, activation_modules
 
 Row = dict[str, Any]
 
@@ -55,7 +55,7 @@ class Monitor:
     ) -> None:
         if every < 0:
             raise InvalidInput(f"every={every}: must be a number of steps, or 0 to measure never")
-        self._model, self._modules = model, activation_modules(model)
+        self._watch = Watch(model, activation_modules(model))
         self.every = every
         self.expectation = expectation or Expectation((), ())
         self.grad_scale = grad_scale
@@ -72,11 +72,9 @@ class Monitor:
             yield
             return
         seen = MeasuredStep()
-        with watching(
-            self._model, self._modules, seen.after, before=seen.before, gradient=seen.gradient
-        ) as watch:
+        with self._watch.passes(seen.after, before=seen.before, gradient=seen.gradient) as passes:
             yield
-        watch.warn()
+        passes.warn()
         self.rows += [self._row(step, layer, values) for layer, values in enumerate(seen.values())]
 
     def _row(self, step: int, layer: int, values: list[float]) -> Row:

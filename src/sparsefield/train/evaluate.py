@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sparsefield.nn import evaluating
 from sparsefield.train.runtime import Runtime
-from sparsefield.watch import Call, activation_modules, watching
+from sparsefield.watch import Call, Watch, activation_modules
 
 BATCH = 256
 
@@ -79,9 +79,9 @@ class ZeroCounts:
 def counting_zeros(model: nn.Module) -> Iterator[ZeroCounts]:
     """Count zeros in every forward pass inside the block."""
     counts = ZeroCounts()
-    with watching(model, activation_modules(model), counts.see) as watch:
+    with Watch(model, activation_modules(model)).passes(counts.see) as passes:
         yield counts
-    watch.warn()
+    passes.warn()
 
 
 def _from_tally(tally: list[int]) -> Evaluation:

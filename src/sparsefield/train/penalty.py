@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsefield.train.config import TrainConfig
-from sparsefield.watch import Call, activation_modules, watching
+from sparsefield.watch import Call, Watch, activation_modules
 
 
 def l1(y: Tensor) -> Tensor:
@@ -65,20 +65,19 @@ class Penalty:
     def __init__(self, config: TrainConfig, model: nn.Module) -> None:
         self._of = _PENALTIES.get(config.penalty)
         self._weight = config.penalty_weight or 0.0
-        self._model = model
-        self._modules = activation_modules(model) if self._of else {}
+        self._watch = Watch(model, activation_modules(model)) if self._of else None
         self._layers: list[Tensor] = []
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Collect the layers of the one forward pass inside."""
         self._layers = []
-        if self._of is None:
+        if self._watch is None:
             yield
             return
-        with watching(self._model, self._modules, self._see) as watch:
+        with self._watch.passes(self._see) as passes:
             yield
-        watch.warn()
+        passes.warn()
 
     def added_to(self, loss: Tensor) -> Tensor:
         """The loss of the pass just watched with the penalty."""

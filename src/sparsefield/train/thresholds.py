@@ -19,7 +19,7 @@ from sparsefield.train.evaluate import Evaluation, evaluate
 from sparsefield.train.loop import cpu_threads
 from sparsefield.train.network import load_model
 from sparsefield.train.runtime import Single, autocast
-from sparsefield.watch import activation_modules, watching
+from sparsefield.watch import Watch, activation_modules
 
 SAMPLE = 1000
 
@@ -54,6 +54,7 @@ class Thresholded:
         self.config = load_config(Path(directory) / "config.yaml")
         _check(self.config, directory, sample)
         self.model = load_model(directory)
+        self._watch = Watch(self.model, activation_modules(self.model))
         data = dataset or load(self.config.data, normalise=self.config.normalise)
         seen = split(len(data.train_y), self.config.validation)[0]
         order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(len(seen)))
@@ -90,11 +91,7 @@ class Thresholded:
     def _cutting(self, cut: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
         """Put ``cut(layer, output)`` in place of every activation's output inside the block."""
         with (
-            watching(
-                self.model,
-                activation_modules(self.model),
-                lambda call: cut(call.place.order, call.output),
-            ),
+            self._watch.passes(lambda call: cut(call.place.order, call.output)),
             torch.no_grad(),
             evaluating(self.model),
             cpu_threads(self.config.threads),
