@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from energy.products import layer_products
+from energy.every_product import layer_products
 from sparsefield import CNN, DNN, solve
 from sparsefield.energy import count
 from sparsefield.errors import InvalidInput
@@ -188,6 +188,31 @@ def test_what_is_in_no_column_is_named(data):
     model.forward = lambda x: model[1](model[0](x))
     assert count(model, data).uncounted == ("1 (LayerNorm)", "2 (Bilinear)")
     assert count(dnn(), data).uncounted == ()
+
+
+def test_what_is_expected_and_not_called_is_named(data):
+    class ByHand(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.relu = nn.Linear(6, 5), nn.Linear(5, 2), nn.ReLU()
+
+        def forward(self, x):
+            return F.linear(F.relu(self.a(x)), self.b.weight, self.b.bias)
+
+    assert count(ByHand(), data).uncounted == ("b (not called)", "relu (not called)")
+    ByHand.forward = lambda self, x: self.b(self.relu(self.a(x)))  # the twin
+    assert count(ByHand(), data).uncounted == ()
+
+
+def test_units_of_tokens_are_those_of_the_same_rows(data):
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
+    with torch.no_grad():
+        model[0].bias[:7] = -1e3
+    rows = count(model, data, batch=10).activations[0]
+    tokens = count(model, data.unflatten(0, (2, 5)), batch=2).activations[0]
+    assert tokens == rows
+    assert tokens.units == 16
+    assert set(range(7)) <= set(tokens.dead_units)
 
 
 def test_inputs_by_keyword_and_a_model_that_is_one_layer(data):

@@ -151,9 +151,10 @@ def test_only_chosen_steps_are_measured():
 
 
 def test_zero_measures_never():
-    monitor = Monitor(network(), every=0)
+    model = network()
+    monitor = Monitor(model, every=0)
     with monitor.at(0):
-        assert hooks_left(monitor.modules[0]) == 0
+        assert hooks_left(model) == 0
     assert monitor.rows == []
 
 
@@ -228,6 +229,39 @@ def test_theory_stands_beside_each_layer_and_is_nan_beyond():
     rows = measure(network(), inputs(), expectation=Expectation((1.5,), (0.9,)))
     assert (rows[0]["q_theory"], rows[0]["sparsity_theory"]) == (1.5, 0.9)
     assert math.isnan(rows[1]["q_theory"])
+
+
+def test_tokens_have_the_units_of_the_same_rows():
+    model = nn.Sequential(nn.Linear(7, 6), nn.ReLU())
+    with torch.no_grad():
+        model[0].bias[:3] = -99.0
+    tokens = torch.randn(4, 5, 7, generator=torch.Generator().manual_seed(0))
+    rows = [measure(model, x, expectation=KNOWN)[0] for x in (tokens, tokens.flatten(0, 1))]
+    assert [row["dead"] for row in rows] == [0.5, 0.5]
+
+
+def test_an_activation_that_is_called_by_keyword():
+    class Keyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.phi = network()[0], CReLU(TAU, M)
+
+        def forward(self, x):
+            return self.phi(x=self.layer(x))
+
+    keyword = measure(Keyword(), inputs(), expectation=KNOWN)
+    assert keyword == measure(
+        nn.Sequential(network()[0], CReLU(TAU, M)), inputs(), expectation=KNOWN
+    )
+    assert keyword[0]["grad_rms"] > 0
+
+
+def test_an_activation_that_the_model_does_not_call_is_named():
+    model = network()
+    model.forward = lambda x: model[1](model[0](x))
+    with pytest.warns(UserWarning, match="1 of 2 watched modules were not called .*: 3;"):
+        rows = measure(model, inputs())
+    assert [row["layer"] for row in rows] == [0]
 
 
 def test_a_model_without_activation_modules_is_an_error():

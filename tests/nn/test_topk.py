@@ -12,10 +12,10 @@ from torch import nn
 
 from sparsefield.engine import accelerate
 from sparsefield.errors import InvalidInput
-from sparsefield.monitor import activation_modules
 from sparsefield.nn import CNN, DNN, CReLU, TopK, activation, init_, topk
 from sparsefield.theory import solve, winners_point
 from sparsefield.theory.winners import winners
+from sparsefield.watch import activation_modules
 
 
 def sample(*shape, dtype=torch.float64):
@@ -132,7 +132,7 @@ def test_export_and_vmap():
 @pytest.mark.parametrize("kind", [DNN, CNN])
 def test_networks_are_built_of_it(kind):
     model = kind(3, 20, 2, 4, winners_point(0.9, q=2.0, width=20))
-    assert [type(act) for act in activation_modules(model)] == [TopK, TopK]
+    assert [type(act) for act in activation_modules(model).values()] == [TopK, TopK]
     x = sample(6, 3, 8, 8, dtype=torch.float32)
     seen = []
     model.activations[-1].register_forward_hook(lambda module, args, y: seen.append(y))

@@ -72,6 +72,13 @@ def test_modes_and_hooks_are_left_as_they_were(data):
     assert not any(layer._forward_hooks for layer in net)
 
 
+def test_an_activation_that_is_not_called_is_named(data):
+    net = model()
+    net.forward = lambda x: net[2](net[1](net[0](x)))
+    with pytest.warns(UserWarning, match="1 of 2 watched modules were not called .*: 3;"):
+        assert len(run(net, *data).sparsity) == 1
+
+
 def test_no_gradient_is_kept(data):
     net = model()
     run(net, *data)

@@ -13,10 +13,10 @@ from sparsefield.nn import CReLU
 
 from .clock import interleaved
 from .contenders import Contender, prepare
-from .products import Layer, Seen
 from .result import Cell
 from .rivals import Rival
 from .scores import cells
+from .seen import Layer, Seen
 
 DENSITIES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 LINEAR_BATCHES = (1, 8, 32, 128)

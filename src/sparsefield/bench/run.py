@@ -16,10 +16,10 @@ from sparsefield.errors import InvalidInput
 from .clock import interleaved
 from .contenders import prepare
 from .crossover import CONV_BATCHES, DENSITIES, LINEAR_BATCHES, commonest, crossed
-from .products import Seen, measured_zeros, products, sources
 from .result import BenchResult, Cell, Row
 from .rivals import RIVALS, Rival
 from .scores import rows
+from .seen import Seen, measured_zeros, products, sources
 
 Progress = Callable[[str], None]
 _LAYER_SHARE, _CELL_SHARE = 0.2, 0.1  # of the seconds for a network, in one layer and in one cell

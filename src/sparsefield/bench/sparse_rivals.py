@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from sparsefield.engine.gather import gather
 
 from .absent import Absent
-from .products import watching
 from .quiet import quiet
+from .seen import seeing
 
 
 class _Transposed(nn.Module):
@@ -64,7 +64,7 @@ def _substituted(
         no Linear reads an activation.
     """
     names: list[str] = []
-    with watching(model, lambda seen: names.append(seen.name) if seen.activation else None):
+    with seeing(model, lambda seen: names.append(seen.name) if seen.activation else None):
         model(sample)
     changed = copy.deepcopy(model)
     linear = [name for name in names if isinstance(changed.get_submodule(name), nn.Linear)]

@@ -124,8 +124,8 @@ class Counted:
     layers, activations
         in order of execution.
     uncounted
-        modules with parameters of their own that are neither Linear nor a convolution:
-        their work is in no column.
+        modules with parameters of their own that are neither Linear nor a convolution, and
+        layers and activations that the model did not call: their work is in no column.
     """
 
     samples: int

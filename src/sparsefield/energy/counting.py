@@ -1,20 +1,18 @@
-"""count(): run the data through a model once, with hooks that count and are gone afterwards."""
+"""count(): run the data through a model once, watch it and add up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from sparsefield.energy.counted import Counted
-from sparsefield.energy.products import CONNECTIONS
-from sparsefield.energy.watch import Watch
+from sparsefield.energy.rows import CONNECTIONS
+from sparsefield.energy.tally import ActivationTally, LayerTally
 from sparsefield.errors import InvalidInput
-from sparsefield.nn import CNN, DNN, Activation, evaluating
-
-# NeuroBench's own two, and this library's, which it is told of by add_activation_module().
-ACTIVATIONS: tuple[type[nn.Module], ...] = (Activation, nn.ReLU, nn.Sigmoid)
+from sparsefield.nn import CNN, DNN, evaluating
+from sparsefield.watch import Call, Watch, is_activation, modules_of
 
 
 def count(
@@ -35,7 +33,8 @@ def count(
     Parameters
     ----------
     model
-        any module of Linear and Conv1d / 2d / 3d layers; others are named in ``uncounted``.
+        any module of Linear and Conv1d / 2d / 3d layers; others are named in ``uncounted``, and so
+        are layers and activations that the model did not call.
     data
         inputs [samples, ...], on the model's device.
     batch
@@ -56,13 +55,15 @@ def count(
     (27400.0, True)
     """
     _check(data, batch)
-    watch = Watch(model, (*ACTIVATIONS, *activations), _carrying(model))
-    with torch.no_grad(), evaluating(model), watch.attached():
+    # NeuroBench's own activations are ReLU and Sigmoid
+    further: tuple[type[nn.Module], ...] = (*CONNECTIONS, nn.Sigmoid, *activations)
+    watched = modules_of(model, lambda part: isinstance(part, further) or is_activation(part))
+    tallies = Tallies(_carrying(model))
+    watch = Watch(model, watched)
+    with torch.no_grad(), evaluating(model), watch.passes(tallies.see) as passes:
         for part in data.split(batch):
-            watch.begin()
             model(part)
-    layers = tuple(tally.result(len(data)) for tally in watch.layers())
-    if not layers:
+    if not tallies.layers:
         raise InvalidInput(
             f"{type(model).__name__}: called no Linear or convolution module, so there is nothing "
             "to count; use modules of torch.nn rather than functions"
@@ -70,10 +71,36 @@ def count(
     return Counted(
         samples=len(data),
         batch=batch,
-        layers=layers,
-        activations=tuple(tally.result() for tally in watch.activations()),
-        uncounted=_uncounted(model),
+        layers=tuple(tally.result(len(data)) for tally in tallies.layers.values()),
+        activations=tuple(tally.result() for tally in tallies.activations.values()),
+        uncounted=_uncounted(model, passes.missing),
     )
+
+
+class Tallies:
+    """Of every layer and activation that is called, in the order of their first call.
+
+    A layer that is called several times a pass is one layer with one set of weights. An activation
+    module that is called several times a pass stands at several places: a tally for each.
+    """
+
+    def __init__(self, carrying: Collection[nn.Module]) -> None:
+        self._carrying = carrying
+        self.layers: dict[str, LayerTally] = {}
+        self.activations: dict[str, ActivationTally] = {}
+
+    def see(self, call: Call) -> None:
+        """Hand a call to its tally."""
+        if isinstance(call.module, CONNECTIONS):
+            name, carrying = call.place.name, call.module in self._carrying
+            if name not in self.layers:
+                self.layers[name] = LayerTally(name, call.module, carrying=carrying)
+            self.layers[name].see(call)
+        else:
+            place = str(call.place)
+            if place not in self.activations:
+                self.activations[place] = ActivationTally(call)
+            self.activations[place].see(call)
 
 
 def _check(data: Tensor, batch: int) -> None:
@@ -95,9 +122,11 @@ def _carrying(model: nn.Module) -> set[nn.Module]:
     return set(list(model.layers)[1:])
 
 
-def _uncounted(model: nn.Module) -> tuple[str, ...]:
-    return tuple(
-        f"{name or 'the model itself'} ({type(module).__name__})"
-        for name, module in model.named_modules()
-        if not isinstance(module, CONNECTIONS) and any(True for _ in module.parameters(False))
+def _uncounted(model: nn.Module, missing: Collection[str]) -> tuple[str, ...]:
+    """Parameters of other kinds of modules, and what was expected and not called."""
+    unknown = (
+        f"{name or 'the model itself'} ({type(part).__name__})"
+        for name, part in model.named_modules()
+        if not isinstance(part, CONNECTIONS) and any(True for _ in part.parameters(False))
     )
+    return (*unknown, *(f"{name} (not called)" for name in missing))

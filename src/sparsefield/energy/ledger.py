@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -117,38 +118,27 @@ def ledger(
     """
     stored, prices = weight_format(weights), energy_table(table)
     counted = count(model, data, batch=batch, activations=activations)
-    return Ledger(
-        counted=counted,
-        dense_traffic=tuple(dense_traffic(layer, stored) for layer in counted.layers),
-        sparse_traffic=tuple(sparse_traffic(layer, stored) for layer in counted.layers),
-        modelled=model_energy(counted, prices, weights=stored, arithmetic=arithmetic),
-        measured=_measure_all(model, runner, data[:batch], meter, window_seconds, repeats)
-        if measured
-        else (),
-    )
-
-
-def _measure_all(
-    model: nn.Module,
-    runner: Callable[[Tensor], object] | None,
-    inputs: Tensor,
-    meter: Meter | None,
-    window_seconds: float,
-    repeats: int,
-) -> tuple[Measured, ...]:
-    runs: dict[str, Callable[[Tensor], object]] = {"model": model}
-    if runner is not None:
-        runs["runner"] = runner
-    meter = meter or find_meter()
+    modelled = model_energy(counted, prices, weights=stored, arithmetic=arithmetic)
+    runs = {"model": model, "runner": runner} if measured else {}
+    meter = meter or (find_meter() if measured else None)
     with torch.no_grad(), evaluating(model):
-        return tuple(
+        figures = tuple(
             measure(
-                lambda run=run: run(inputs),  # type: ignore[misc]
-                inferences=len(inputs),
+                partial(run, data[:batch]),
+                inferences=batch,
                 what=what,
                 meter=meter,
                 window_seconds=window_seconds,
                 repeats=repeats,
             )
             for what, run in runs.items()
+            if run is not None
         )
+    traffic = [(dense_traffic(x, stored), sparse_traffic(x, stored)) for x in counted.layers]
+    return Ledger(
+        counted=counted,
+        dense_traffic=tuple(dense for dense, _ in traffic),
+        sparse_traffic=tuple(sparse for _, sparse in traffic),
+        modelled=modelled,
+        measured=figures,
+    )

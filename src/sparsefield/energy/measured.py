@@ -14,6 +14,7 @@ from sparsefield.energy.meters import Meter, Reading, find_meter
 from sparsefield.errors import InvalidInput
 
 Run = Callable[[], object]
+_Busy = tuple[Reading, int]  # of a busy window, and the inferences that were made in it
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,6 @@ class Measured:
         return {**asdict(self), "counters": counters}
 
 
-@dataclass(frozen=True)
-class _Window:
-    """A reading and the inferences that were made in it."""
-
-    reading: Reading
-    inferences: int
-
-    def watts(self, counter: str) -> float:
-        return self.reading.joules[counter] / self.reading.seconds
-
-
 def measure(
     run: Run,
     *,
@@ -130,15 +120,15 @@ def measure(
     if meter.absent is not None:
         return Measured(what, meter.absent, window_seconds, repeats, None, ())
 
-    def idle() -> _Window:
+    def idle() -> Reading:
         meter.begin()
         sleep(window_seconds)
-        return _Window(meter.end(), 0)
+        return meter.end()
 
-    def busy() -> _Window:
+    def busy() -> _Busy:
         meter.begin()
         calls = _calls(run, window_seconds, clock)
-        return _Window(meter.end(), calls * inferences)
+        return meter.end(), calls * inferences
 
     _calls(run, 0.0, clock)  # whatever the first call compiles or allocates
     idle()  # and whatever the first reading starts
@@ -146,8 +136,8 @@ def measure(
     for _ in range(repeats):
         works.append(busy())
         rests.append(idle())
-    seconds = statistics.median(each.reading.seconds / each.inferences for each in works)
-    counters = tuple(_counter(name, rests, works) for name in works[0].reading.joules)
+    seconds = statistics.median(reading.seconds / served for reading, served in works)
+    counters = tuple(_counter(name, rests, works) for name in rests[0].joules)
     return Measured(what, None, window_seconds, repeats, seconds, counters)
 
 
@@ -169,17 +159,16 @@ def _calls(run: Run, seconds: float, clock: Callable[[], float]) -> int:
     return calls
 
 
-def _counter(name: str, rests: list[_Window], works: list[_Window]) -> CounterResult:
+def _counter(name: str, rests: list[Reading], works: list[_Busy]) -> CounterResult:
     joules = []
-    for before, work, after in zip(rests, works, rests[1:], strict=False):
+    for before, (work, served), after in zip(rests, works, rests[1:], strict=False):
         idle_watts = (before.watts(name) + after.watts(name)) / 2
-        over_idle = work.reading.joules[name] - idle_watts * work.reading.seconds
-        joules.append(over_idle / work.inferences)
+        joules.append((work.joules[name] - idle_watts * work.seconds) / served)
     lower, middle, upper = statistics.quantiles(joules, n=4, method="inclusive")
     return CounterResult(
         counter=name,
         idle_watts=statistics.median(rest.watts(name) for rest in rests),
-        busy_watts=statistics.median(work.watts(name) for work in works),
+        busy_watts=statistics.median(work.watts(name) for work, _ in works),
         joules_per_inference=middle,
         lower_quartile=lower,
         upper_quartile=upper,

@@ -27,6 +27,10 @@ class Reading:
     seconds: float
     joules: Mapping[str, float]
 
+    def watts(self, counter: str) -> float:
+        """Mean power of the window."""
+        return self.joules[counter] / self.seconds
+
 
 class Meter(Protocol):
     """Anything that reads energy counters over a window."""

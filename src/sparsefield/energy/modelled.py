@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -66,6 +67,11 @@ class LayerEnergy:
         """That one's energy."""
         return self.sparse if self.runs == "sparse" else self.dense
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        parts = {"dense": self.dense.to_dict(), "sparse": self.sparse.to_dict()}
+        return {"name": self.name, "runs": self.runs, **parts}
+
 
 @dataclass(frozen=True)
 class Modelled:
@@ -99,12 +105,12 @@ class Modelled:
     @property
     def dense(self) -> Parts:
         """The network's energy per inference when nothing is skipped."""
-        return _dense(self.layers)
+        return whole(self.layers)[0]
 
     @property
     def sparse(self) -> Parts:
         """The network's energy per inference when each layer runs in the cheaper way."""
-        return _chosen(self.layers)
+        return whole(self.layers)[1]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -117,15 +123,7 @@ class Modelled:
             "sparse": self.sparse.to_dict(),
             "dense_range_picojoules": list(self.dense_range),
             "sparse_range_picojoules": list(self.sparse_range),
-            "layers": [
-                {
-                    "name": layer.name,
-                    "runs": layer.runs,
-                    "dense": layer.dense.to_dict(),
-                    "sparse": layer.sparse.to_dict(),
-                }
-                for layer in self.layers
-            ],
+            "layers": [layer.to_dict() for layer in self.layers],
         }
 
 
@@ -161,15 +159,18 @@ def model_energy(
             f"choose one of {', '.join(table.multiply_add)}"
         )
     layers = _layers(counted, table, weights, arithmetic)
-    low, high = (_layers(counted, _at(table, end), weights, arithmetic) for end in ("low", "high"))
+    low, high = (
+        whole(_layers(counted, _at(table, end), weights, arithmetic))
+        for end in ("low_picojoules", "high_picojoules")
+    )
     return Modelled(
         table=table,
         arithmetic=arithmetic,
         weights=weights,
         weights_home=_home(counted, table, weights),
         layers=layers,
-        dense_range=(_dense(low).total, _dense(high).total),
-        sparse_range=(_chosen(low).total, _chosen(high).total),
+        dense_range=(low[0].total, high[0].total),
+        sparse_range=(low[1].total, high[1].total),
     )
 
 
@@ -180,7 +181,7 @@ def _layers(
     mac = table.multiply_add[arithmetic].picojoules
 
     def priced(layer: LayerCount, products: int, traffic: Traffic) -> Parts:
-        panel = table.level_for(_panel_bytes(layer, weights))
+        panel = table.level_for(layer.rows * min(layer.row_width, PANEL) * weights.weight_bytes)
         loaded = traffic.weight_cache_bytes
         if panel == home:
             loaded = max(0.0, loaded - traffic.weight_memory_bytes)
@@ -209,22 +210,14 @@ def _home(counted: Counted, table: EnergyTable, weights: WeightFormat) -> Memory
     return table.level_for(sum(layer.weights for layer in counted.layers) * weights.weight_bytes)
 
 
-def _panel_bytes(layer: LayerCount, weights: WeightFormat) -> int:
-    return layer.rows * min(layer.row_width, PANEL) * weights.weight_bytes
-
-
-def _at(table: EnergyTable, end: Literal["low", "high"]) -> EnergyTable:
+def _at(table: EnergyTable, end: str) -> EnergyTable:
     """The table with every range of energy at one of its ends."""
-    levels = []
-    for level in table.levels:
-        energy = level.low_picojoules if end == "low" else level.high_picojoules
-        levels.append(replace(level, low_picojoules=energy, high_picojoules=energy))
+    energies = [getattr(level, end) for level in table.levels]
+    pairs = zip(table.levels, energies, strict=True)
+    levels = (replace(level, low_picojoules=x, high_picojoules=x) for level, x in pairs)
     return replace(table, levels=tuple(levels))
 
 
-def _dense(layers: tuple[LayerEnergy, ...]) -> Parts:
-    return sum((layer.dense for layer in layers), Parts())
-
-
-def _chosen(layers: tuple[LayerEnergy, ...]) -> Parts:
-    return sum((layer.chosen for layer in layers), Parts())
+def whole(layers: Sequence[LayerEnergy]) -> tuple[Parts, Parts]:
+    """The network's parts when nothing is skipped, and when each layer runs in the cheaper way."""
+    return sum((x.dense for x in layers), Parts()), sum((x.chosen for x in layers), Parts())

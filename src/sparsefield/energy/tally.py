@@ -1,118 +1,90 @@
-"""What the hooks add up while the data runs through, one tally a module."""
+"""What is added up while the data runs through, one tally a layer and one an activation."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsefield.energy.counted import ActivationCount, LayerCount
-from sparsefield.energy.products import Connection, only_signs, row_nonzeros, row_uses, row_width
+from sparsefield.energy.rows import Connection, only_signs, row_nonzeros, row_uses
+from sparsefield.energy.rows import row_width as width_of
 from sparsefield.energy.traffic import TILE
+from sparsefield.watch import Call
 
 
 class LayerTally:
-    """Counts of one layer; :meth:`see` is told of each call."""
+    """Counts of one layer, over all its calls."""
 
-    def __init__(self, name: str, module: Connection, carrying: bool) -> None:
-        self.name, self.module = name, module
-        self._carrying = carrying
-        self._width = row_width(module)
+    def __init__(self, name: str, module: Connection, *, carrying: bool) -> None:
+        self._name, self._module, self._carrying = name, module, carrying
         self._nonzeros = row_nonzeros(module)
-        self._calls = self._rows_touched = self._tiles = self._carried = 0
-        self._dense = self._macs = self._acs = self._products = 0
-        self._inputs = self._active = self._outputs = self._lists = 0
+        self._sums: Counter[str] = Counter()
 
-    def see(self, x: Tensor, output: Tensor) -> None:
-        """One call, with its input and output, before anything can overwrite them."""
-        active = x != 0
-        uses = row_uses(self.module, active)
-        effective = int((uses * self._nonzeros).sum())
-        if only_signs(x):
-            self._acs += effective
-        else:
-            self._macs += effective
-        self._products += int(uses.sum()) * self._width
-        self._dense += int(row_uses(self.module, torch.ones_like(active)).sum()) * self._width
-        self._rows_touched += int(uses.count_nonzero())
-        self._see_sizes(x, output, int(active.sum()))
-
-    def _see_sizes(self, x: Tensor, output: Tensor, active: int) -> None:
-        outputs, inputs = _features(self.module)
-        self._calls += 1
-        self._inputs += x.numel()
-        self._active += active
-        self._lists += x.numel() // inputs
-        self._outputs += output.numel()
-        self._tiles += math.ceil(output.numel() / outputs / TILE)
-        if self._carrying and x.shape == output.shape:
-            self._carried += output.numel()
+    def see(self, call: Call) -> None:
+        """One call, before anything can overwrite what it read."""
+        x, outputs = call.read.detach(), call.output.numel()
+        active, width = x != 0, width_of(self._module)
+        uses = row_uses(self._module, active)
+        kind = "effective_acs" if only_signs(x) else "effective_macs"
+        self._sums.update(
+            {
+                "calls": 1,
+                "dense_macs": int(row_uses(self._module, torch.ones_like(active)).sum()) * width,
+                kind: int((uses * self._nonzeros).sum()),
+                "active_products": int(uses.sum()) * width,
+                "inputs": x.numel(),
+                "active_inputs": int(active.sum()),
+                "outputs": outputs,
+                "lists": x.numel() // len(self._nonzeros),
+                "rows_touched": int(uses.count_nonzero()),
+                "register_tiles": math.ceil(outputs / len(self._module.weight) / TILE),
+                "carried": outputs * (self._carrying and x.shape == call.output.shape),
+            }
+        )
 
     def result(self, samples: int) -> LayerCount:
         """The counts so far."""
-        bias = self.module.bias
+        weight, bias = self._module.weight, self._module.bias
         return LayerCount(
-            name=self.name,
-            kind=type(self.module).__name__,
-            weight_shape=tuple(self.module.weight.shape),
+            name=self._name,
+            kind=type(self._module).__name__,
+            weight_shape=tuple(weight.shape),
             samples=samples,
-            calls=self._calls,
-            dense_macs=self._dense,
-            effective_macs=self._macs,
-            effective_acs=self._acs,
-            active_products=self._products,
-            inputs=self._inputs,
-            active_inputs=self._active,
-            outputs=self._outputs,
-            lists=self._lists,
-            weights=self.module.weight.numel(),
+            weights=weight.numel(),
             biases=0 if bias is None else bias.numel(),
             rows=self._nonzeros.numel(),
-            row_width=self._width,
-            rows_touched=self._rows_touched,
-            register_tiles=self._tiles,
-            carried=self._carried,
+            row_width=width_of(self._module),
+            **{"effective_macs": 0, "effective_acs": 0, **self._sums},
         )
 
 
 class ActivationTally:
-    """Counts of one activation; :meth:`see` is told of each call."""
+    """Counts of one activation at one place of the pass, over all passes."""
 
-    def __init__(self, name: str, module: nn.Module) -> None:
-        self.name, self.module = name, module
-        self._values = self._nonzeros = self._saturated = 0
-        self._clip = float(getattr(module, "m", math.inf))
-        self._by_unit: Tensor | None = None
+    def __init__(self, call: Call) -> None:
+        self._name, self._kind = str(call.place), type(call.module).__name__
+        self._values, self._active = 0, torch.zeros_like(call.active_by_unit)
+        self._saturated: int | None = None
 
-    def see(self, x: Tensor, output: Tensor) -> None:
-        """One call; axis 1 of the output is that of units or channels."""
-        active = (output != 0).reshape(len(output), -1) if output.dim() < 2 else output != 0
-        counts = active.sum([axis for axis in range(active.dim()) if axis != 1])
-        self._by_unit = counts if self._by_unit is None else self._by_unit + counts
-        self._values += output.numel()
-        self._nonzeros += int(counts.sum())
-        if math.isfinite(self._clip):
-            clip = torch.tensor(self._clip, dtype=output.dtype, device=output.device)
-            self._saturated += int((output.abs() >= clip).sum())
+    def see(self, call: Call) -> None:
+        """One call."""
+        self._values += call.output.numel()
+        self._active += call.active_by_unit
+        if (clipped := call.at_clip) is not None:
+            self._saturated = (self._saturated or 0) + int(clipped.sum())
 
     def result(self) -> ActivationCount:
         """The counts so far."""
-        assert self._by_unit is not None  # only tallies that were called are asked
-        dead = (self._by_unit == 0).nonzero().flatten().tolist()
+        dead: Tensor = (self._active == 0).nonzero().flatten()
         return ActivationCount(
-            name=self.name,
-            kind=type(self.module).__name__,
+            name=self._name,
+            kind=self._kind,
             values=self._values,
-            zeros=self._values - self._nonzeros,
-            saturated=self._saturated if math.isfinite(self._clip) else None,
-            units=len(self._by_unit),
-            dead_units=tuple(dead),
+            zeros=self._values - int(self._active.sum()),
+            saturated=self._saturated,
+            units=len(self._active),
+            dead_units=tuple(dead.tolist()),
         )
-
-
-def _features(layer: Connection) -> tuple[int, int]:
-    """Outputs and inputs of a layer: features, or channels."""
-    if isinstance(layer, nn.Linear):
-        return layer.out_features, layer.in_features
-    return layer.out_channels, layer.in_channels

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 
 from sparsefield.energy.counted import ActivationCount, Counted
 from sparsefield.energy.grouping import Group, group_activations, group_layers
 from sparsefield.energy.measured import CounterResult, Measured
-from sparsefield.energy.modelled import Modelled, Parts
+from sparsefield.energy.modelled import Modelled, Parts, whole
 from sparsefield.energy.traffic import Traffic
 
 ROWS = 16
 Traffics = tuple[Sequence[Traffic], Sequence[Traffic]]
+_SPENT = ("arithmetic", "weights, memory", "weights, cache", "activations", "indices")
 
 _UNITS = {
     "J": ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ"), (1e-12, "pJ")),
@@ -87,10 +87,11 @@ def _counted(counted: Counted) -> str:
 
 def _dead(counted: Counted) -> str:
     """The sparsity without them."""
-    alive = sum(each.alive_values for each in counted.activations)
+    each = counted.activations
+    alive = _total(each, "alive_values")
     if not counted.dead_units or not alive:
         return ""
-    active = sum(each.values - each.zeros for each in counted.activations)
+    active = _total(each, "values") - _total(each, "zeros")
     return f" (zero for all samples); sparsity of the others {1 - active / alive:.4f}"
 
 
@@ -99,9 +100,9 @@ def _activation_table(counted: Counted) -> str:
     rows = []
     for group in group_activations(counted.activations, ROWS):
         members = counted.activations[group.span]
-        values, alive = (sum(getattr(a, k) for a in members) for k in ("values", "alive_values"))
-        active = values - sum(a.zeros for a in members)
-        dead = f"{sum(len(a.dead_units) for a in members)} of {sum(a.units for a in members)}"
+        values, alive = _total(members, "values"), _total(members, "alive_values")
+        active = values - _total(members, "zeros")
+        dead = f"{sum(len(a.dead_units) for a in members)} of {_total(members, 'units')}"
         living = f"{1 - active / alive:.4f}" if alive else "none"
         rows.append((group.label, f"{1 - active / values:.4f}", living, dead, _clipped(members)))
     return _table(head, rows)
@@ -117,9 +118,9 @@ def _layer_table(counted: Counted, groups: Sequence[Group]) -> str:
     rows = []
     for group in groups:
         layers = counted.layers[group.span]
-        dense = sum(layer.dense_macs for layer in layers) / counted.samples
+        dense = _total(layers, "dense_macs") / counted.samples
         effective = sum(x.effective_macs + x.effective_acs for x in layers) / counted.samples
-        density = sum(x.active_inputs for x in layers) / sum(x.inputs for x in layers)
+        density = _total(layers, "active_inputs") / _total(layers, "inputs")
         shape = "x".join(map(str, layers[0].weight_shape))
         times = f"{len(layers)} of " if len(layers) > 1 else ""
         counts = (scaled(dense, ""), scaled(effective, ""), f"{100 * effective / dense:.1f} %")
@@ -128,18 +129,15 @@ def _layer_table(counted: Counted, groups: Sequence[Group]) -> str:
 
 
 def _traffic_table(counted: Counted, groups: Sequence[Group], traffic: Traffics) -> str:
-    whole = sum(each.weight_memory_bytes for each in traffic[0])
-    factor, unit = _unit_for(whole, "B")
-    head = (f"{unit}, dense | active rows", "weights, memory", "weights, cache")
     kinds = ("weight_memory_bytes", "weight_cache_bytes", "activation_bytes", "index_bytes")
+    factor, unit = _unit_for(sum(each.weight_memory_bytes for each in traffic[0]), "B")
 
     def row(label: str, span: slice) -> tuple[str, ...]:
-        sums = [[sum(getattr(t, kind) for t in side[span]) for side in traffic] for kind in kinds]
-        return (label, *(" | ".join(_plain(value / factor) for value in pair) for pair in sums))
+        return (label, *(_pair([_total(t[span], kind) for t in traffic], factor) for kind in kinds))
 
     rows = [row(group.label, group.span) for group in groups]
     rows.append(row("network", slice(0, len(counted.layers))))
-    return _table((*head, "activations", "indices"), rows)
+    return _table((f"{unit}, dense | active rows", *_SPENT[1:]), rows)
 
 
 def _modelled(modelled: Modelled) -> str:
@@ -178,30 +176,36 @@ def _whole(modelled: Modelled) -> str:
 def _energy_table(modelled: Modelled, groups: Sequence[Group]) -> str:
     parts = ("arithmetic", "weights_memory", "weights_cache", "activations", "indices", "total")
     factor, unit = _unit_for(1e-12 * modelled.dense.total, "J")
-    head = (f"{unit}, dense | cheaper", "arithmetic", "weights, memory", "weights, cache")
 
-    def row(label: str, dense: Parts, sparse: Parts) -> tuple[str, ...]:
-        cells = [
-            " | ".join(_plain(1e-12 * getattr(side, part) / factor) for side in (dense, sparse))
-            for part in parts
-        ]
-        return (label, *cells)
+    def row(label: str, span: slice) -> tuple[str, ...]:
+        dense, sparse = whole(modelled.layers[span])
+        pairs = ([1e-12 * getattr(side, part) for side in (dense, sparse)] for part in parts)
+        return (label, *(_pair(pair, factor) for pair in pairs))
 
-    def grouped(group: Group) -> tuple[str, ...]:
+    def noted(group: Group) -> str:
         layers = modelled.layers[group.span]
         dense = sum(layer.runs == "dense" for layer in layers)
         note = f" ({'runs' if dense == len(layers) else dense} dense)" if dense else ""
-        sums = (sum((x.dense for x in layers), Parts()), sum((x.chosen for x in layers), Parts()))
-        return row(group.label + note, *sums)
+        return group.label + note
 
-    rows = [*map(grouped, groups), row("network", modelled.dense, modelled.sparse)]
-    return _table((*head, "activations", "indices", "total"), rows)
+    rows = [row(noted(group), group.span) for group in groups]
+    rows.append(row("network", slice(0, len(modelled.layers))))
+    return _table((f"{unit}, dense | cheaper", *_SPENT, "total"), rows)
+
+
+def _pair(values: Iterable[float], factor: float) -> str:
+    return " | ".join(_plain(value / factor) for value in values)
+
+
+def _total(members: Iterable[object], name: str) -> float:
+    total: float = sum(getattr(each, name) for each in members)
+    return total
 
 
 def _measured(measured: Sequence[Measured]) -> str:
     if not measured:
         return "MEASURED: not asked for"
-    return "\n".join(chain.from_iterable(map(_measured_lines, measured)))
+    return "\n".join(line for each in measured for line in _measured_lines(each))
 
 
 def _measured_lines(each: Measured) -> list[str]:
@@ -228,13 +232,9 @@ def _counter(counter: CounterResult) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    pad: list[Callable[[str, int], str]] = [str.ljust, *[str.rjust] * (len(head) - 1)]
-    return "\n".join(
-        "  ".join(p(cell, width) for p, cell, width in zip(pad, line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    form = "  ".join(f"{{:{'>' if i else '<'}{width}}}" for i, width in enumerate(widths))
+    return "\n".join(form.format(*line).rstrip() for line in (head, *rows))
 
 
 def _wrapped(line: str) -> str:

@@ -1,21 +1,9 @@
 """Bytes that an inference touches, dense and sparse, from the counts.
 
-Both executions are idealised in the same way, and the table says how:
-
-=============  =============================================  ======================================
-bytes          dense                                          sparse, only rows of active inputs
-=============  =============================================  ======================================
-weights from   all weights and biases, once a batch           rows that some sample of the batch
-memory                                                        needs, once a batch; biases
-weights        all weights, once for every ``TILE`` outputs   each row once for every sample (pixel)
-through cache  that a blocked kernel keeps in registers       that needs it
-activations    every input, written once and read once        every active input, written and read
-indices        none                                           an index for each active input and a
-                                                              length for each list, written and read
-=============  =============================================  ======================================
-
-A skip's dense stream is written and read once a layer in both. Left out of both: reads repeated for
-each block of outputs or tap of the kernel, pooling, normalisation, and the network's output.
+Both executions are idealised in the same way: docs/energy.md has the table of what each reads and
+how often. A skip's dense stream is written and read once a layer in both. Left out of both: reads
+repeated for each block of outputs or tap of the kernel, pooling, normalisation, and the network's
+output.
 """
 
 from __future__ import annotations
@@ -53,9 +41,8 @@ class WeightFormat:
 
 
 _FORMATS = {
-    "float32": WeightFormat("float32", 4, 0),
-    "bfloat16": WeightFormat("bfloat16", 2, 0),
-    "int8": WeightFormat("int8", 1, 4),
+    name: WeightFormat(name, *sizes)
+    for name, sizes in {"float32": (4, 0), "bfloat16": (2, 0), "int8": (1, 4)}.items()
 }
 
 

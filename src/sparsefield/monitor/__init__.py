@@ -2,7 +2,6 @@
 
 from sparsefield.monitor.expectation import Expectation as Expectation
 from sparsefield.monitor.expectation import expected as expected
-from sparsefield.monitor.hooks import Monitor as Monitor
-from sparsefield.monitor.layers import activation_modules as activation_modules
+from sparsefield.monitor.monitor import Monitor as Monitor
 
-__all__ = ["Expectation", "Monitor", "activation_modules", "expected"]
+__all__ = ["Expectation", "Monitor", "expected"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sparsefield.nn import Activation
+from sparsefield.watch import Call
 
 
 def mean_square(x: Tensor) -> Tensor:
@@ -27,24 +27,10 @@ def _rms(x: Tensor) -> Tensor:
     return (norm / math.sqrt(flat.numel())).reshape(1)
 
 
-def outward(module: nn.Module, output: Tensor) -> Tensor:
-    """Sparsity, saturated share and dead share of ``output``; shape [3].
-
-    ``output`` is [batch, units] or [batch, channels, ...]; a unit is a column or a channel.
-    """
-    y = output.detach()
-    alive = _count_by_unit(y)
-    sparsity = 1 - alive.sum() / y.numel()
+def outward(call: Call) -> Tensor:
+    """Sparsity, saturated share and dead share of a call's output; shape [3]."""
+    alive, clipped = call.active_by_unit, call.at_clip
+    sparsity = 1 - alive.sum() / call.output.numel()
     dead = (alive == 0).float().mean()
-    return torch.stack([sparsity, _saturated(module, y), dead])
-
-
-def _count_by_unit(y: Tensor) -> Tensor:
-    others = [axis for axis in range(y.dim()) if axis != 1]
-    return (y != 0).sum(others)
-
-
-def _saturated(module: nn.Module, y: Tensor) -> Tensor:
-    if not isinstance(module, Activation) or math.isinf(module.m):
-        return y.new_zeros((), dtype=torch.float32)
-    return (y.abs() >= module.m).float().mean()
+    saturated = torch.zeros_like(dead) if clipped is None else clipped.float().mean()
+    return torch.stack([sparsity, saturated, dead])

@@ -120,8 +120,11 @@ class Activation(nn.Module):
         clip height, infinite for the unclipped ones.
     two_sided
         whether large negative inputs are active too.
+    is_activation
+        says so to whoever watches a model, see :mod:`sparsefield.watch`.
     """
 
+    is_activation = True
     two_sided: bool = False
     _kept: tuple[str, ...] = ("tau", "m")
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsefield.monitor import activation_modules
 from sparsefield.nn import evaluating
 from sparsefield.train.runtime import Runtime
+from sparsefield.watch import Call, Watch, activation_modules
 
 BATCH = 256
 
@@ -46,7 +46,6 @@ def evaluate(
     with torch.no_grad(), evaluating(model), counting_zeros(model) as counts:
         correct = torch.zeros((), dtype=torch.int64, device=images.device)
         for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
-            counts.begin()
             with autocast():
                 logits = model(x)
             right = (logits.argmax(1) == y) & logits.isfinite().all(1)
@@ -61,20 +60,15 @@ class ZeroCounts:
     def __init__(self) -> None:
         self.zeros: list[Tensor] = []
         self.sizes: list[int] = []
-        self._layer = 0
 
-    def begin(self) -> None:
-        """A forward pass begins: the next activation is the first layer's."""
-        self._layer = 0
-
-    def see(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        """The forward hook."""
-        if self._layer == len(self.zeros):
-            self.zeros.append(torch.zeros((), dtype=torch.int64, device=output.device))
+    def see(self, call: Call) -> None:
+        """Add one call to those of its layer in other passes."""
+        layer = call.place.order
+        if layer == len(self.zeros):
+            self.zeros.append(torch.zeros_like(call.zeros))
             self.sizes.append(0)
-        self.zeros[self._layer] += output.numel() - output.count_nonzero()
-        self.sizes[self._layer] += output.numel()
-        self._layer += 1
+        self.zeros[layer] += call.zeros
+        self.sizes[layer] += call.output.numel()
 
     def totals(self) -> list[int]:
         """All counts of zeros, then all sizes."""
@@ -83,14 +77,11 @@ class ZeroCounts:
 
 @contextmanager
 def counting_zeros(model: nn.Module) -> Iterator[ZeroCounts]:
-    """Count zeros in every forward pass inside the block; the hooks come off at its end."""
+    """Count zeros in every forward pass inside the block."""
     counts = ZeroCounts()
-    handles = [module.register_forward_hook(counts.see) for module in activation_modules(model)]
-    try:
+    with Watch(model, activation_modules(model)).passes(counts.see) as passes:
         yield counts
-    finally:
-        for handle in handles:
-            handle.remove()
+    passes.warn()
 
 
 def _from_tally(tally: list[int]) -> Evaluation:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sparsefield.monitor import activation_modules
 from sparsefield.train.config import TrainConfig
+from sparsefield.watch import Call, Watch, activation_modules
 
 
 def l1(y: Tensor) -> Tensor:
@@ -55,7 +54,7 @@ _PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "hoyer": hoyer}
 class Penalty:
     """The config's penalty on a network's activations: weight times its mean over the layers.
 
-    With ``penalty="none"`` nothing is hooked and nothing is added.
+    With ``penalty="none"`` nothing is watched and nothing is added.
 
     >>> penalty = Penalty(config, model)                                  # doctest: +SKIP
     >>> with penalty.watching():                                          # doctest: +SKIP
@@ -66,25 +65,25 @@ class Penalty:
     def __init__(self, config: TrainConfig, model: nn.Module) -> None:
         self._of = _PENALTIES.get(config.penalty)
         self._weight = config.penalty_weight or 0.0
-        self._modules = activation_modules(model) if self._of else []
+        self._watch = Watch(model, activation_modules(model)) if self._of else None
         self._layers: list[Tensor] = []
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Collect the layers of the one forward pass inside; the hooks come off at its end."""
+        """Collect the layers of the one forward pass inside."""
         self._layers = []
-        handles = [module.register_forward_hook(self._see) for module in self._modules]
-        try:
+        if self._watch is None:
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
+            return
+        with self._watch.passes(self._see) as passes:
+            yield
+        passes.warn()
 
     def added_to(self, loss: Tensor) -> Tensor:
         """The loss of the pass just watched with the penalty."""
         layers, self._layers = self._layers, []
         return loss + self._weight * torch.stack(layers).mean() if layers else loss
 
-    def _see(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+    def _see(self, call: Call) -> None:
         assert self._of is not None
-        self._layers.append(self._of(output))
+        self._layers.append(self._of(call.output))

@@ -8,11 +8,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsefield.data import Dataset, load, split
 from sparsefield.errors import InvalidInput
-from sparsefield.monitor import activation_modules
 from sparsefield.nn import evaluating
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import load_config
@@ -20,6 +19,7 @@ from sparsefield.train.evaluate import Evaluation, evaluate
 from sparsefield.train.loop import cpu_threads
 from sparsefield.train.network import load_model
 from sparsefield.train.runtime import Single, autocast
+from sparsefield.watch import Watch, activation_modules
 
 SAMPLE = 1000
 
@@ -54,6 +54,7 @@ class Thresholded:
         self.config = load_config(Path(directory) / "config.yaml")
         _check(self.config, directory, sample)
         self.model = load_model(directory)
+        self._watch = Watch(self.model, activation_modules(self.model))
         data = dataset or load(self.config.data, normalise=self.config.normalise)
         seen = split(len(data.train_y), self.config.validation)[0]
         order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(len(seen)))
@@ -89,23 +90,14 @@ class Thresholded:
     @contextmanager
     def _cutting(self, cut: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
         """Put ``cut(layer, output)`` in place of every activation's output inside the block."""
-
-        def hook(layer: int) -> Callable[..., Tensor]:
-            return lambda module, args, output: cut(layer, output)
-
-        modules: list[nn.Module] = activation_modules(self.model)
-        handles = [m.register_forward_hook(hook(layer)) for layer, m in enumerate(modules)]
-        try:
-            with (
-                torch.no_grad(),
-                evaluating(self.model),
-                cpu_threads(self.config.threads),
-                autocast(self.config.precision, torch.device("cpu")),
-            ):
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with (
+            self._watch.passes(lambda call: cut(call.place.order, call.output)),
+            torch.no_grad(),
+            evaluating(self.model),
+            cpu_threads(self.config.threads),
+            autocast(self.config.precision, torch.device("cpu")),
+        ):
+            yield
 
 
 def quantile(y: Tensor, level: float) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
-from sparsefield.nn import Activation
+from sparsefield.watch import Call, Passes, Watch, is_activation, modules_of
 
 Layer = nn.Linear | nn.Conv2d
 
@@ -36,7 +35,7 @@ class Seen:
 
     name: str
     layer: Layer
-    activation: Activation | None
+    activation: nn.Module | None
     source: Tensor
     zeros: float
     macs: float
@@ -77,38 +76,29 @@ class Zeros:
     ceiling: float | None
 
 
-@contextmanager
-def watching(model: nn.Module, see: Callable[[Seen], None]) -> Iterator[None]:
-    """Call ``see`` with every product of a forward pass inside the context, in order."""
-    last: list[tuple[Activation, Tensor, Tensor]] = []  # held, so that no other tensor can be it
+def seeing(
+    model: nn.Module,
+    product: Callable[[Seen], None],
+    activation: Callable[[Call], None] = lambda call: None,
+) -> AbstractContextManager[Passes]:
+    """Tell of every product and every activation of a forward pass inside the block, in order."""
+    last: list[Call] = []  # held, so that no other tensor can be its output
 
-    def after_activation(module: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
-        assert isinstance(module, Activation)
-        last[:] = [(module, args[0], output)]
+    def see(call: Call) -> None:
+        if isinstance(call.module, Layer):
+            product(_product(call, last))
+        else:
+            last[:] = [call]
+            activation(call)
 
-    def after_layer(name: str) -> Callable[..., None]:
-        def hook(module: Layer, args: tuple[Tensor], output: Tensor) -> None:
-            see(_product(name, module, args[0], output, last))
-
-        return hook
-
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, Activation):
-            handles.append(module.register_forward_hook(after_activation))
-        elif isinstance(module, Layer):
-            handles.append(module.register_forward_hook(after_layer(name)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    watched = modules_of(model, lambda part: isinstance(part, Layer) or is_activation(part))
+    return Watch(model, watched).passes(see)
 
 
 def products(model: nn.Module, x: Tensor) -> list[Seen]:
     """Every product of one forward pass on ``x``, without their inputs."""
     found: list[Seen] = []
-    with watching(model, lambda product: found.append(_light(product))):
+    with seeing(model, lambda product: found.append(_light(product))):
         model(x)
     return found
 
@@ -121,7 +111,7 @@ def sources(model: nn.Module, batches: Sequence[Tensor], name: str) -> list[Seen
         if product.name == name:
             found.append(product)
 
-    with watching(model, see):
+    with seeing(model, see):
         for x in batches:
             model(x)
     return found
@@ -132,21 +122,13 @@ def measured_zeros(model: nn.Module, batches: Sequence[Tensor]) -> Zeros:
     shares: dict[str, list[float]] = {}
     seen: list[Seen] = []
 
-    def after(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: tuple[Tensor], output: Tensor) -> None:
-            shares.setdefault(name, []).append(zero_share(output))
+    def zeros(call: Call) -> None:
+        shares.setdefault(call.place.name, []).append(zero_share(call.output))
 
-        return hook
-
-    modules = [(name, part) for name, part in model.named_modules() if isinstance(part, Activation)]
-    handles = [part.register_forward_hook(after(name)) for name, part in modules]
-    try:
-        with watching(model, lambda product: seen.append(_light(product))):
-            for x in batches:
-                model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with seeing(model, lambda product: seen.append(_light(product)), zeros) as passes:
+        for x in batches:
+            model(x)
+    passes.warn()
     means = {name: sum(values) / len(values) for name, values in shares.items()}
     mean = sum(means.values()) / len(means) if means else 0.0
     met = sum(product.macs * (1.0 - product.zeros) for product in seen)
@@ -156,20 +138,16 @@ def measured_zeros(model: nn.Module, batches: Sequence[Tensor]) -> Zeros:
 
 def zero_share(values: Tensor) -> float:
     """Share of exact zeros; 0 of an empty tensor."""
-    return 1.0 - int(torch.count_nonzero(values)) / max(values.numel(), 1)
+    return 1.0 - int(values.count_nonzero()) / max(values.numel(), 1)
 
 
-def _product(
-    name: str,
-    layer: Layer,
-    read: Tensor,
-    output: Tensor,
-    last: list[tuple[Activation, Tensor, Tensor]],
-) -> Seen:
-    follows = bool(last) and last[0][2] is read
-    activation, source = (last[0][0], last[0][1]) if follows else (None, read)
-    macs = output.numel() * layer.weight[0].numel()  # fan_in multiply-adds an output
-    return Seen(name, layer, activation, source, zero_share(read), float(macs))
+def _product(call: Call, last: list[Call]) -> Seen:
+    layer = call.module
+    assert isinstance(layer, Layer)
+    follows = bool(last) and last[0].output is call.read
+    activation, source = (last[0].module, last[0].read) if follows else (None, call.read)
+    macs = call.output.numel() * layer.weight[0].numel()  # fan_in multiply-adds an output
+    return Seen(call.place.name, layer, activation, source, zero_share(call.read), float(macs))
 
 
 def _light(product: Seen) -> Seen:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsefield.bench.products import measured_zeros, products, sources
+from sparsefield.bench.seen import measured_zeros, products, sources
 from sparsefield.nn import CReLU
 
 
@@ -48,6 +48,15 @@ def test_zeros_and_the_ceiling_by_hand():
     assert zeros.by_activation == {"1": 0.75}
     assert zeros.mean == 0.75
     assert zeros.ceiling == pytest.approx((8 + 12) / (8 + 3))
+
+
+def test_relu_is_an_activation_here_too():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 40), nn.ReLU(), nn.Linear(40, 3))
+    found, zeros = products(model, torch.ones(5, 2)), measured_zeros(model, [torch.ones(5, 2)])
+    assert [product.activation for product in found] == [None, model[1]]
+    assert zeros.by_activation == {"1": found[1].zeros}
+    assert 0.0 < zeros.mean < 1.0
 
 
 def test_nothing_to_multiply_has_no_ceiling():

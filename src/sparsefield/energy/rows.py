@@ -1,4 +1,4 @@
-"""The products of a layer, counted exactly from which of its inputs and weights are zero.
+"""The rows of a layer's weights: how often each is needed, exactly, from what is zero.
 
 A *row* is the weights of one input (of one channel at one tap of the kernel) to all outputs of its
 group: what has to be read because that input is not zero.
@@ -6,11 +6,6 @@ group: what has to be read because that input is not zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
-from typing import Any
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,6 +29,7 @@ def row_uses(layer: Connection, active: Tensor) -> Tensor:
         int64, [inputs] or [channels, kernel ...]. Zeros that the padding adds are no inputs,
         values that it repeats (circular, reflect, replicate) are.
 
+    >>> import torch
     >>> row_uses(nn.Linear(3, 5), torch.tensor([[True, False, True], [True, False, False]]))
     tensor([2, 0, 1])
     >>> row_uses(nn.Conv1d(1, 4, 3, padding=1), torch.ones(1, 1, 5, dtype=torch.bool))
@@ -73,32 +69,11 @@ def _convolution_uses(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, active: Tensor) 
     # [channels, *image]: how many samples are active there; sums over samples commute with padding
     occupied = active.reshape(-1, layer.in_channels, *active.shape[-len(kernel) :]).sum(0)
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = F.pad(occupied.double()[None], _padding(layer), mode=mode)[0]
-    taps = product(*(range(width) for width in kernel))
-    seen = [padded[_window(layer, padded.shape[1:], tap)].flatten(1).sum(1) for tap in taps]
-    return torch.stack(seen, dim=1).long().reshape(-1, *kernel)
-
-
-def _window(layer: Any, size: Sequence[int], tap: Sequence[int]) -> tuple[slice, ...]:
-    """What one tap of the kernel sees of all channels, over all output positions."""
-    slices = [slice(None)]
-    for length, at, width, step, spread in zip(
-        size, tap, layer.kernel_size, layer.stride, layer.dilation, strict=True
-    ):
-        outputs = (length - spread * (width - 1) - 1) // step + 1
-        slices.append(slice(at * spread, at * spread + (outputs - 1) * step + 1, step))
-    return tuple(slices)
-
-
-def _padding(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[int]:
-    """Values added before and after each axis, the last axis first, as ``F.pad`` reads them."""
-    sides: list[tuple[int, int]] = []
-    for axis, (width, spread) in enumerate(zip(layer.kernel_size, layer.dilation, strict=True)):
-        if layer.padding == "same":
-            total = spread * (width - 1)
-            sides.append((total // 2, total - total // 2))
-        elif layer.padding == "valid":
-            sides.append((0, 0))
-        else:
-            sides.append((int(layer.padding[axis]), int(layer.padding[axis])))
-    return [end for pair in reversed(sides) for end in pair]
+    # values before and after each axis, the last axis first: what the layer itself gives to F.pad
+    padding = layer._reversed_padding_repeated_twice
+    windows = F.pad(occupied.double()[None], padding, mode=mode)[0]
+    for axis, width in enumerate(kernel):  # [channels, *image] to [channels, *outputs, *kernel]
+        spread = layer.dilation[axis]
+        reach = spread * (width - 1) + 1
+        windows = windows.unfold(axis + 1, reach, layer.stride[axis])[..., ::spread]
+    return windows.sum([axis + 1 for axis in range(len(kernel))]).long()

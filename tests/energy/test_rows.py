@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from energy.products import layer_products
-from sparsefield.energy.products import only_signs, row_nonzeros, row_uses, row_width
+from energy.every_product import layer_products
+from sparsefield.energy.rows import only_signs, row_nonzeros, row_uses, row_width
 
 
 def sparse(shape, generator, share=0.5):

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor.expectation import Expectation
-from sparsefield.monitor.layers import activation_modules
 from sparsefield.monitor.measure import gradient_rms, mean_square, outward
+from sparsefield.watch import Call, Place, Watch, activation_modules
 
 Row = dict[str, Any]
 
@@ -25,8 +24,7 @@ class Monitor:
     Parameters
     ----------
     model
-        Any module that holds :class:`sparsefield.nn.Activation` or
-        :class:`torch.nn.ReLU` modules.
+        Any module that holds activations, see :func:`sparsefield.watch.is_activation`.
     every
         Steps between measurements; 0 measures never.
     expectation
@@ -57,7 +55,7 @@ class Monitor:
     ) -> None:
         if every < 0:
             raise InvalidInput(f"every={every}: must be a number of steps, or 0 to measure never")
-        self.modules = activation_modules(model)
+        self._watch = Watch(model, activation_modules(model))
         self.every = every
         self.expectation = expectation or Expectation((), ())
         self.grad_scale = grad_scale
@@ -73,13 +71,11 @@ class Monitor:
         if not self.every or step % self.every:
             yield
             return
-        probe = Probe()
-        try:
-            probe.attach(self.modules)
+        seen = MeasuredStep()
+        with self._watch.passes(seen.after, before=seen.before, gradient=seen.gradient) as passes:
             yield
-        finally:
-            probe.detach()
-        self.rows += [self._row(step, layer, values) for layer, values in enumerate(probe.read())]
+        passes.warn()
+        self.rows += [self._row(step, layer, values) for layer, values in enumerate(seen.values())]
 
     def _row(self, step: int, layer: int, values: list[float]) -> Row:
         q, sparsity, saturated, dead, grad_rms = values
@@ -96,48 +92,36 @@ class Monitor:
         }
 
 
-class Probe:
-    """The hooks of one measured step and what they have seen."""
+class MeasuredStep:
+    """What one measured step has shown, by the place of each call."""
 
     def __init__(self) -> None:
-        self._handles: list[RemovableHandle] = []
-        self._q: list[Tensor] = []
-        self._outputs: list[Tensor] = []
-        self._gradients: dict[int, Tensor] = {}
+        self._q: dict[Place, Tensor] = {}
+        self._outputs: dict[Place, Tensor] = {}
+        self._gradients: dict[Place, Tensor] = {}
 
-    def attach(self, modules: list[nn.Module]) -> None:
-        """Hook every module: before its call for the pre-activation, after it for the output."""
-        for module in modules:
-            self._handles.append(module.register_forward_pre_hook(self._before))
-            self._handles.append(module.register_forward_hook(self._after))
+    def before(self, place: Place, h: Tensor) -> None:
+        """The pre-activation."""
+        self._q[place] = mean_square(h)
 
-    def detach(self) -> None:
-        """Remove every hook, those on tensors included."""
-        while self._handles:
-            self._handles.pop().remove()
+    def after(self, call: Call) -> None:
+        """The output."""
+        self._outputs[call.place] = outward(call)
 
-    def read(self) -> list[list[float]]:
+    def gradient(self, place: Place, gradient: Tensor) -> None:
+        """The gradient with respect to the pre-activation."""
+        self._gradients[place] = gradient_rms(gradient)
+
+    def values(self) -> list[list[float]]:
         """One list a layer: q, sparsity, saturated, dead, grad_rms; the device is asked once."""
         if not self._outputs:
             return []
-        nan = torch.full_like(self._q[0], math.nan)
-        gradients = [self._gradients.get(layer, nan) for layer in range(len(self._outputs))]
-        forward = [torch.cat(pair) for pair in zip(self._q, self._outputs, strict=True)]
-        table = torch.cat([torch.stack(forward), torch.stack(gradients)], dim=1)
-        return [[float(value) for value in row] for row in table.tolist()]
-
-    # An in-place activation overwrites its input, so the input is measured before the call.
-    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        layer, h = len(self._q), args[0]
-        self._q.append(mean_square(h))
-        if h.requires_grad:
-            self._handles.append(h.register_hook(lambda g: self._backward(layer, g)))
-
-    def _after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        self._outputs.append(outward(module, output))
-
-    def _backward(self, layer: int, gradient: Tensor) -> None:
-        self._gradients[layer] = gradient_rms(gradient)
+        nan = torch.full_like(next(iter(self._q.values())), math.nan)
+        rows = [
+            torch.cat([self._q[place], output, self._gradients.get(place, nan)])
+            for place, output in self._outputs.items()
+        ]
+        return [[float(value) for value in row] for row in torch.stack(rows).tolist()]
 
 
 def _nth(values: tuple[float, ...], index: int) -> float:
