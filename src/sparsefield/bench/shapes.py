@@ -10,8 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from sparsefield.errors import InvalidInput
-from sparsefield.nn import CNN, DNN, activation
-from sparsefield.theory import CriticalPoint
+from sparsefield.nn import CNN, DNN, Point, activation
 
 _FORM = "dnn-DEPTHxWIDTH[-inN|-inner][-skipA] or cnn-DEPTHxCHANNELSxSIZE[-inner][-skipA][-circular]"
 _PATTERN = re.compile(
@@ -57,7 +56,7 @@ class Shape:
     inner: bool = False
     padding: Literal["zeros", "circular"] = "zeros"
 
-    def build(self, point: CriticalPoint, *, seed: int = 0) -> DNN | CNN:
+    def build(self, point: Point, *, seed: int = 0) -> DNN | CNN:
         """The network at its critical point, untrained, in evaluation mode."""
         generator = Generator().manual_seed(seed)
         sizes = (self.inputs, self.width, self.depth, _CLASSES, point)
@@ -68,7 +67,7 @@ class Shape:
             *sizes, skip=self.skip, padding=self.padding, pool=pool, generator=generator
         ).eval()
 
-    def random_inputs(self, count: int, point: CriticalPoint, *, seed: int = 1) -> Tensor:
+    def random_inputs(self, count: int, point: Point, *, seed: int = 1) -> Tensor:
         """``count`` inputs of independent normal values; if ``inner``, phi of those at q*."""
         one = (self.inputs,) if self.network == "dnn" else (self.inputs, self.size, self.size)
         z = torch.randn(count, *one, generator=Generator().manual_seed(seed))

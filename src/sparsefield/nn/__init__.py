@@ -15,6 +15,7 @@ from .initialise import torch_default_ as torch_default_
 from .mode import evaluating as evaluating
 from .networks import CNN as CNN
 from .networks import DNN as DNN
+from .of_point import Point as Point
 from .of_point import activation as activation
 from .topk import TopK as TopK
 from .topk import topk as topk
