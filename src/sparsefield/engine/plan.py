@@ -1,4 +1,4 @@
-"""What was measured for a group of layers, and the choice it makes from the densities seen."""
+"""What was measured for a chain of layers, and the choice it makes from the densities seen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ How = Literal["together", "apart", "alone"]
 
 @dataclass(frozen=True)
 class Plan:
-    """The choices for one group of layers at one batch size.
+    """The choices for one chain of layers at one batch size.
 
     Attributes
     ----------

@@ -139,7 +139,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Group:
+class Chain:
     """Products that follow one another, all fully connected or all convolutions.
 
     ``before`` is applied to what the first of them is given.
@@ -155,7 +155,7 @@ class Group:
     before: Phi = IDENTITY
 
     def read(self, index: int, h: Tensor) -> Tensor:
-        """What a product reads: phi of the layer before's ``h``, or of the group's input."""
+        """What a product reads: phi of the layer before's ``h``, or of the chain's input."""
         return self.phi_read(index)(h)
 
     def phi_read(self, index: int) -> Phi:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from sparsefield.errors import InvalidInput
 
 from .engine import Engine
-from .native import FORMATS, Weights, kernels
+from .native import STORAGES, Storage, kernels
+from .parts import Between, Part, flatten
 from .phi import CODES, Phi
 from .plan import Plan, plan_from_dict
-from .products import Group, Product, Window
-from .reading import Between, Part, flatten
+from .products import Chain, Product, Window
 
 _FORM = 1  # of the file
 _POOLS: dict[str, type[nn.Module]] = {
@@ -60,7 +60,7 @@ def save_engine(engine: Engine, path: str | Path) -> None:
     parts = [_described(part, tensors) for part in engine.parts]
     content: dict[str, Any] = {
         "form": _FORM,
-        "weights": engine.weights,
+        "weights": engine.storage,
         "parts": parts,
         "plans": [[plan.to_dict() for plan in runner.plans] for runner in engine.runners],
         "density": [runner.density.tolist() for runner in engine.runners],
@@ -89,16 +89,16 @@ def load_engine(path: str | Path) -> Engine:
     try:
         content, tensors = _read(Path(path))
         parts = [_part(described, tensors) for described in content["parts"]]
-        weights = _weights(content)
-        if kernels() is not None or weights == "float32":
-            return _measured(Engine(parts, weights), content)
+        storage = _storage(content)
+        if kernels() is not None or storage == "float32":
+            return _measured(Engine(parts, storage), content)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, AttributeError) as error:
         raise InvalidInput(
             f"{path}: is damaged or no engine ({type(error).__name__}: {error}); "
             "accelerate the model again and save it"
         ) from None
     raise InvalidInput(
-        f"{path}: holds {weights} weights, which need the compiled kernels; build with a compiler"
+        f"{path}: holds {storage} weights, which need the compiled kernels; build with a compiler"
     )
 
 
@@ -107,13 +107,13 @@ def _measured(engine: Engine, content: Mapping[str, Any]) -> Engine:
     for runner, plans, density in zip(
         engine.runners, content["plans"], content["density"], strict=True
     ):
-        runner.plans = _plans(plans, len(runner.group.products))
-        runner.density = _densities(density, len(runner.group.products))
+        runner.plans = _plans(plans, len(runner.chain.products))
+        runner.density = _densities(density, len(runner.chain.products))
     return engine
 
 
-def _weights(content: Mapping[str, Any]) -> Weights:
-    for known in FORMATS:
+def _storage(content: Mapping[str, Any]) -> Storage:
+    for known in STORAGES:
         if content["weights"] == known:
             return known
     raise ValueError(f"weights {content['weights']!r}")
@@ -146,7 +146,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """A part as JSON; its weights go to ``tensors``."""
-    if isinstance(part, Group):
+    if isinstance(part, Chain):
         products = [_product(product, tensors) for product in part.products]
         return {"products": products, "before": _phi(part.before)}
     if part.module is flatten:
@@ -184,7 +184,7 @@ def _phi(phi: Phi) -> list[Any]:
 def _part(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:
     if "products" in content:
         products = tuple(_loaded(product, tensors) for product in content["products"])
-        return Group(products, _loaded_phi(content["before"]))
+        return Chain(products, _loaded_phi(content["before"]))
     if content["module"] == "flatten":
         return Between(content["name"], flatten)
     if content["module"] == "phi":

@@ -1,5 +1,7 @@
 """torch modules: sparse activations, edge-of-chaos initialisation, the papers' networks."""
 
+from sparsefield.theory import Point as Point
+
 from .activations import CST as CST
 from .activations import Activation as Activation
 from .activations import CReLU as CReLU
@@ -15,7 +17,6 @@ from .initialise import torch_default_ as torch_default_
 from .mode import evaluating as evaluating
 from .networks import CNN as CNN
 from .networks import DNN as DNN
-from .of_point import Point as Point
 from .of_point import activation as activation
 from .topk import TopK as TopK
 from .topk import topk as topk

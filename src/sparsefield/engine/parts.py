@@ -1,4 +1,4 @@
-"""From a model to what the engine runs: groups of products, and modules that run as they are."""
+"""From a model to what the engine runs: chains of products, and modules that run as they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sparsefield.errors import InvalidInput
 from sparsefield.nn import CNN, DNN
 
 from .phi import Phi, phi_of
-from .products import Group, Product, Window
+from .products import Chain, Product, Window
 
 _SHAPING = (
     *(nn.Flatten, nn.Unflatten, nn.MaxPool2d, nn.AvgPool2d),
@@ -46,7 +46,7 @@ class Between:
     reason: str | None = None
 
 
-Part = Group | Between
+Part = Chain | Between
 
 
 def flatten(x: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def flatten(x: Tensor) -> Tensor:
     return x if x.dim() == 2 else x.flatten(1)
 
 
-def read(model: nn.Module) -> tuple[Part, ...]:
+def parts_of(model: nn.Module) -> tuple[Part, ...]:
     """The parts of a model, in the order in which they run.
 
     Raises
@@ -62,7 +62,7 @@ def read(model: nn.Module) -> tuple[Part, ...]:
     InvalidInput
         weights that are not float32 on the CPU, or that do not fit together.
     """
-    return tuple(_grouped(_pieces(model, "")))
+    return tuple(_chained(_pieces(model, "")))
 
 
 def _pieces(module: nn.Module, name: str) -> Iterator[Product | Between]:
@@ -196,13 +196,13 @@ def _obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
     return None
 
 
-def _grouped(pieces: Iterator[Product | Between]) -> Iterator[Part]:
-    """Runs of products as groups; an activation just before one belongs to it."""
+def _chained(pieces: Iterator[Product | Between]) -> Iterator[Part]:
+    """Runs of products as chains; an activation just before one belongs to it."""
     run: list[Product] = []
     leading: Between | None = None
     for piece in pieces:
         if run and not (isinstance(piece, Product) and _same_kind(piece, run[0])):
-            yield _group(run, leading)
+            yield _chain(run, leading)
             run, leading = [], None
         if isinstance(piece, Product):
             run.append(piece)
@@ -213,16 +213,16 @@ def _grouped(pieces: Iterator[Product | Between]) -> Iterator[Part]:
         if leading is None:
             yield piece
     if run:
-        yield _group(run, leading)
+        yield _chain(run, leading)
     elif leading is not None:
         yield leading
 
 
-def _group(run: list[Product], leading: Between | None) -> Group:
+def _chain(run: list[Product], leading: Between | None) -> Chain:
     if leading is None:
-        return Group(tuple(run))
+        return Chain(tuple(run))
     assert isinstance(leading.module, Phi)
-    return Group(tuple(run), leading.module)
+    return Chain(tuple(run), leading.module)
 
 
 def _same_kind(a: Product, b: Product) -> bool:
