@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparsefield.engine.products import places
+
 Connection = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 CONNECTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -85,8 +87,8 @@ def _window(layer: Any, size: Sequence[int], tap: Sequence[int]) -> tuple[slice,
     for length, at, width, step, spread in zip(
         size, tap, layer.kernel_size, layer.stride, layer.dilation, strict=True
     ):
-        outputs = (length - spread * (width - 1) - 1) // step + 1
-        slices.append(slice(at * spread, at * spread + (outputs - 1) * step + 1, step))
+        last = (places(length, width, step, spread) - 1) * step
+        slices.append(slice(at * spread, at * spread + last + 1, step))
     return tuple(slices)
 
 

@@ -18,6 +18,15 @@ from .phi import IDENTITY, Phi
 _TAKEN = (torch.float32, "cpu")
 
 
+def places(length: int, kernel: int, stride: int, dilation: int = 1) -> int:
+    """How many places a kernel takes along an axis of so many values, padding among them.
+
+    >>> places(5, kernel=3, stride=2)
+    2
+    """
+    return (length - dilation * (kernel - 1) - 1) // stride + 1
+
+
 class Window(NamedTuple):
     """The geometry of a convolution, as (height, width) pairs; padding with zeros or circular."""
 
@@ -35,7 +44,7 @@ class Window(NamedTuple):
             the image is smaller than the kernel, or than circular padding.
         """
         out = tuple(
-            (n + 2 * p - k) // s + 1
+            places(n + 2 * p, k, s)
             for n, k, s, p in zip(size, self.kernel, self.stride, self.padding, strict=True)
         )
         wraps = self.circular and any(p > n for n, p in zip(size, self.padding, strict=True))
