@@ -203,12 +203,6 @@ class CorrelationMap:
         return tuple(sorted(found, key=lambda point: point.rho))
 
     @property
-    def attractor(self) -> CorrelationPoint:
-        """Where two different inputs end: rho = 1 up to the edge of chaos, below 1 beyond it."""
-        points = [p for p in self.fixed_points() if p.rho > -1.0]
-        return points[0]
-
-    @property
     def _next_q(self) -> float:
         return float(self.variance(self.q))
 
