@@ -7,7 +7,8 @@ import pytest
 
 from sparsefield.errors import InvalidInput
 from sparsefield.theory.convolution import Convolution
-from sparsefield.theory.modes import depth_scale, modes
+from sparsefield.theory.maps import depth_scale
+from sparsefield.theory.modes import modes
 from sparsefield.theory.spatial import variance_layer
 
 from .fields import CIRCULAR, DELTA, SIZE, ZEROS, covariance_layer, crelu

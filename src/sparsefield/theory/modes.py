@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from .bivariate import derivative_covariance
 from .convolution import Convolution, Size
@@ -50,6 +49,7 @@ def modes(vmap: VarianceMap, conv: Convolution, size: Size, q: float, rho: float
         as :meth:`Convolution.transfer`, and for values out of range.
 
     >>> from sparsefield.theory import solve
+    >>> from sparsefield.theory.maps import depth_scale
     >>> vmap = solve("crelu", sparsity=0.9, clip=1.0).variance_map()
     >>> found = modes(vmap, Convolution(), (28, 28), 1.0)
     >>> round(float(depth_scale(found.covariance)[0, 1]), 1)  # one wave across the image
@@ -65,11 +65,3 @@ def modes(vmap: VarianceMap, conv: Convolution, size: Size, q: float, rho: float
         with_skip(vmap, ones, slope * transfer),
         with_skip(vmap, ones, chi * transfer),
     )
-
-
-def depth_scale(factor: ArrayLike) -> Array:
-    """Layers in which a deviation falls to 1/e, -1 / ln abs(factor); inf from factor 1 on."""
-    size = np.abs(np.asarray(factor, dtype=float))
-    with np.errstate(divide="ignore"):
-        rate = -np.log(size)
-        return np.where(rate > 1e-14, 1.0 / np.maximum(rate, 1e-300), np.inf)
