@@ -87,7 +87,7 @@ def test_a_trained_model_on_its_test_images(capsys):
 
 BAD = {
     "shape": (["bench", "dnn-3"], "dnn-DEPTHxWIDTH"),
-    "option": (["bench", "dnn-3x4-fast"], "'fast'"),
+    "option": (["bench", "dnn-3x4-fast"], "'dnn-3x4-fast'"),
     "folder": (["bench", "empty"], "sparsefield train"),
     "nowhere": (["bench", "runs/nowhere"], "sparsefield train"),
     "rival": ([*SHAPE, "--rivals", "numba"], "'numba'"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,9 +11,7 @@ from torch import Tensor, nn
 
 from sparsefield.errors import require
 
-from .quiet import quiet
-
-Call = Callable[[Tensor], Tensor]
+from .making import Call, quiet
 
 
 def onnxruntime(model: nn.Module, sample: Tensor) -> Call:

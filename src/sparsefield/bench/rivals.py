@@ -14,12 +14,9 @@ from torch import Tensor, nn
 from sparsefield.engine.engine import accelerate
 from sparsefield.errors import InvalidInput
 
-from .absent import Absent as Absent
 from .exported import onnxruntime, openvino
-from .quiet import quiet
+from .making import Absent, Call, quiet
 from .sparse_rivals import csr, embedding_bag
-
-Call = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from sparsefield.engine.gather import gather
 
-from .absent import Absent
+from .making import Absent, quiet
 from .products import watching
-from .quiet import quiet
 
 
 class _Transposed(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import CNN, DNN
 
-from .phi import Phi, phi_of
+from .phi import IDENTITY, Phi, phi_of
 from .products import Chain, Product, Window
 
 _SHAPING = (
@@ -198,35 +199,23 @@ def _obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
 
 def _chained(pieces: Iterator[Product | Between]) -> Iterator[Part]:
     """Runs of products as chains; an activation just before one belongs to it."""
-    run: list[Product] = []
-    leading: Between | None = None
-    for piece in pieces:
-        if run and not (isinstance(piece, Product) and _same_kind(piece, run[0])):
-            yield _chain(run, leading)
-            run, leading = [], None
-        if isinstance(piece, Product):
-            run.append(piece)
+    before: list[Between] = []  # what no chain has taken yet
+    for kind, run in groupby(pieces, key=_kind):
+        if kind == "between":
+            before += (piece for piece in run if isinstance(piece, Between))
             continue
-        if leading is not None:
-            yield leading
-        leading = piece if isinstance(piece.module, Phi) else None
-        if leading is None:
-            yield piece
-    if run:
-        yield _chain(run, leading)
-    elif leading is not None:
-        yield leading
+        last = before[-1].module if before else None
+        phi = last if isinstance(last, Phi) else None
+        yield from before if phi is None else before[:-1]
+        yield Chain(tuple(piece for piece in run if isinstance(piece, Product)), phi or IDENTITY)
+        before = []
+    yield from before
 
 
-def _chain(run: list[Product], leading: Between | None) -> Chain:
-    if leading is None:
-        return Chain(tuple(run))
-    assert isinstance(leading.module, Phi)
-    return Chain(tuple(run), leading.module)
-
-
-def _same_kind(a: Product, b: Product) -> bool:
-    return (a.window is None) == (b.window is None)
+def _kind(piece: Product | Between) -> str:
+    if isinstance(piece, Between):
+        return "between"
+    return "linear" if piece.window is None else "convolution"
 
 
 def _join(prefix: str, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -49,12 +49,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON has it."""
-        return {
-            "batch": self.batch,
-            "how": self.how,
-            "crossover": list(self.crossover),
-            "dense": list(self.dense),
-        }
+        return asdict(self)
 
 
 def plan_from_dict(content: Mapping[str, Any]) -> Plan:

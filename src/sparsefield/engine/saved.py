@@ -25,24 +25,17 @@ from .plan import Plan, plan_from_dict
 from .products import Chain, Product, Window
 
 _FORM = 1  # of the file
-_POOLS: dict[str, type[nn.Module]] = {
-    kind.__name__: kind
-    for kind in (
-        *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten),
-    )
-}
-_ARGUMENTS = {
-    "MaxPool2d": (
-        *("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
-    ),
-    "AvgPool2d": (
+_ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.MaxPool2d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
+    nn.AvgPool2d: (
         *("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
         "divisor_override",
     ),
-    "AdaptiveAvgPool2d": ("output_size",),
-    "AdaptiveMaxPool2d": ("output_size",),
-    "Flatten": ("start_dim", "end_dim"),
+    nn.AdaptiveAvgPool2d: ("output_size",),
+    nn.AdaptiveMaxPool2d: ("output_size",),
+    nn.Flatten: ("start_dim", "end_dim"),
 }
+_KINDS = {kind.__name__: kind for kind in _ARGUMENTS}
 
 
 def save_engine(engine: Engine, path: str | Path) -> None:
@@ -138,7 +131,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         content = json.loads((file.metadata() or {})["sparsefield.engine"])
         if content["form"] != _FORM:
             raise ValueError(f"form {content['form']}, this version reads {_FORM}")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # copied into memory of its own, aligned: PyTorch's sums take an order by that
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     if content.pop("digest") != _digest(content, tensors):
         raise ValueError("it is not what was written")
     return content, tensors
@@ -153,14 +147,14 @@ def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
         return {"name": part.name, "module": "flatten"}
     if isinstance(part.module, Phi):
         return {"name": part.name, "module": "phi", "phi": _phi(part.module)}
-    kind = type(part.module).__name__
-    if part.reason is not None or _POOLS.get(kind) is not type(part.module):
+    kind = type(part.module)
+    if part.reason is not None or kind not in _ARGUMENTS:
         raise InvalidInput(
-            f"{part.name}: {kind} runs as a module of yours, which an engine file cannot hold; "
-            "save the model, and accelerate it where it is loaded"
+            f"{part.name}: {kind.__name__} runs as a module of yours, which an engine file cannot "
+            "hold; save the model, and accelerate it where it is loaded"
         )
     arguments = {name: getattr(part.module, name) for name in _ARGUMENTS[kind]}
-    return {"name": part.name, "module": kind, "arguments": arguments}
+    return {"name": part.name, "module": kind.__name__, "arguments": arguments}
 
 
 def _product(product: Product, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -190,7 +184,7 @@ def _part(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:
     if content["module"] == "phi":
         return Between(content["name"], _loaded_phi(content["phi"]))
     arguments = {name: _tupled(value) for name, value in content["arguments"].items()}
-    return Between(content["name"], _POOLS[content["module"]](**arguments))
+    return Between(content["name"], _KINDS[content["module"]](**arguments))
 
 
 def _loaded(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Product:
