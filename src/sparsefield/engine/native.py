@@ -93,11 +93,6 @@ class Packed:
                 threads=1 if chain.convolutional else threads,  # those share pixels
             )
 
-    @property
-    def bytes(self) -> int:
-        """Of the packed weights."""
-        return int(self._native.bytes)
-
     def run(
         self,
         x: Tensor,
