@@ -43,10 +43,10 @@ def answers(model: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor) -> di
         "largest_output": theirs.abs().max().item(),
         "engine": repr(engine).splitlines(),
         "rounded": {
-            weights: asdict(
-                rounding(sf.accelerate(model, x[:1], weights=weights), model, x, labels)
+            storage: asdict(
+                rounding(sf.accelerate(model, x[:1], storage=storage), model, x, labels)
             )
-            for weights in ("bfloat16", "int8")
+            for storage in ("bfloat16", "int8")
         },
     }
 

@@ -126,9 +126,6 @@ ROWS: dict[str, Row] = {
     "gram_networks": Row(
         "the chain of Gram matrices", "ours", "explicit random networks", "z-score", 5.0
     ),
-    "cnn_chain_networks": Row(
-        "the chain of an image's covariance", "ours", "random `nn.Conv2d` networks", "z-score", 5.0
-    ),
     "operator_draws": Row(
         "law of $Q$ by the transfer operator", "ours", "draws of the chain", "z-score", 5.0
     ),
@@ -159,12 +156,8 @@ ROWS: dict[str, Row] = {
         "$q(p)$ of an image, layer by layer", "ours", "a plain loop over pixels",
         "relative", 1e-11,
     ),
-    "spatial_covariance": Row(
-        r"$\Sigma(p, p')$ of images, layer by layer", "ours", "the double loop over pixels",
-        "relative", 1e-11,
-    ),
     "spatial_networks": Row(
-        "$q(p)$ and $\\Sigma(p, p')$: padding, strides, skip, pooling",
+        "$q(p)$: padding, strides, skip",
         "ours", "random `nn.Conv2d` networks", "z-score", 7.0,
     ),
     "smooth_moments": Row(

@@ -1,5 +1,8 @@
 """Every rival gives the model's outputs, or says why it cannot."""
 
+import sys
+from importlib.util import find_spec
+
 import pytest
 import torch
 from torch import nn
@@ -14,6 +17,13 @@ def prepared(name, model, *batches):
     with torch.no_grad():
         (contender,) = prepare([RIVALS[name]], model, batches)
     return contender
+
+
+def needs(*modules):
+    """Skip without these; importing one is left to the rival."""
+    for name in modules:
+        if name not in sys.modules and find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
 
 
 @pytest.mark.parametrize("batch", [1, 6])
@@ -65,33 +75,53 @@ def test_channels_last_needs_a_convolution(dnn):
     assert "no convolution" in prepared("channels_last", dnn, torch.randn(2, 7)).reason
 
 
-@pytest.mark.parametrize("name", ["onnx", "onnxscript", "onnxruntime"])
-def test_what_is_not_installed_is_named(name, dnn, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, name, None)
-    contender = prepared("onnxruntime", dnn, torch.randn(2, 7))
-    if name == "onnxruntime":
-        assert "onnxruntime is not installed" in contender.reason
+@pytest.mark.parametrize(
+    ("rival", "module"),
+    [*(("onnxruntime", name) for name in ("onnx", "onnxscript", "onnxruntime")), ("openvino",) * 2],
+)
+def test_what_is_not_installed_is_named(rival, module, dnn, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    contender = prepared(rival, dnn, torch.randn(2, 7))
+    if module == rival:
+        assert f"{rival} is not installed" in contender.reason
     assert contender.status == "absent"
     assert "pip install 'sparsefield[bench]'" in contender.reason
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rival", "modules"),
+    [("onnxruntime", ("onnx", "onnxscript", "onnxruntime")), ("openvino", ("openvino",))],
+)
 @pytest.mark.parametrize("network", ["dnn", "cnn"])
-def test_onnxruntime(network, request):
-    for module in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(module)
+def test_an_exported_model(rival, modules, network, request):
+    needs(*modules)
     model = request.getfixturevalue(network)
     shape = (3, 7) if network == "dnn" else (3, 2, 8, 8)
-    contender = prepared("onnxruntime", model, torch.randn(shape), torch.randn(shape))
+    contender = prepared(rival, model, torch.randn(shape), torch.randn(shape))
     assert (contender.status, contender.reason) == ("timed", "")
 
 
 @pytest.mark.slow
-def test_compile(dnn):
-    contender = prepared("compile", dnn, torch.randn(3, 7), torch.randn(3, 7))
+def test_openvino_reports_to_nobody(dnn):
+    """Where the package that sends is installed, the import passes it by."""
+    needs("openvino", "openvino_telemetry")
+    prepared("openvino", dnn, torch.randn(2, 7))
+    assert "openvino.tools.ovc.telemetry_stub" in sys.modules
+    assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "follows"), [("compile", True), ("compile-frozen", False)])
+def test_compile_follows_its_weights_unless_frozen(name, follows, dnn):
+    x = torch.randn(3, 7)
+    contender = prepared(name, dnn, x, torch.randn(3, 7))
     if "compiler" in contender.reason:
         pytest.skip(contender.reason)
     assert (contender.status, contender.reason) == ("timed", "")
+    with torch.inference_mode():
+        dnn.head.bias += 1.0
+        assert torch.allclose(contender.call(x), dnn(x), atol=1e-4) == follows
 
 
 def test_names():

@@ -144,7 +144,7 @@ def test_numbers_with_a_prefix(value, unit, text):
     ("changes", "says"),
     [
         ({"batch": 13}, "batch 13"),
-        ({"weights": "int4"}, "'int4'"),
+        ({"storage": "int4"}, "'int4'"),
         ({"arithmetic": "int4"}, "'int4'"),
         ({"table": "tdp"}, "'tdp'"),
         ({"measured": True, "meter": Steady(), "repeats": 1}, "repeats 1"),

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sparsefield.engine.native import Packed
 from sparsefield.engine.phi import IDENTITY, Phi
-from sparsefield.engine.products import Group, Product, Window
+from sparsefield.engine.products import Chain, Product, Window
 
 RTOL = 1e-5  # of what the terms of a sum add up to in size
 
@@ -38,7 +38,7 @@ def thinned(x: Tensor, density: float, seed: int) -> Tensor:
 
 def linear(
     seed: int, sizes: list[int], phis: list[Phi], skip: float = 0.0, before: Phi = IDENTITY
-) -> Group:
+) -> Chain:
     """A fully connected chain; a layer as wide as what it reads has the skip."""
     products = []
     for index, (fan_in, out, phi) in enumerate(zip(sizes[:-1], sizes[1:], phis, strict=True)):
@@ -46,7 +46,7 @@ def linear(
         bias = None if (seed + index) % 3 == 0 else randn(seed + 2 * index + 1, out)
         kept = skip if index and fan_in == out else 0.0
         products.append(Product(f"layers.{index}", weight, bias, None, phi, kept))
-    return Group(tuple(products), before)
+    return Chain(tuple(products), before)
 
 
 def convolutions(
@@ -56,7 +56,7 @@ def convolutions(
     phis: list[Phi],
     skip: float = 0.0,
     before: Phi = IDENTITY,
-) -> Group:
+) -> Chain:
     """A convolutional chain; a layer that keeps size and channels has the skip."""
     products = []
     for index, (window, phi) in enumerate(zip(windows, phis, strict=True)):
@@ -66,7 +66,7 @@ def convolutions(
         bias = None if (seed + index) % 3 == 0 else randn(seed + 2 * index + 1, out)
         kept = skip if index and fan_in == out else 0.0
         products.append(Product(f"layers.{index}", weight, bias, window, phi, kept))
-    return Group(tuple(products), before)
+    return Chain(tuple(products), before)
 
 
 def phi64(phi: Phi, h: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def product64(product: Product, weight: Tensor, y: Tensor, bias: Tensor | None) 
 
 
 def truth(
-    group: Group,
+    chain: Chain,
     x: Tensor,
     layers: tuple[int, int] | None = None,
     *,
@@ -97,11 +97,11 @@ def truth(
     rounded: str = "float32",
 ) -> Truth:
     """Layers [first, last) in float64, with weights rounded as the format does."""
-    first, last = layers or (0, len(group.products))
+    first, last = layers or (0, len(chain.products))
     h, scale, active = x.double(), 0.0, []
     for index in range(first, last):
-        product = group.products[index]
-        y = phi64(group.phi_read(index), h)
+        product = chain.products[index]
+        y = phi64(chain.phi_read(index), h)
         active.append(int((y != 0).sum()))
         skip = product.skip if product.keeps_size else 0.0
         share = math.sqrt(1.0 - skip)
@@ -112,7 +112,7 @@ def truth(
         update = product64(product, weight, y, bias)
         h = update + math.sqrt(skip) * h if skip else update
         scale = max(scale, float(h.abs().max()) if h.numel() else 0.0)
-    out = h if raw else phi64(group.products[last - 1].phi, h)
+    out = h if raw else phi64(chain.products[last - 1].phi, h)
     return Truth(out, scale, tuple(active))
 
 
@@ -136,7 +136,7 @@ ROUNDINGS = {"float32": lambda weight: weight, "bfloat16": bfloat16, "int8": int
 
 def run(
     packed: Packed,
-    group: Group,
+    chain: Chain,
     x: Tensor,
     layers: tuple[int, int] | None = None,
     *,
@@ -146,12 +146,12 @@ def run(
     rows: list[bool] | None = None,
 ) -> tuple[Tensor, tuple[int, ...]]:
     """The kernels on x [batch, ...] (images [batch, channels, ...]): result, active inputs."""
-    depth = len(group.products)
+    depth = len(chain.products)
     first, last = layers or (0, depth)
-    size = (int(x.shape[2]), int(x.shape[3])) if group.convolutional else (1, 1)
-    for product in group.products[first:last]:
+    size = (int(x.shape[2]), int(x.shape[3])) if chain.convolutional else (1, 1)
+    for product in chain.products[first:last]:
         size = product.window.after(size) if product.window else size
-    given = x.permute(0, 2, 3, 1) if group.convolutional else x
+    given = x.permute(0, 2, 3, 1) if chain.convolutional else x
     active, dense = np.zeros(depth, np.int64), np.array(rows or [False] * depth, np.uint8)
     out = packed.run(
         given.contiguous(),
@@ -164,7 +164,7 @@ def run(
         active=active,
     )
     counts = tuple(int(n) for n in active[first:last])
-    return (out.permute(0, 3, 1, 2) if group.convolutional else out), counts
+    return (out.permute(0, 3, 1, 2) if chain.convolutional else out), counts
 
 
 def agrees(out: Tensor, expected: Truth, rtol: float = RTOL) -> bool:

@@ -8,9 +8,9 @@ from torch import nn
 
 from sparsefield.engine import Engine, StaleEngine, accelerate
 from sparsefield.engine.native import kernels
+from sparsefield.engine.parts import parts_of
 from sparsefield.engine.phi import Phi
-from sparsefield.engine.products import Group, Product, Window
-from sparsefield.engine.reading import read
+from sparsefield.engine.products import Chain, Product, Window
 from sparsefield.errors import InvalidInput
 
 from .chains import randn
@@ -107,14 +107,14 @@ def test_a_model_with_nothing_to_take():
 def test_a_network_with_a_layer_that_cannot_be_taken():
     model = dnn()
     model.activations[1] = nn.Tanh()
-    refuses(lambda: read(model), "activations.1: Tanh", "every layer")
+    refuses(lambda: parts_of(model), "activations.1: Tanh", "every layer")
     model = dnn()
     model.activations[2].register_forward_hook(lambda *_: None)
-    refuses(lambda: read(model), "activations.2: it has hooks", "every layer")
+    refuses(lambda: parts_of(model), "activations.2: it has hooks", "every layer")
     model = dnn()
     with torch.no_grad():
         model.layers[3].weight[0, 0] = float("nan")
-    refuses(lambda: read(model), "layers.3: a weight is NaN", "every layer")
+    refuses(lambda: parts_of(model), "layers.3: a weight is NaN", "every layer")
 
 
 def test_layers_that_do_not_fit():
@@ -150,10 +150,10 @@ def test_products_that_no_kernel_may_meet(kind):
 
 def test_skips_without_two_equal_ends():
     first, other = Product("a", WEIGHT, None, None, Phi(), 0.5), torch.ones(4, 3)
-    refuses(lambda: Group((first,)), "a: a skip", "layer 0", "equal")
+    refuses(lambda: Chain((first,)), "a: a skip", "layer 0", "equal")
     plain = Product("a", WEIGHT, None, None, Phi())
     second = Product("b", other, None, None, Phi(), 0.5)
-    refuses(lambda: Group((plain, second)), "b: a skip from 3 to 4", "layer 1")
+    refuses(lambda: Chain((plain, second)), "b: a skip from 3 to 4", "layer 1")
 
 
 # Options
@@ -161,7 +161,7 @@ def test_skips_without_two_equal_ends():
 
 def test_options():
     model, x = dnn(), batch_for("dnn", 4)
-    refuses(lambda: accelerate(model, x, weights="float16"), "'float16'", "choose", "int8")
+    refuses(lambda: accelerate(model, x, storage="float16"), "'float16'", "choose", "int8")
     refuses(lambda: accelerate(model, x, dispatch="fast"), "'fast'", "choose", "sparse")
     refuses(lambda: accelerate(model, x, dispatch={"head": "fast"}), "'fast'", "choose")
     refuses(lambda: accelerate(model, x, dispatch={"tail": "dense"}), "'tail'", "engine.layers")
@@ -172,7 +172,7 @@ def test_options():
 
 @pytest.mark.skipif(kernels() is None, reason="built without a compiler")
 def test_an_instruction_set_that_is_not_there():
-    refuses(lambda: Engine(read(dnn()), instruction_set="sse9"), "'sse9'", "choose", "baseline")
+    refuses(lambda: Engine(parts_of(dnn()), instruction_set="sse9"), "'sse9'", "choose", "baseline")
 
 
 # A model that changed

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sparsefield.engine.native import Packed, kernels
 from sparsefield.engine.phi import Phi
-from sparsefield.engine.products import Group, Window
+from sparsefield.engine.products import Chain, Window
 from sparsefield.errors import InvalidInput
 
 from .chains import agrees, convolutions, randn, run, thinned, truth
@@ -53,8 +53,8 @@ def chains(draw):
     return convolutions(draw(st.integers(0, 999)), channels, shapes, phis, skip, before)
 
 
-def fits(group, size, layers):
-    for product in group.products[slice(*layers)]:
+def fits(chain, size, layers):
+    for product in chain.products[slice(*layers)]:
         try:
             after = product.window.after(size)
         except InvalidInput:
@@ -69,20 +69,20 @@ def fits(group, size, layers):
 @settings(max_examples=120)
 @given(data=st.data())
 def test_every_chain(name, data):
-    group = data.draw(chains())
-    depth = len(group.products)
+    chain = data.draw(chains())
+    depth = len(chain.products)
     first = data.draw(st.integers(0, depth - 1))
     layers = (first, data.draw(st.integers(first + 1, depth)))
     size = (data.draw(st.integers(1, 9)), data.draw(st.integers(1, 11)))
-    assume(fits(group, size, layers))
+    assume(fits(chain, size, layers))
     batch, density = data.draw(st.integers(0, 5)), data.draw(st.floats(0.0, 1.0))
-    weights = data.draw(st.sampled_from(["float32", "float32", "bfloat16", "int8"]))
+    storage = data.draw(st.sampled_from(["float32", "float32", "bfloat16", "int8"]))
     raw = data.draw(st.booleans())
-    x = thinned(randn(1, batch, group.products[first].inputs, *size), density, seed=2)
-    expected = truth(group, x, layers, raw=raw, rounded=weights)
+    x = thinned(randn(1, batch, chain.products[first].inputs, *size), density, seed=2)
+    expected = truth(chain, x, layers, raw=raw, rounded=storage)
     out, active = run(
-        Packed(group, weights, data.draw(st.integers(1, 3)), name),
-        *(group, x, layers),
+        Packed(chain, storage, data.draw(st.integers(1, 3)), name),
+        *(chain, x, layers),
         raw=raw,
         threads=data.draw(THREADS),
         together=data.draw(st.booleans()),
@@ -96,12 +96,12 @@ def test_every_chain(name, data):
 def test_images_of_one_pixel_shared_by_threads(name):
     """1 x 1 kernels over one pixel are fully connected layers in all but their lists."""
     one = Window((1, 1), (1, 1), (0, 0), False)
-    group = convolutions(3, [70, 300, 200, 90], [one] * 3, [CLIPPED, CLIPPED, Phi()])
-    packed = Packed(group, "float32", 3, name)
+    chain = convolutions(3, [70, 300, 200, 90], [one] * 3, [CLIPPED, CLIPPED, Phi()])
+    packed = Packed(chain, "float32", 3, name)
     x = thinned(randn(1, 5, 70, 1, 1), 0.4, seed=2)
     for _ in range(50):
-        out, active = run(packed, group, x, threads=3, together=True)
-        assert agrees(out, truth(group, x))
+        out, active = run(packed, chain, x, threads=3, together=True)
+        assert agrees(out, truth(chain, x))
         assert active[0] == int((x != 0).sum())
 
 
@@ -111,24 +111,24 @@ def test_images_of_one_pixel_shared_by_threads(name):
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("together", [False, True])
 def test_a_wrong_tap_is_seen(name, together):
-    group = convolutions(5, [7, 19, 19], [SAME, SAME], [CLIPPED, Phi()], skip=0.5)
+    chain = convolutions(5, [7, 19, 19], [SAME, SAME], [CLIPPED, Phi()], skip=0.5)
     x = thinned(randn(1, 3, 7, 5, 8), 0.2, seed=2)
-    weight = group.products[1].weight.clone()
+    weight = chain.products[1].weight.clone()
     weight[11, 4, 0, 2] += 0.01
-    wrong = Group((group.products[0], dataclasses.replace(group.products[1], weight=weight)))
+    wrong = Chain((chain.products[0], dataclasses.replace(chain.products[1], weight=weight)))
     call = {"threads": 2, "together": together}
-    assert agrees(run(Packed(group, "float32", 2, name), group, x, **call)[0], truth(group, x))
-    assert not agrees(run(Packed(wrong, "float32", 2, name), wrong, x, **call)[0], truth(group, x))
+    assert agrees(run(Packed(chain, "float32", 2, name), chain, x, **call)[0], truth(chain, x))
+    assert not agrees(run(Packed(wrong, "float32", 2, name), wrong, x, **call)[0], truth(chain, x))
 
 
 @pytest.mark.parametrize("change", [{"circular": False}, {"stride": (1, 2)}])
 def test_another_window_is_seen(change):
-    group = convolutions(5, [7, 19], [SAME], [Phi()])
+    chain = convolutions(5, [7, 19], [SAME], [Phi()])
     x = thinned(randn(1, 3, 7, 6, 9), 0.2, seed=2)
     other = SAME._replace(**change)
-    wrong = Group((dataclasses.replace(group.products[0], window=other),))
+    wrong = Chain((dataclasses.replace(chain.products[0], window=other),))
     out, _ = run(Packed(wrong, "float32", 1), wrong, x)
-    expected = truth(group, x)
+    expected = truth(chain, x)
     if "stride" in change:  # the same pixels, but not all
         expected = dataclasses.replace(expected, out=expected.out[..., : math.ceil(9 / 2)])
     assert not agrees(out, expected)
@@ -136,8 +136,8 @@ def test_another_window_is_seen(change):
 
 @pytest.mark.parametrize("name", SETS)
 def test_a_dropped_pixel_is_seen(name):
-    group = convolutions(5, [7, 19, 19], [SAME, SAME], [CLIPPED, Phi()])
+    chain = convolutions(5, [7, 19, 19], [SAME, SAME], [CLIPPED, Phi()])
     x = thinned(randn(1, 3, 7, 5, 8), 0.2, seed=2)
     dropped = x.clone()
     dropped[tuple((x != 0).nonzero()[-1])] = 0.0
-    assert not agrees(run(Packed(group, "float32", 1, name), group, dropped)[0], truth(group, x))
+    assert not agrees(run(Packed(chain, "float32", 1, name), chain, dropped)[0], truth(chain, x))

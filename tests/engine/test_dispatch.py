@@ -29,7 +29,7 @@ def test_plans_are_sane(name, threads):
     torch.set_num_threads(threads)
     engine = accelerate(MODELS[name]().eval(), batch_for(name, 12))
     for runner in engine.runners:
-        depth = len(runner.group.products)
+        depth = len(runner.chain.products)
         assert [plan.batch for plan in runner.plans] == [1, 12]
         for plan in runner.plans:
             assert plan.how == "alone" or threads > 1
@@ -106,7 +106,7 @@ def switching(crossover, dense):
     model = drawn(nn.Linear(37, 50), nn.ReLU(), nn.Linear(50, 60), nn.ReLU(), nn.Linear(60, 7))
     engine = accelerate(model, torch.zeros(8, 37))
     for runner in engine.runners:
-        depth = len(runner.group.products)
+        depth = len(runner.chain.products)
         runner.plans = tuple(
             replace(plan, crossover=(crossover,) * depth, dense=(dense,) * depth)
             for plan in runner.plans

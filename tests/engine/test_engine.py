@@ -107,14 +107,14 @@ def test_any_share_of_zeros(share):
 
 
 @KERNELS
-@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+@pytest.mark.parametrize("storage", ["bfloat16", "int8"])
 @pytest.mark.parametrize("name", ["dnn with a skip", "cnn with a skip"])
-def test_rounded_weights(name, weights):
+def test_rounded_weights(name, storage):
     model, x = MODELS[name](), batch_for(name, 20)
-    engine = accelerate(model, x, weights=weights)
+    engine = accelerate(model, x, storage=storage)
     assert is_near(engine(x), model(x).detach(), rtol=0.1)
     assert not is_near(engine(x), model(x).detach())
-    assert weights in repr(engine)
+    assert storage in repr(engine)
 
 
 def test_results_carry_no_graph_and_take_inputs_that_do():

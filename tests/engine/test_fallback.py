@@ -73,17 +73,17 @@ def test_convolutions_are_dense_whatever_is_asked(dispatch):
 
 
 @pytest.mark.usefixtures("no_kernels")
-@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
-def test_rounded_weights_need_the_kernels(weights):
-    with pytest.raises(InvalidInput, match=f"weights {weights}: need the compiled kernels; build"):
-        accelerate(dnn(), batch_for("dnn", 4), weights=weights)
+@pytest.mark.parametrize("storage", ["bfloat16", "int8"])
+def test_rounded_weights_need_the_kernels(storage):
+    with pytest.raises(InvalidInput, match=f"storage {storage}: needs the compiled kernels; build"):
+        accelerate(dnn(), batch_for("dnn", 4), storage=storage)
 
 
 @BUILT
 def test_a_file_goes_from_one_build_to_the_other(tmp_path, request):
     model, x = dnn(), batch_for("dnn", 20)
     save_engine(accelerate(model, x), tmp_path / "exact")
-    save_engine(accelerate(model, x, weights="int8"), tmp_path / "rounded")
+    save_engine(accelerate(model, x, storage="int8"), tmp_path / "rounded")
     request.getfixturevalue("no_kernels")
     loaded = load_engine(tmp_path / "exact")
     assert "embedding_bag" in loaded.backend

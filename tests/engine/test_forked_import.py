@@ -22,10 +22,10 @@ if child:
     os._exit(0 if status == 0 else 1)
 signal.alarm(60)  # a child that waits for threads that are not there
 from sparsefield.engine.plan import Plan
-from sparsefield.engine.reading import read
+from sparsefield.engine.parts import parts_of
 from sparsefield.engine.runner import Runner
 model = nn.Sequential(nn.Linear(99, 200), nn.ReLU(), nn.Linear(200, 70)).eval()
-runner = Runner(read(model)[0], "float32", 2)
+runner = Runner(parts_of(model)[0], "float32", 2)
 runner.plans = (Plan(5, "together", crossover=(2.0, 2.0), dense=(1, 1)),)
 x = torch.zeros(5, 99)
 x[:, ::7] = 1.0

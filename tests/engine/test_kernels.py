@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sparsefield.engine.native import Packed, kernels
 from sparsefield.engine.phi import Phi
-from sparsefield.engine.products import Group
+from sparsefield.engine.products import Chain
 
 from .chains import agrees, int8, linear, randn, run, thinned, truth
 
@@ -63,8 +63,8 @@ def calls(draw, depth):
     }
 
 
-def input_of(group: Group, first: int, batch: int, density: float):
-    width = group.products[first].inputs
+def input_of(chain: Chain, first: int, batch: int, density: float):
+    width = chain.products[first].inputs
     return thinned(randn(5, batch, width), density, seed=6)
 
 
@@ -72,13 +72,13 @@ def input_of(group: Group, first: int, batch: int, density: float):
 @settings(max_examples=120)
 @given(data=st.data())
 def test_every_chain(name, data):
-    group = data.draw(chains())
-    call = data.draw(calls(len(group.products)))
-    weights = data.draw(st.sampled_from(["float32", "float32", "bfloat16", "int8"]))
+    chain = data.draw(chains())
+    call = data.draw(calls(len(chain.products)))
+    storage = data.draw(st.sampled_from(["float32", "float32", "bfloat16", "int8"]))
     batch, density = data.draw(st.sampled_from(BATCHES)), data.draw(st.floats(0.0, 1.0))
-    x = input_of(group, call["layers"][0], batch, density)
-    expected = truth(group, x, call["layers"], raw=call["raw"], rounded=weights)
-    out, active = run(Packed(group, weights, data.draw(st.integers(1, 3)), name), group, x, **call)
+    x = input_of(chain, call["layers"][0], batch, density)
+    expected = truth(chain, x, call["layers"], raw=call["raw"], rounded=storage)
+    out, active = run(Packed(chain, storage, data.draw(st.integers(1, 3)), name), chain, x, **call)
     assert agrees(out, expected)
     for counted, true in zip(active, expected.active, strict=True):
         # a value within rounding of the threshold may fall on either side
@@ -89,12 +89,12 @@ def test_every_chain(name, data):
 @pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("rows", [False, True])
 def test_active_inputs_are_counted_exactly(name, density, rows):
-    group = linear(1, [77, 33], [Phi()])
+    chain = linear(1, [77, 33], [Phi()])
     x = thinned(randn(2, 70, 77), density, seed=3)
     for threads, together in ((1, False), (3, False), (3, True)):
         _, active = run(
-            Packed(group, "float32", threads, name),
-            *(group, x),
+            Packed(chain, "float32", threads, name),
+            *(chain, x),
             threads=threads,
             together=together,
             rows=[rows],
@@ -114,7 +114,7 @@ def test_a_wrong_weight_is_seen(name, together):
     met = int((x[2] != 0).nonzero()[0])
     weight = TWIN.products[0].weight.clone()
     weight[int((truth(TWIN, x, (0, 1)).out[2] > 0.6).nonzero()[0]), met] += 0.01
-    wrong = Group((dataclasses.replace(TWIN.products[0], weight=weight), *TWIN.products[1:]))
+    wrong = Chain((dataclasses.replace(TWIN.products[0], weight=weight), *TWIN.products[1:]))
     call = {"threads": 2, "together": together}
     assert agrees(run(Packed(TWIN, "float32", 2, name), TWIN, x, **call)[0], truth(TWIN, x))
     assert not agrees(run(Packed(wrong, "float32", 2, name), wrong, x, **call)[0], truth(TWIN, x))
@@ -129,11 +129,11 @@ def test_a_dropped_input_is_seen(name):
     assert not agrees(run(packed, TWIN, dropped)[0], truth(TWIN, x))
 
 
-@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
-def test_rounded_weights_are_not_the_exact_ones(weights):
+@pytest.mark.parametrize("storage", ["bfloat16", "int8"])
+def test_rounded_weights_are_not_the_exact_ones(storage):
     x = randn(2, 5, 99)
-    out, _ = run(Packed(TWIN, weights, 1), TWIN, x)
-    assert agrees(out, truth(TWIN, x, rounded=weights))
+    out, _ = run(Packed(TWIN, storage, 1), TWIN, x)
+    assert agrees(out, truth(TWIN, x, rounded=storage))
     assert not agrees(out, truth(TWIN, x))
     assert agrees(out, truth(TWIN, x), rtol=2e-2)
 
@@ -143,8 +143,8 @@ def test_int8_of_weights_near_the_smallest_number(name):
     weight = torch.full((3, 2), 190 * 2.0**-149)
     weight[1], weight[2, 0] = 0.0, -190 * 2.0**-149
     product = dataclasses.replace(linear(3, [2, 3], [Phi()]).products[0], weight=weight, bias=None)
-    group, x = Group((product,)), torch.tensor([[2.0**100, 0.0]])
-    out, _ = run(Packed(group, "int8", 1, name), group, x)
+    chain, x = Chain((product,)), torch.tensor([[2.0**100, 0.0]])
+    out, _ = run(Packed(chain, "int8", 1, name), chain, x)
     assert torch.equal(out.double(), x.double() @ int8(weight).T)
 
 
@@ -154,32 +154,32 @@ def test_int8_of_weights_near_the_smallest_number(name):
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("width", [1, 16, 33, 64])
 def test_misaligned_memory(name, width):
-    group = linear(7, [width, width + 1, 5], [Phi("one_sided", 0.2), Phi()])
+    chain = linear(7, [width, width + 1, 5], [Phi("one_sided", 0.2), Phi()])
     x = torch.empty(9 * width + 1)[1:].view(9, width)
     x.copy_(randn(1, 9, width))
     assert x.data_ptr() % 8 == 4
     for rows in ([False, False], [True, True]):
-        out, _ = run(Packed(group, "float32", 1, name), group, x, rows=rows)
-        assert agrees(out, truth(group, x))
+        out, _ = run(Packed(chain, "float32", 1, name), chain, x, rows=rows)
+        assert agrees(out, truth(chain, x))
 
 
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("together", [False, True])
 def test_huge_batch(name, together):
-    group = linear(8, [3, 17, 2], [Phi("two_sided", 0.5, 1.0), Phi()])
+    chain = linear(8, [3, 17, 2], [Phi("two_sided", 0.5, 1.0), Phi()])
     x = thinned(randn(1, 100_003, 3), 0.5, seed=2)
-    packed = Packed(group, "float32", 2, name)
-    out, active = run(packed, group, x, threads=2, together=together)
-    assert agrees(out, truth(group, x))
+    packed = Packed(chain, "float32", 2, name)
+    out, active = run(packed, chain, x, threads=2, together=together)
+    assert agrees(out, truth(chain, x))
     assert active[0] == int((x != 0).sum())
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_long_rows_pass_through_every_tile(name):
-    group = linear(8, [2100, 700, 130], [Phi("one_sided", 0.5), Phi()])
+    chain = linear(8, [2100, 700, 130], [Phi("one_sided", 0.5), Phi()])
     for batch in (1, 3, 4, 65):
         x = thinned(randn(1, batch, 2100), 0.3, seed=2)
         for together in (False, True):
-            packed = Packed(group, "float32", 2, name)
-            out, _ = run(packed, group, x, threads=2, together=together)
-            assert agrees(out, truth(group, x))
+            packed = Packed(chain, "float32", 2, name)
+            out, _ = run(packed, chain, x, threads=2, together=together)
+            assert agrees(out, truth(chain, x))

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional as F
 
 from sparsefield.engine import accelerate, load_engine, save_engine
 from sparsefield.engine.native import kernels
 from sparsefield.errors import InvalidInput
+from sparsefield.nn import crelu
 
 from .models import MODELS, batch_for, cnn, conv, dnn, drawn
 
@@ -48,15 +50,30 @@ def test_round_trip(name, tmp_path):
 
 
 @pytest.mark.skipif(kernels() is None, reason="built without a compiler")
-@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+@pytest.mark.parametrize("storage", ["bfloat16", "int8"])
 @pytest.mark.parametrize("name", ["dnn with a skip", "cnn with a skip"])
-def test_round_trip_of_rounded_weights(name, weights, tmp_path):
+def test_round_trip_of_rounded_weights(name, storage, tmp_path):
     x = batch_for(name, 20)
-    engine = accelerate(MODELS[name](), x, weights=weights)
+    engine = accelerate(MODELS[name](), x, storage=storage)
     save_engine(engine, tmp_path / "engine")
     loaded = load_engine(tmp_path / "engine")
-    assert loaded.weights == weights
+    assert loaded.storage == storage
     assert torch.equal(loaded(x), engine(x))
+
+
+MADE_BEFORE = Path(__file__).parents[1] / "made_before" / "engine.safetensors"
+
+
+def test_a_file_made_before():
+    """It calls the storage *weights*, as its engine did."""
+    engine, held, x = load_engine(MADE_BEFORE), load_file(MADE_BEFORE), torch.randn(5, 6)
+    assert engine.storage == "float32"
+    assert [layer.name for layer in engine.layers[:3]] == ["layers.0", "layers.1", "head"]
+    h = x
+    for name in ("layers.0", "layers.1"):
+        h = crelu(F.linear(h, held[f"{name}.weight"], held[f"{name}.bias"]), 1.6832424671, 2.2)
+    expected = F.linear(h, held["head.weight"], held["head.bias"])
+    torch.testing.assert_close(engine(x), expected)
 
 
 @pytest.mark.parametrize(

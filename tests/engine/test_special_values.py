@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from sparsefield.engine import Engine, accelerate
 from sparsefield.engine.native import kernels
+from sparsefield.engine.parts import parts_of
 from sparsefield.engine.plan import ROWS
-from sparsefield.engine.reading import read
 from sparsefield.nn import CNN, CST, DNN, CReLU
 from sparsefield.theory import solve
 
@@ -27,7 +27,7 @@ POINTS = {
 
 def engine_of(model: nn.Module, x: Tensor, name: str, way: str) -> Engine:
     """All layers by one way: sparse, PyTorch's dense, or the kernels' dense."""
-    engine = Engine(read(model), instruction_set=name)
+    engine = Engine(parts_of(model), instruction_set=name)
     engine.measure(x.nan_to_num(0.0, 1.0, -1.0))
     engine.override("sparse" if way == "sparse" else "dense")
     if way == "rows":

@@ -53,6 +53,6 @@ def test_it_can_be_read_in_print(depth):
 
 def test_the_same_bytes_twice_and_a_convolution(tmp_path):
     model = CNN(1, 4, 2, 3, POINT, generator=torch.Generator().manual_seed(0))
-    found = ledger(model, torch.ones(2, 1, 8, 8), table="jouppi-7nm", weights="int8")
+    found = ledger(model, torch.ones(2, 1, 8, 8), table="jouppi-7nm", storage="int8")
     first = save_figure(energy_figure(found), tmp_path / "a.svg").read_bytes()
     assert first == save_figure(energy_figure(found), tmp_path / "b.svg").read_bytes()

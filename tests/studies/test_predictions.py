@@ -28,9 +28,9 @@ def config(**fields):
 def test_inputs_come_close_as_the_correlation_map_says():
     point = solve("crelu", sparsity=0.8, q=4.0, clip=1.0)
     first = point.sigma_b2 / 4.0 + (1.0 - point.sigma_b2 / 4.0) * INPUTS
-    last = point.variance_map().correlation(4.0).iterate(first, 10)[-1]
-    assert predicted(config()).apart == pytest.approx(1.0 - last, rel=1e-9)
-    assert predicted(config(depth=11)).apart < 0.95 * (1.0 - last)
+    last = point.variance_map().correlation(4.0).iterate_deficit(1.0 - first, 10)[-1]
+    assert predicted(config()).apart == pytest.approx(last, rel=1e-9)
+    assert predicted(config(depth=11)).apart < 0.95 * last
 
 
 def test_contraction_is_slower_by_the_share_of_the_skip():

@@ -5,7 +5,7 @@ import pytest
 
 from sparsefield.errors import InvalidInput
 from sparsefield.theory import TransferOperator, escape_probability, solve
-from sparsefield.theory.chain import image_taps, simulate, simulate_gram
+from sparsefield.theory.chain import simulate, simulate_gram
 from sparsefield.theory.finite_width import escaped
 from sparsefield.theory.gradients import gradient_rates, simulate_gradients
 from sparsefield.theory.operator import TooLarge
@@ -83,40 +83,6 @@ def test_several_inputs_keep_their_joint_law(skip, ledger):
     assert z(both[0], apart[:, 1:].reshape(NETWORKS, -1)) > LIMIT  # the twin: another rho
 
 
-def conv_network(v, channels, size, padding, generator):
-    """Covariance of all positions of layers 2 and 3 of a random CNN, each seen by 40 channels."""
-    import torch
-
-    h, seen = torch.randn(channels, *size, dtype=torch.float64, generator=generator), []
-    for _ in range(2):
-        conv = torch.nn.Conv2d(channels, 40, 3, padding=1, padding_mode=padding).double()
-        std = float(np.sqrt(v.sigma_w2 / (9 * channels)))
-        torch.nn.init.normal_(conv.weight, std=std, generator=generator)
-        torch.nn.init.normal_(conv.bias, std=float(np.sqrt(v.sigma_b2)), generator=generator)
-        out = conv(torch.from_numpy(v.phi(h.numpy()))[None])[0].detach()
-        flat = out.reshape(40, -1)
-        seen.append((flat.T @ flat / 40).numpy().ravel())
-        h = out[:channels]
-    return np.array(seen)
-
-
-@pytest.mark.parametrize("padding", ["circular", "zeros"])
-def test_convolutions_keep_their_joint_law(padding, ledger):
-    import torch
-
-    v, draws, channels, size = vmap(), 600, 8, (3, 4)
-    taps = image_taps(*size, kernel=3, padding=padding)
-    chain = simulate_gram(v, np.eye(12), width=channels, depth=3, draws=draws, seed=5, taps=taps)
-    generator = torch.Generator().manual_seed(6)
-    full = np.array([conv_network(v, channels, size, padding, generator) for _ in range(draws)])
-    score = z(full, chain[:, 1:].reshape(draws, 2, -1))
-    assert score < LIMIT
-    ledger.record("cnn_chain_networks", score, draws)
-    other = image_taps(*size, kernel=3, padding="zeros" if padding == "circular" else "circular")
-    twin = simulate_gram(v, np.eye(12), width=channels, depth=3, draws=draws, seed=5, taps=other)
-    assert z(full, twin[:, 1:].reshape(draws, 2, -1)) > LIMIT
-
-
 @pytest.mark.parametrize("skip", [0.0, 0.6])
 def test_backpropagation_without_matrices_has_the_law_of_the_real_one(skip, ledger):
     _, logs = full_networks(vmap(skip), seed=7)
@@ -168,7 +134,7 @@ def test_the_operator_agrees_with_draws(family, s, clip, width, ledger):
         operator = TransferOperator(v, 1.0, width=width)
         last = path[:, -1]
         assert abs(last.mean() - operator.mean(depth)[-1]) < LIMIT * last.std() / draws**0.5
-        assert operator.law(depth).sum(axis=1) == pytest.approx(1.0, abs=1e-9)
+        assert operator._law.sum(axis=1) == pytest.approx(1.0, abs=1e-9)
         assert last.var() == pytest.approx(operator.variance(depth)[-1], rel=0.25)
 
 

@@ -6,6 +6,7 @@ the false-alarm rate ALARM for a whole test; each has a twin that must fail.
 
 import math
 
+import mpmath as mp
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,8 @@ from torch import nn
 
 from cases import ACTIVATIONS, point
 from sparsefield.errors import InvalidInput
-from sparsefield.nn import activation
+from sparsefield.nn import CNN, activation
+from sparsefield.nn.networks import carry
 from sparsefield.theory import NotConverged, VarianceMap, gaussian, piecewise, solve
 from sparsefield.theory.convolution import Convolution
 from sparsefield.theory.spatial import (
@@ -25,7 +27,19 @@ from sparsefield.theory.spatial import (
     variances,
 )
 
-from .fields import CIRCULAR, DELTA, SIZE, ZEROS, crelu, disagrees, rng, some_variances
+from . import reference
+from .fields import (
+    CIRCULAR,
+    DELTA,
+    SIZE,
+    ZEROS,
+    covariance_layer,
+    crelu,
+    disagrees,
+    rng,
+    some_variances,
+    worst_t,
+)
 
 # Identities
 
@@ -55,6 +69,42 @@ def test_variances_chain_layers_of_all_kinds():
     assert [f.shape for f in fields] == [SIZE, SIZE, (3, 3), (3, 3)]
     plain = variance_layer(crelu(), layers[1], fields[1])  # the stride drops the skip
     np.testing.assert_array_equal(fields[2], plain)
+
+
+# Layers: plain loops are the reference
+
+
+def tap_pixels(conv, size, i, j):
+    """The pixels behind one output, None outside."""
+    for di in conv.offsets:
+        for dj in conv.offsets:
+            row, column = conv.stride * i + di, conv.stride * j + dj
+            if conv.padding == "circular":
+                yield row % size[0], column % size[1]
+            else:
+                yield (row, column) if 0 <= row < size[0] and 0 <= column < size[1] else None
+
+
+def loop_variance(vmap, conv, q):
+    """The same for variances [N, H, W], by the papers' formula in mpmath; a stride has no skip."""
+    phi = reference.OneSided(*(mp.mpf(v) for v in (vmap.phi.knots[0], vmap.phi.values[-1])))
+    result = np.empty((len(q), *conv.output_size(q.shape[1:])))
+    for n, i, j in np.ndindex(result.shape):
+        taps = list(tap_pixels(conv, q.shape[1:], i, j))
+        read = sum(float(phi.second_moment(mp.mpf(q[n, p[0], p[1]]))) for p in taps if p)
+        result[n, i, j] = vmap.sigma_b2 + vmap.sigma_w2 * read / len(taps)
+    return result if conv.stride > 1 else vmap.skip * q + (1.0 - vmap.skip) * result
+
+
+@pytest.mark.parametrize(
+    "conv", [CIRCULAR, ZEROS, DELTA, Convolution(3, "zeros", 2), Convolution(3, stride=2)], ids=str
+)
+@pytest.mark.parametrize("skip", [0.0, 0.9])
+def test_a_layer_is_the_double_loop(ledger, conv, skip):
+    q = np.stack([some_variances((4, 3)), some_variances((3, 4)).T])
+    got, want = (layer(crelu(skip), conv, q) for layer in (variance_layer, loop_variance))
+    np.testing.assert_allclose(got, want, rtol=1e-11)
+    ledger.record("spatial_variance", np.abs(got / want - 1.0).max(), n=got.size)
 
 
 # The fixed profile
@@ -104,6 +154,34 @@ def test_image_chi1_is_the_growth_of_iterated_gradients(size):
         before, g = g, backward(vmap, ZEROS, profile.q, g)
         g, growth = g / g.sum(), g.sum() / before.sum()
     assert growth == pytest.approx(profile.image_chi1, rel=1e-10)
+
+
+@pytest.mark.parametrize("conv", [ZEROS, CIRCULAR], ids=str)
+def test_two_inputs_approach_each_other_by_image_chi1(conv):
+    size, vmap = (3, 3), crelu()
+    profile = fixed_profile(vmap, conv, size, 1.0)
+    x = rng().standard_normal((1, *size))
+    pair = np.concatenate([x, x + 1e-3])
+    sigma = 0.5 + 0.5 * np.einsum("nhw,mij->nhwmij", pair, pair)
+    gaps = []
+    for _ in range(12):
+        sigma = covariance_layer(vmap, conv, sigma)
+        gap = (sigma[0, ..., 0, :, :] + sigma[1, ..., 1, :, :]) / 2.0 - sigma[0, ..., 1, :, :]
+        gaps.append(float(np.einsum("ijij->", gap)))
+    factor = (gaps[11] / gaps[8]) ** (1 / 3)
+    assert factor == pytest.approx(profile.image_chi1, rel=0.02)
+    assert (factor == pytest.approx(1.0, rel=0.02)) is (conv is CIRCULAR)
+
+
+@pytest.mark.parametrize("conv", [ZEROS, CIRCULAR], ids=str)
+def test_positions_stay_apart_where_there_is_an_edge(conv):
+    sigma, found = np.eye(12).reshape(1, 3, 4, 1, 3, 4), []
+    for _ in range(60):
+        sigma = covariance_layer(crelu(), conv, sigma)
+        ends = sigma[0, 0, 0, 0, 0, 0] * sigma[0, 1, 2, 0, 1, 2]
+        found.append(sigma[0, 0, 0, 0, 1, 2] / ends**0.5)
+    assert bool(found[-1] < 0.95) is (conv is ZEROS)
+    assert bool(found[-1] > 0.99) is (conv is CIRCULAR)
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
@@ -165,6 +243,67 @@ def test_squared_gradients_of_conv2d(conv):
     assert not disagrees(np.stack(sample), backward(vmap, conv, q, above))
     twin = Convolution(3, "circular" if conv.padding == "zeros" else "zeros", conv.stride)
     assert disagrees(np.stack(sample), backward(vmap, twin, q, above))
+
+
+def network_squares(conv, images, *, skip=0.0, strides=(), weights="gaussian", networks=100):
+    """Mean squares over the channels of every layer of random CNNs, [networks][layers]."""
+    p = solve("crelu", sparsity=0.9, clip=1.0)
+    x = torch.from_numpy(images).float()
+    for seed in range(networks):
+        model = CNN(
+            x.shape[1], 128, 5, 2, p, skip=skip, padding=conv.padding, strides=strides,
+            weights=weights, generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        with torch.no_grad():
+            states = [model.layers[0](x)]
+            for layer, phi in zip(model.layers[1:], model.activations, strict=False):
+                update = layer(phi(states[-1]))
+                same = update.shape == states[-1].shape
+                states.append(carry(states[-1], update, skip) if same else update)
+        yield [state.double().square().mean(dim=1).numpy() for state in states]
+
+
+def predicted(layers, images, skip=0.0):
+    first = layers[0].average((images**2).mean(axis=1).reshape(len(images), -1), SIZE)
+    q = 1.0 + (first.reshape(len(images), *SIZE) - 1.0) * (1.0 - crelu().sigma_b2)
+    return variances(crelu(skip), layers[1:], q)[-1]
+
+
+def images(n=1, channels=3):
+    smooth = np.linspace(-1.0, 1.0, SIZE[1]) + np.linspace(-0.5, 0.5, SIZE[0])[:, None]
+    return 0.7 * rng().standard_normal((n, channels, *SIZE)) + smooth
+
+
+def test_zero_padded_networks_have_the_predicted_variances(ledger):
+    x = images(n=2)
+    sample = np.stack([squares[-1] for squares in network_squares(ZEROS, x)])
+    assert not disagrees(sample, predicted([ZEROS] * 5, x))
+    ledger.record("spatial_networks", worst_t(sample, predicted([ZEROS] * 5, x)), n=len(sample))
+    assert disagrees(sample, predicted([CIRCULAR] * 5, x))
+    # a fan_in that counts the taps inside only would keep q* at the edge: circular variances
+    assert disagrees(sample, np.ones((2, *SIZE)))
+
+
+def test_strides_and_skip_as_in_real_networks(ledger):
+    x = images()
+    networks = list(network_squares(ZEROS, x, skip=0.5, strides=(2,)))
+    layers = [ZEROS, ZEROS, Convolution(3, "zeros", 2), ZEROS, ZEROS]
+    for depth in (2, 3, 5):
+        sample = np.stack([squares[depth - 1] for squares in networks])
+        want = predicted(layers[:depth], x, skip=0.5)
+        assert not disagrees(sample, want)
+        ledger.record("spatial_networks", worst_t(sample, want), n=len(sample))
+    second, third = (np.stack([squares[layer] for squares in networks]) for layer in (1, 2))
+    assert disagrees(second, predicted(layers[:2], x))  # the twin: no skip
+    wrapped = [ZEROS, ZEROS, Convolution(3, "circular", 2)]
+    assert disagrees(third, predicted(wrapped, x, skip=0.5))
+
+
+def test_delta_orthogonal_networks_feel_no_edge():
+    x = images()
+    sample = np.stack([squares[-1] for squares in network_squares(ZEROS, x, weights="delta")])
+    assert not disagrees(sample, predicted([DELTA] * 5, x))
+    assert disagrees(sample, predicted([ZEROS] * 5, x))
 
 
 # Errors

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .rivals import Call, Rival
+from .making import Call
+from .rivals import Rival
 
 Status = Literal["timed", "absent", "wrong"]
 _RTOL = 1e-4  # of a value, and of the largest one: fp32 sums in another order, layer upon layer

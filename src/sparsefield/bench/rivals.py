@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +14,9 @@ from torch import Tensor, nn
 from sparsefield.engine.engine import accelerate
 from sparsefield.errors import InvalidInput
 
-from .absent import Absent as Absent
-from .onnx_rival import onnxruntime
-from .quiet import quiet
+from .exported import onnxruntime, openvino
+from .making import Absent, Call, quiet
 from .sparse_rivals import csr, embedding_bag
-
-Call = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,15 @@ def channels_last(model: nn.Module, sample: Tensor) -> Call:
     return call
 
 
-def compiled(model: nn.Module, sample: Tensor) -> Call:
-    """``torch.compile`` for this one shape."""
-    torch.compiler.reset()  # past its limit of recompilations it would run eager and not say so
-    with torch.inference_mode(), quiet():
-        call: Call = torch.compile(model, dynamic=False)
-        call(sample)
+def compiled(model: nn.Module, sample: Tensor, *, freezing: bool = False) -> Call:
+    """``torch.compile`` for this one shape; with ``freezing``, the weights are constants of it."""
+    # Past its limit of compilations it would run eager and not say so. The option tells the two
+    # ways apart in the compiler's memory of a model; only the setting freezes.
+    unlimited = {"recompile_limit": sys.maxsize, "accumulated_recompile_limit": sys.maxsize}
+    with torch.inference_mode(), quiet(), torch._dynamo.config.patch(unlimited):
+        call: Call = torch.compile(model, dynamic=False, options={"freezing": freezing})
+        with torch._inductor.config.patch(freezing=freezing):
+            call(sample)
     return call
 
 
@@ -89,7 +91,9 @@ RIVALS: dict[str, Rival] = {
         Rival("eager", eager, dense=True),
         Rival("channels_last", channels_last, dense=True),
         Rival("compile", compiled, dense=True),
+        Rival("compile-frozen", partial(compiled, freezing=True), dense=True),
         Rival("onnxruntime", onnxruntime, dense=True),
+        Rival("openvino", openvino, dense=True),
         Rival("embedding_bag", embedding_bag),
         Rival("csr", csr),
         Rival("engine", engine),

@@ -220,7 +220,7 @@ def _check_fit(model: nn.Module, inputs: Tensor) -> None:
 def _versions() -> dict[str, str]:
     """Of the rivals that are packages of their own, where installed."""
     found = {}
-    for name in ("onnxruntime", "onnx"):
+    for name in ("onnxruntime", "onnx", "openvino"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .contenders import Contender
 from .result import Cell, Row
@@ -59,26 +60,24 @@ def _row(
     batch: int,
     zeros: float,
 ) -> Row:
+    rival, made = contender.rival, contender
     row = Row(
-        of,
-        batch,
-        contender.rival.name,
-        contender.rival.dense,
-        contender.status,
-        contender.reason,
-        contender.backend,
-        contender.threads,
-        contender.prepare_s,
-        zeros,
+        *(of, batch, rival.name, rival.dense, made.status, made.reason, made.backend),
+        *(made.threads, made.prepare_s, zeros),
     )
     if times is None:
         return row
     median, quartiles = spread(times)
     speedup, around = spread([theirs / ours for theirs, ours in zip(against, times, strict=True)])
-    timed = {"median_s": median, "quartiles_s": quartiles, "n": len(times)}
-    timed |= {"speedup": speedup, "speedup_quartiles": around}
-    timed |= {"realised": None if zeros == 1.0 else speedup * (1.0 - zeros)}
-    return Row(**{**vars(row), **timed})
+    return replace(
+        row,
+        median_s=median,
+        quartiles_s=quartiles,
+        n=len(times),
+        speedup=speedup,
+        speedup_quartiles=around,
+        realised=None if zeros == 1.0 else speedup * (1.0 - zeros),
+    )
 
 
 def _against(

@@ -10,12 +10,17 @@ import torch
 from torch import Generator, Tensor
 
 from sparsefield.errors import InvalidInput
-from sparsefield.nn import CNN, DNN, activation
-from sparsefield.theory import CriticalPoint
+from sparsefield.nn import CNN, DNN, Point, activation
 
-_FORM = "dnn-DEPTHxWIDTH[-inN|-inner][-skipA] or cnn-DEPTHxCHANNELSxSIZE[-inner][-skipA][-circular]"
+_FORM = (
+    "dnn-DEPTHxWIDTH[-inN][-inner][-skipA] or cnn-DEPTHxCHANNELSxSIZE[-inner][-skipA][-circular], "
+    "in this order, sizes from 1 on and A below 1"
+)
 _PATTERN = re.compile(
-    r"(dnn)-(\d+)x(\d+)((?:-[a-z0-9.]+)*)|(cnn)-(\d+)x(\d+)x(\d+)((?:-[a-z0-9.]+)*)"
+    r"(?P<network>dnn|cnn)-(?P<depth>N)x(?P<width>N)(x(?P<size>N))?(-in(?P<inputs>N))?"
+    r"(?P<inner>-inner)?(-skip(?P<skip>0(\.\d+)?))?(?P<circular>-circular)?".replace(
+        "N", r"[1-9]\d*"
+    )
 )
 _CLASSES = 10
 _INPUTS = {"dnn": 784, "cnn": 3}  # values of an MNIST image, channels of a CIFAR-10 image
@@ -57,7 +62,7 @@ class Shape:
     inner: bool = False
     padding: Literal["zeros", "circular"] = "zeros"
 
-    def build(self, point: CriticalPoint, *, seed: int = 0) -> DNN | CNN:
+    def build(self, point: Point, *, seed: int = 0) -> DNN | CNN:
         """The network at its critical point, untrained, in evaluation mode."""
         generator = Generator().manual_seed(seed)
         sizes = (self.inputs, self.width, self.depth, _CLASSES, point)
@@ -68,7 +73,7 @@ class Shape:
             *sizes, skip=self.skip, padding=self.padding, pool=pool, generator=generator
         ).eval()
 
-    def random_inputs(self, count: int, point: CriticalPoint, *, seed: int = 1) -> Tensor:
+    def random_inputs(self, count: int, point: Point, *, seed: int = 1) -> Tensor:
         """``count`` inputs of independent normal values; if ``inner``, phi of those at q*."""
         one = (self.inputs,) if self.network == "dnn" else (self.inputs, self.size, self.size)
         z = torch.randn(count, *one, generator=Generator().manual_seed(seed))
@@ -90,31 +95,18 @@ def named_shape(name: str) -> Shape:
     32
     """
     found = _PATTERN.fullmatch(name)
-    if not found:
+    given = found.groupdict() if found else {"network": "none"}
+    image = given["network"] == "cnn"
+    if not found or image != bool(given["size"]) or given["inputs" if image else "circular"]:
         raise InvalidInput(f"shape {name!r}: must read {_FORM}; try dnn-100x300")
-    network, *sizes = [group for group in found.groups() if group is not None]
-    depth, width, *size = (int(text) for text in sizes[:-1])
-    if 0 in (depth, width, *size):
-        raise InvalidInput(f"shape {name!r}: every size must be at least 1")
-    kind: Literal["dnn", "cnn"] = "dnn" if network == "dnn" else "cnn"
-    inputs, skip, inner, padding = _options(name, kind, sizes[-1])
-    inputs = width if inner else inputs
-    return Shape(kind, depth, width, size[0] if size else 0, inputs, skip, inner, padding)
-
-
-def _options(
-    name: str, network: str, text: str
-) -> tuple[int, float, bool, Literal["zeros", "circular"]]:
-    inputs, skip, inner, circular = _INPUTS[network], 0.0, False, False
-    for option in text.split("-")[1:]:
-        if network == "dnn" and re.fullmatch(r"in[1-9]\d*", option):
-            inputs = int(option[2:])
-        elif re.fullmatch(r"skip0(\.\d+)?", option):
-            skip = float(option[4:])
-        elif option == "inner":
-            inner = True
-        elif network == "cnn" and option == "circular":
-            circular = True
-        else:
-            raise InvalidInput(f"shape {name!r}: option {option!r} is unknown; it reads {_FORM}")
-    return inputs, skip, inner, "circular" if circular else "zeros"
+    width = int(given["width"])
+    return Shape(
+        network="cnn" if image else "dnn",
+        depth=int(given["depth"]),
+        width=width,
+        size=int(given["size"] or 0),
+        inputs=width if given["inner"] else int(given["inputs"] or _INPUTS[given["network"]]),
+        skip=float(given["skip"] or 0.0),
+        inner=bool(given["inner"]),
+        padding="circular" if given["circular"] else "zeros",
+    )

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from sparsefield.engine.gather import gather
 
-from .absent import Absent
-from .quiet import quiet
+from .making import Absent, quiet
 from .seen import seeing
 
 

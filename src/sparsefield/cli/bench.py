@@ -32,7 +32,7 @@ def bench(
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Time a network beside its rivals: PyTorch eager and compiled, onnxruntime, and the engine.
+    """Time a network beside its rivals: PyTorch, onnxruntime, OpenVINO, the engine.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def bench(
     batch
         samples a call, comma-separated
     rivals
-        comma-separated, from eager, channels_last, compile, onnxruntime, embedding_bag, csr,
-        engine; by default all
+        comma-separated, from eager, channels_last, compile, compile-frozen, onnxruntime, openvino,
+        embedding_bag, csr, engine; by default all
     seconds
         to time each of them for each batch; single layers and the crossover take a part of it
     layers

@@ -78,7 +78,7 @@ def energy(
         model,
         x,
         batch=batch,
-        weights=format,
+        storage=format,
         arithmetic=arithmetic,
         table=table,
         measured=measure,

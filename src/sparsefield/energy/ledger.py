@@ -65,7 +65,7 @@ def ledger(
     data: Tensor,
     *,
     batch: int = 1,
-    weights: str = "float32",
+    storage: str = "float32",
     arithmetic: str = "float32",
     table: str = "horowitz-45nm",
     activations: Iterable[type[nn.Module]] = (),
@@ -85,8 +85,8 @@ def ledger(
         inputs [samples, ...] for the counts.
     batch
         samples at once; all bytes and energies are those of one of them.
-    weights
-        how they are stored: float32, bfloat16 or int8 with a scale for each output.
+    storage
+        how weights are held: float32, bfloat16 or int8 with a scale for each output.
     arithmetic
         number format of products and sums in the modelled column: float32, bfloat16 or int8.
     table
@@ -116,7 +116,7 @@ def ledger(
     >>> book.measured
     ()
     """
-    stored, prices = weight_format(weights), energy_table(table)
+    stored, prices = weight_format(storage), energy_table(table)
     counted = count(model, data, batch=batch, activations=activations)
     modelled = model_energy(counted, prices, weights=stored, arithmetic=arithmetic)
     runs = {"model": model, "runner": runner} if measured else {}

@@ -55,7 +55,7 @@ def weight_format(name: str) -> WeightFormat:
         an unknown name.
     """
     if name not in _FORMATS:
-        raise InvalidInput(f"weights {name!r}: unknown format; choose one of {', '.join(_FORMATS)}")
+        raise InvalidInput(f"storage {name!r}: unknown format; choose one of {', '.join(_FORMATS)}")
     return _FORMATS[name]
 
 

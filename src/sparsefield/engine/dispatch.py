@@ -23,17 +23,17 @@ _MARGIN = 1.03  # PyTorch must be this much faster to be preferred: it breaks a 
 
 
 def measure(runner: Runner, x: Tensor) -> Plan:
-    """The plan of a group for batches of the size of ``x``, [batch, ...], its input.
+    """The plan of a chain for batches of the size of ``x``, [batch, ...], its input.
 
     Sets ``runner.density`` to what is seen in ``x``.
 
     Raises
     ------
     InvalidInput
-        an input of another shape than the group reads.
+        an input of another shape than the chain reads.
     """
     runner.check(x)
-    if runner.group.convolutional:
+    if runner.chain.convolutional:
         x = x.permute(0, 2, 3, 1)
     x = x.contiguous()
     hidden = _hidden(runner, x)
@@ -64,8 +64,8 @@ def seconds(call: Callable[[], object], budget: float = _SECONDS) -> float:
 def _hidden(runner: Runner, x: Tensor) -> list[Tensor]:
     """What each product is given: x, and h of those before it; densities are noted."""
     h, given, density = x, [], []
-    for index, product in enumerate(runner.group.products):
-        y = runner.group.read(index, h)
+    for index, product in enumerate(runner.chain.products):
+        y = runner.chain.read(index, h)
         density.append(int(torch.count_nonzero(y)) / max(1, y.numel()))
         given.append(h)
         h = product.joined(h if index else None, product.times(y))
@@ -75,8 +75,8 @@ def _hidden(runner: Runner, x: Tensor) -> list[Tensor]:
 
 def _geometry(runner: Runner, index: int, h: Tensor) -> tuple[object, ...]:
     """Products of which one is as fast as another."""
-    product = runner.group.products[index]
-    kind = runner.group.phi_read(index).kind
+    product = runner.chain.products[index]
+    kind = runner.chain.phi_read(index).kind
     return (product.inputs, product.outputs, product.window, h.shape[1:], kind, product.skip > 0.0)
 
 
@@ -86,7 +86,7 @@ def _fastest_how(runner: Runner, x: Tensor) -> How:
     ways: list[How] = ["alone"]
     if torch.get_num_threads() > 1:
         ways += ["together", "apart"] if len(x) > 1 else ["together"]
-    chosen = np.full(len(runner.group.products), SPARSE, np.uint8)
+    chosen = np.full(len(runner.chain.products), SPARSE, np.uint8)
     taken = {how: seconds(partial(runner.run, x, way(chosen, how))) for how in ways}
     return min(ways, key=taken.__getitem__)
 
@@ -101,7 +101,7 @@ def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, 
     best = min(dense, key=lambda kind: dense[kind] * (_MARGIN if kind == TORCH else 1.0))
     if runner.always_dense:
         return 0.0, best
-    phi = runner.group.phi_read(index)
+    phi = runner.chain.phi_read(index)
     low, high = (
         seconds(partial(_one, runner, index, _with_density(h, phi, d), SPARSE, how))
         for d in _DENSITIES
@@ -113,9 +113,9 @@ def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, 
 
 
 def _dense_kinds(runner: Runner) -> list[int]:
-    if runner.weights != "float32":  # PyTorch's are not rounded
-        return [] if runner.group.convolutional else [ROWS]
-    return [TORCH] if runner.packed is None or runner.group.convolutional else [ROWS, TORCH]
+    if runner.storage != "float32":  # PyTorch's are not rounded
+        return [] if runner.chain.convolutional else [ROWS]
+    return [TORCH] if runner.packed is None or runner.chain.convolutional else [ROWS, TORCH]
 
 
 def _one(runner: Runner, index: int, h: Tensor, kind: int, how: How) -> Tensor:
@@ -124,7 +124,7 @@ def _one(runner: Runner, index: int, h: Tensor, kind: int, how: How) -> Tensor:
         return runner.by_torch(h, index, index + 1)
     if runner.packed is None:
         return runner.by_gathering(h, index, index + 1)
-    chosen = np.full(len(runner.group.products), kind, np.uint8)
+    chosen = np.full(len(runner.chain.products), kind, np.uint8)
     return runner.by_kernels(h, index, index + 1, way(chosen, how), None, raw=True)
 
 
@@ -142,9 +142,9 @@ def _fastest_whole(runner: Runner, x: Tensor, plan: Plan) -> Plan:
     """
     layers = len(plan.crossover)
     plans = {plan}
-    if runner.packed is not None and not runner.group.convolutional:
+    if runner.packed is not None and not runner.chain.convolutional:
         plans.add(replace(plan, dense=(ROWS,) * layers))
-    if runner.weights == "float32":
+    if runner.storage == "float32":
         plans.add(replace(plan, crossover=(0.0,) * layers, dense=(TORCH,) * layers))
     taken = {
         tried: seconds(partial(runner.run, x, way(tried.choose(runner.density), tried.how)))

@@ -14,12 +14,12 @@ from sparsefield.errors import InvalidInput
 
 from .dispatch import backend, measure
 from .forking import one_thread_if_forked
-from .native import FORMATS, Weights, kernels
+from .native import STORAGES, Storage, kernels
+from .parts import Between, Part, parts_of
 from .plan import Plan
-from .products import Group
-from .reading import Between, Part, read
+from .products import Chain
 from .runner import Runner
-from .watching import Watch
+from .staleness import Versions
 
 Choice = Literal["measure", "sparse", "dense"]
 _SMALL = 16  # below this batch, a call looks at some of the weights for changes
@@ -67,29 +67,29 @@ class Engine:
     ----------
     backend
         what runs the sparse products: the kernels and their instruction set, or embedding_bag.
-    weights
-        the format in which the kernels hold them.
+    storage
+        the format in which the kernels hold the weights.
     runs_dense
         the layers that the engine cannot take, each with the reason.
     """
 
     def __init__(
-        self, parts: Iterable[Part], weights: Weights = "float32", *, instruction_set: str = ""
+        self, parts: Iterable[Part], storage: Storage = "float32", *, instruction_set: str = ""
     ) -> None:
         one_thread_if_forked()
         self.parts = tuple(parts)
-        self.weights: Weights = weights
+        self.storage: Storage = storage
         self.backend = f"native {instruction_set}" if instruction_set else backend()
         self.runners = tuple(
-            Runner(part, weights, torch.get_num_threads(), instruction_set)
+            Runner(part, storage, torch.get_num_threads(), instruction_set)
             for part in self.parts
-            if isinstance(part, Group)
+            if isinstance(part, Chain)
         )
         runners = iter(self.runners)
         self._steps: tuple[Callable[[Tensor], Tensor], ...] = tuple(
             part.module if isinstance(part, Between) else next(runners) for part in self.parts
         )
-        self._watch = Watch(p for runner in self.runners for p in runner.group.products)
+        self._versions = Versions(p for runner in self.runners for p in runner.chain.products)
 
     def check(self) -> None:
         """Whether the model's weights are still those that were copied.
@@ -104,7 +104,7 @@ class Engine:
         StaleEngine
             they are not.
         """
-        if self._watch.changed():
+        if self._versions.changed():
             raise StaleEngine(_STALE)
 
     @property
@@ -130,7 +130,7 @@ class Engine:
             for runner in self.runners
             for plan in runner.plans
             for product, crossover, density, chosen in zip(
-                runner.group.products,
+                runner.chain.products,
                 plan.crossover,
                 runner.density,
                 plan.choose(runner.density),
@@ -141,7 +141,7 @@ class Engine:
     def __call__(self, x: Tensor) -> Tensor:
         one_thread_if_forked()
         _check_input(x)
-        if self._watch.glimpsed(versions=len(x) >= _SMALL):
+        if self._versions.glimpsed(versions=len(x) >= _SMALL):
             raise StaleEngine(_STALE)
         with torch.no_grad():
             return self._run(x)
@@ -184,7 +184,7 @@ class Engine:
             runner.plans = tuple(_forced(plan, runner, by_name) for plan in runner.plans)
 
     def _by_name(self, choice: Choice | Mapping[str, Choice]) -> Mapping[str, Choice]:
-        names = {p.name for runner in self.runners for p in runner.group.products}
+        names = {p.name for runner in self.runners for p in runner.chain.products}
         by_name = choice if isinstance(choice, Mapping) else dict.fromkeys(names, choice)
         for name, value in by_name.items():
             if name not in names:
@@ -194,7 +194,7 @@ class Engine:
         return by_name
 
     def __repr__(self) -> str:
-        lines = [f"Engine({self.backend}, {self.threads} threads, weights {self.weights})"]
+        lines = [f"Engine({self.backend}, {self.threads} threads, {self.storage} weights)"]
         for runner in self.runners:
             for plan in runner.plans:
                 lines.append(f"  {_span(runner)}, batch {plan.batch}: {_tally(runner, plan)}")
@@ -206,7 +206,7 @@ def accelerate(
     model: nn.Module,
     sample: Tensor,
     *,
-    weights: Weights = "float32",
+    storage: Storage = "float32",
     dispatch: Choice | Mapping[str, Choice] = "measure",
     batches: Iterable[int] | None = None,
 ) -> Engine:
@@ -222,7 +222,7 @@ def accelerate(
         float32 on the CPU; its weights are copied into the engine's own layout.
     sample
         ``[batch, ...]``, real inputs: their zeros and this machine decide what runs sparse.
-    weights
+    storage
         ``float32``; or ``bfloat16`` or ``int8`` (one scale per output), which move fewer bytes
         and change the outputs: see :func:`~sparsefield.engine.rounding`.
     dispatch
@@ -249,12 +249,12 @@ def accelerate(
     >>> torch.allclose(engine(x), model(x), rtol=1e-4, atol=1e-4)
     True
     """
-    if weights not in FORMATS:
-        raise InvalidInput(f"weights {weights!r}: choose one of {', '.join(FORMATS)}")
-    if weights != "float32" and kernels() is None:
-        raise InvalidInput(f"weights {weights}: need the compiled kernels; build with a compiler")
+    if storage not in STORAGES:
+        raise InvalidInput(f"storage {storage!r}: choose one of {', '.join(STORAGES)}")
+    if storage != "float32" and kernels() is None:
+        raise InvalidInput(f"storage {storage}: needs the compiled kernels; build with a compiler")
     one_thread_if_forked()
-    engine = Engine(read(model), weights)
+    engine = Engine(parts_of(model), storage)
     if not engine.runners:
         reasons = "".join(f"; {name}: {reason}" for name, reason in engine.runs_dense.items())
         raise InvalidInput(
@@ -287,13 +287,13 @@ def _forced(plan: Plan, runner: Runner, by_name: Mapping[str, Choice]) -> Plan:
     never = {"sparse": 2.0, "dense": 0.0}
     crossover = [
         never.get(by_name.get(product.name, "measure"), measured)
-        for product, measured in zip(runner.group.products, plan.crossover, strict=True)
+        for product, measured in zip(runner.chain.products, plan.crossover, strict=True)
     ]
     return replace(plan, crossover=tuple(crossover))
 
 
 def _span(runner: Runner) -> str:
-    products = runner.group.products
+    products = runner.chain.products
     return products[0].name if len(products) == 1 else f"{products[0].name} to {products[-1].name}"
 
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from sparsefield.errors import InvalidInput
 
 from .phi import CODES
-from .products import Group
+from .products import Chain
 
-Weights = Literal["float32", "bfloat16", "int8"]
-FORMATS: dict[Weights, int] = {"float32": 0, "bfloat16": 1, "int8": 2}  # as in csrc/chain.h
+Storage = Literal["float32", "bfloat16", "int8"]
+STORAGES: dict[Storage, int] = {"float32": 0, "bfloat16": 1, "int8": 2}  # as in csrc/chain.h
 
 
 @cache
@@ -37,14 +37,14 @@ def instruction_set() -> str | None:
 
 
 class Packed:
-    """The weights of a group, packed for the kernels.
+    """The weights of a chain, packed for the kernels.
 
     Parameters
     ----------
-    group
+    chain
         its weights are copied.
-    weights
-        the format to store them in.
+    storage
+        the format to hold them in.
     threads
         that the outputs of a layer are to be shared by.
     instruction_set
@@ -57,7 +57,7 @@ class Packed:
     """
 
     def __init__(
-        self, group: Group, weights: Weights, threads: int, instruction_set: str = ""
+        self, chain: Chain, storage: Storage, threads: int, instruction_set: str = ""
     ) -> None:
         module = kernels()
         assert module is not None
@@ -66,37 +66,32 @@ class Packed:
             raise InvalidInput(
                 f"instruction set {instruction_set!r}: choose one of {', '.join(present)}"
             )
-        self.convolutional = group.convolutional
-        self.outputs = [product.outputs for product in group.products]
-        before = group.before
-        self._chain = module.Chain(
-            group.convolutional, CODES[before.kind], before.tau, before.m, instruction_set
+        self.convolutional = chain.convolutional
+        self.outputs = [product.outputs for product in chain.products]
+        before = chain.before
+        self._native = module.Chain(
+            chain.convolutional, CODES[before.kind], before.tau, before.m, instruction_set
         )
-        for product in group.products:
+        for product in chain.products:
             window = product.window
             skip = product.skip if product.keeps_size else 0.0
             scale = math.sqrt(1.0 - skip)
             weight = (product.weight * scale).contiguous()
             bias = None if product.bias is None else (product.bias * scale).contiguous()
-            self._chain.add(
+            self._native.add(
                 weight=weight.data_ptr(),
                 bias=0 if bias is None else bias.data_ptr(),
                 outputs=product.outputs,
                 inputs=product.inputs,
                 window=[1, 1, 1, 1, 0, 0] if window is None else [*sum(window[:3], ())],
                 circular=window is not None and window.circular,
-                format=FORMATS[weights],
+                format=STORAGES[storage],
                 phi=CODES[product.phi.kind],
                 tau=product.phi.tau,
                 m=product.phi.m,
                 alpha=math.sqrt(skip),
-                threads=1 if group.convolutional else threads,  # those share pixels
+                threads=1 if chain.convolutional else threads,  # those share pixels
             )
-
-    @property
-    def bytes(self) -> int:
-        """Of the packed weights."""
-        return int(self._chain.bytes)
 
     def run(
         self,
@@ -129,7 +124,7 @@ class Packed:
         images = self.convolutional
         out = torch.empty((batch, *size, outputs) if images else (batch, outputs))
         height, width = (x.shape[1], x.shape[2]) if images else (1, 1)
-        self._chain.run(
+        self._native.run(
             x.data_ptr(),
             out.data_ptr(),
             batch,

@@ -1,10 +1,10 @@
-"""What was measured for a group of layers, and the choice it makes from the densities seen."""
+"""What was measured for a chain of layers, and the choice it makes from the densities seen."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -18,7 +18,7 @@ How = Literal["together", "apart", "alone"]
 
 @dataclass(frozen=True)
 class Plan:
-    """The choices for one group of layers at one batch size.
+    """The choices for one chain of layers at one batch size.
 
     Attributes
     ----------
@@ -49,12 +49,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON has it."""
-        return {
-            "batch": self.batch,
-            "how": self.how,
-            "crossover": list(self.crossover),
-            "dense": list(self.dense),
-        }
+        return asdict(self)
 
 
 def plan_from_dict(content: Mapping[str, Any]) -> Plan:

@@ -18,6 +18,15 @@ from .phi import IDENTITY, Phi
 _TAKEN = (torch.float32, "cpu")
 
 
+def places(length: int, kernel: int, stride: int, dilation: int = 1) -> int:
+    """How many places a kernel takes along an axis of so many values, padding among them.
+
+    >>> places(5, kernel=3, stride=2)
+    2
+    """
+    return (length - dilation * (kernel - 1) - 1) // stride + 1
+
+
 class Window(NamedTuple):
     """The geometry of a convolution, as (height, width) pairs; padding with zeros or circular."""
 
@@ -35,7 +44,7 @@ class Window(NamedTuple):
             the image is smaller than the kernel, or than circular padding.
         """
         out = tuple(
-            (n + 2 * p - k) // s + 1
+            places(n + 2 * p, k, s)
             for n, k, s, p in zip(size, self.kernel, self.stride, self.padding, strict=True)
         )
         wraps = self.circular and any(p > n for n, p in zip(size, self.padding, strict=True))
@@ -139,7 +148,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Group:
+class Chain:
     """Products that follow one another, all fully connected or all convolutions.
 
     ``before`` is applied to what the first of them is given.
@@ -155,7 +164,7 @@ class Group:
     before: Phi = IDENTITY
 
     def read(self, index: int, h: Tensor) -> Tensor:
-        """What a product reads: phi of the layer before's ``h``, or of the group's input."""
+        """What a product reads: phi of the layer before's ``h``, or of the chain's input."""
         return self.phi_read(index)(h)
 
     def phi_read(self, index: int) -> Phi:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .engine import Engine
-from .reading import evaluating_twin
+from .parts import evaluating_twin
 
 
 @dataclass(frozen=True)

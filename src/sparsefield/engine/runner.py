@@ -1,4 +1,4 @@
-"""Runs a group of products by its plan, and watches how many of their inputs are active."""
+"""Runs a chain of products by its plan, and notes how many of their inputs are active."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from sparsefield.errors import InvalidInput
 
 from .gather import gather
-from .native import Packed, Weights, kernels
+from .native import Packed, Storage, kernels
 from .plan import Plan, Way, nearest, way
-from .products import Group, Product
+from .products import Chain, Product
 
 # Densities are looked at in every call on a batch, but in one of so many on a few samples, where a
 # look would take a tenth of the time; in PyTorch's layers, on so many samples.
@@ -24,17 +24,17 @@ _Geometry = tuple[NDArray[np.int64], tuple[int, int]]
 
 
 class Runner:
-    """Calls a group of products.
+    """Calls a chain of products.
 
     The densities last seen decide how the next call runs. A call replaces what it has seen and
     changes nothing in place, so several may run at once.
 
     Parameters
     ----------
-    group
+    chain
         what to run.
-    weights
-        the format that the kernels store them in.
+    storage
+        the format in which the kernels hold the weights.
     threads
         that the outputs of a layer are to be shared by.
     instruction_set
@@ -42,28 +42,28 @@ class Runner:
     """
 
     def __init__(
-        self, group: Group, weights: Weights, threads: int, instruction_set: str = ""
+        self, chain: Chain, storage: Storage, threads: int, instruction_set: str = ""
     ) -> None:
-        self.group = group
-        self.weights = weights
-        self.packed = Packed(group, weights, threads, instruction_set) if kernels() else None
+        self.chain = chain
+        self.storage = storage
+        self.packed = Packed(chain, storage, threads, instruction_set) if kernels() else None
         self._plans: tuple[Plan, ...] = ()
-        self._density = np.zeros(len(group.products))
+        self._density = np.zeros(len(chain.products))
         self._ways: dict[int, Way] = {}
         self._tables: dict[int, Tensor] = {}
         self._geometries: dict[tuple[tuple[int, int], int, int], _Geometry] = {}
         self._calls = 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """From the group's input to phi of its last h; images are [batch, channels, ...].
+        """From the chain's input to phi of its last h; images are [batch, channels, ...].
 
         Raises
         ------
         InvalidInput
-            an input of another shape than the group reads.
+            an input of another shape than the chain reads.
         """
         self.check(x)
-        images = self.group.convolutional
+        images = self.chain.convolutional
         h = (x.permute(0, 2, 3, 1) if images else x).contiguous()
         self._calls += 1
         look = len(x) > 0 and (len(x) >= _SMALL or self._calls % _LOOK_EVERY == 1)
@@ -71,9 +71,9 @@ class Runner:
         return y.permute(0, 3, 1, 2) if images else y
 
     def check(self, x: Tensor) -> None:
-        """Whether the group can read an input of this shape; InvalidInput if not."""
-        first = self.group.products[0]
-        images = self.group.convolutional
+        """Whether the chain can read an input of this shape; InvalidInput if not."""
+        first = self.chain.products[0]
+        images = self.chain.convolutional
         if x.dim() != (4 if images else 2) or x.shape[1] != first.inputs:
             axes = ", height, width" if images else ""
             raise InvalidInput(
@@ -82,12 +82,12 @@ class Runner:
             )
         if images:
             size = (int(x.shape[2]), int(x.shape[3]))
-            self._geometry(size, 0, len(self.group.products))
+            self._geometry(size, 0, len(self.chain.products))
 
     @property
     def always_dense(self) -> bool:
         """Whether there is no sparse way: convolutions without compiled kernels."""
-        return self.packed is None and self.group.convolutional
+        return self.packed is None and self.chain.convolutional
 
     def _way(self, batch: int) -> Way:
         """How a batch of this size runs; kept until the next look at the densities."""
@@ -130,7 +130,7 @@ class Runner:
                 h = self.by_kernels(h, first, last, way, density, raw=last < depth)
         if density is not None:
             self.density = density
-        return self.group.products[-1].phi(h) if raw else h
+        return self.chain.products[-1].phi(h) if raw else h
 
     def by_kernels(
         self,
@@ -144,7 +144,7 @@ class Runner:
     ) -> Tensor:
         """Products [first, last) in one call."""
         assert self.packed is not None
-        before = (int(h.shape[1]), int(h.shape[2])) if self.group.convolutional else (1, 1)
+        before = (int(h.shape[1]), int(h.shape[2])) if self.chain.convolutional else (1, 1)
         values, size = self._geometry(before, first, last)
         active = None if density is None else np.zeros(len(density), np.int64)
         out = self.packed.run(
@@ -187,7 +187,7 @@ class Runner:
     ) -> Tensor:
         """Products [first, last), each W y + b made by ``times``."""
         for index in range(first, last):
-            product, y = self.group.products[index], self.group.read(index, h)
+            product, y = self.chain.products[index], self.chain.read(index, h)
             if density is not None:
                 density[index] = _density(y)
             h = product.joined(h if index else None, times(index, product, y))
@@ -196,7 +196,7 @@ class Runner:
     def _table(self, index: int) -> Tensor:
         """W^T of a product."""
         if index not in self._tables:
-            self._tables[index] = self.group.products[index].weight.t().contiguous()
+            self._tables[index] = self.chain.products[index].weight.t().contiguous()
         return self._tables[index]
 
     def _geometry(self, size: tuple[int, int], first: int, last: int) -> _Geometry:
@@ -209,7 +209,7 @@ class Runner:
 
     def _measured(self, size: tuple[int, int], first: int, last: int) -> _Geometry:
         values = []
-        for product in self.group.products[first:last]:
+        for product in self.chain.products[first:last]:
             values.append(size[0] * size[1] * product.inputs)
             before, size = size, product.window.after(size) if product.window else size
             if product.skip and not product.keeps_size and size == before:

@@ -18,31 +18,24 @@ from torch import Tensor, nn
 from sparsefield.errors import InvalidInput
 
 from .engine import Engine
-from .native import FORMATS, Weights, kernels
+from .native import STORAGES, Storage, kernels
+from .parts import Between, Part, flatten
 from .phi import CODES, Phi
 from .plan import Plan, plan_from_dict
-from .products import Group, Product, Window
-from .reading import Between, Part, flatten
+from .products import Chain, Product, Window
 
 _FORM = 1  # of the file
-_POOLS: dict[str, type[nn.Module]] = {
-    kind.__name__: kind
-    for kind in (
-        *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten),
-    )
-}
-_ARGUMENTS = {
-    "MaxPool2d": (
-        *("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
-    ),
-    "AvgPool2d": (
+_ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.MaxPool2d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
+    nn.AvgPool2d: (
         *("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
         "divisor_override",
     ),
-    "AdaptiveAvgPool2d": ("output_size",),
-    "AdaptiveMaxPool2d": ("output_size",),
-    "Flatten": ("start_dim", "end_dim"),
+    nn.AdaptiveAvgPool2d: ("output_size",),
+    nn.AdaptiveMaxPool2d: ("output_size",),
+    nn.Flatten: ("start_dim", "end_dim"),
 }
+_KINDS = {kind.__name__: kind for kind in _ARGUMENTS}
 
 
 def save_engine(engine: Engine, path: str | Path) -> None:
@@ -60,7 +53,7 @@ def save_engine(engine: Engine, path: str | Path) -> None:
     parts = [_described(part, tensors) for part in engine.parts]
     content: dict[str, Any] = {
         "form": _FORM,
-        "weights": engine.weights,
+        "weights": engine.storage,
         "parts": parts,
         "plans": [[plan.to_dict() for plan in runner.plans] for runner in engine.runners],
         "density": [runner.density.tolist() for runner in engine.runners],
@@ -89,16 +82,16 @@ def load_engine(path: str | Path) -> Engine:
     try:
         content, tensors = _read(Path(path))
         parts = [_part(described, tensors) for described in content["parts"]]
-        weights = _weights(content)
-        if kernels() is not None or weights == "float32":
-            return _measured(Engine(parts, weights), content)
+        storage = _storage(content)
+        if kernels() is not None or storage == "float32":
+            return _measured(Engine(parts, storage), content)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, AttributeError) as error:
         raise InvalidInput(
             f"{path}: is damaged or no engine ({type(error).__name__}: {error}); "
             "accelerate the model again and save it"
         ) from None
     raise InvalidInput(
-        f"{path}: holds {weights} weights, which need the compiled kernels; build with a compiler"
+        f"{path}: holds {storage} weights, which need the compiled kernels; build with a compiler"
     )
 
 
@@ -107,13 +100,13 @@ def _measured(engine: Engine, content: Mapping[str, Any]) -> Engine:
     for runner, plans, density in zip(
         engine.runners, content["plans"], content["density"], strict=True
     ):
-        runner.plans = _plans(plans, len(runner.group.products))
-        runner.density = _densities(density, len(runner.group.products))
+        runner.plans = _plans(plans, len(runner.chain.products))
+        runner.density = _densities(density, len(runner.chain.products))
     return engine
 
 
-def _weights(content: Mapping[str, Any]) -> Weights:
-    for known in FORMATS:
+def _storage(content: Mapping[str, Any]) -> Storage:
+    for known in STORAGES:
         if content["weights"] == known:
             return known
     raise ValueError(f"weights {content['weights']!r}")
@@ -138,7 +131,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         content = json.loads((file.metadata() or {})["sparsefield.engine"])
         if content["form"] != _FORM:
             raise ValueError(f"form {content['form']}, this version reads {_FORM}")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # copied into memory of its own, aligned: PyTorch's sums take an order by that
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     if content.pop("digest") != _digest(content, tensors):
         raise ValueError("it is not what was written")
     return content, tensors
@@ -146,21 +140,21 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _described(part: Part, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """A part as JSON; its weights go to ``tensors``."""
-    if isinstance(part, Group):
+    if isinstance(part, Chain):
         products = [_product(product, tensors) for product in part.products]
         return {"products": products, "before": _phi(part.before)}
     if part.module is flatten:
         return {"name": part.name, "module": "flatten"}
     if isinstance(part.module, Phi):
         return {"name": part.name, "module": "phi", "phi": _phi(part.module)}
-    kind = type(part.module).__name__
-    if part.reason is not None or _POOLS.get(kind) is not type(part.module):
+    kind = type(part.module)
+    if part.reason is not None or kind not in _ARGUMENTS:
         raise InvalidInput(
-            f"{part.name}: {kind} runs as a module of yours, which an engine file cannot hold; "
-            "save the model, and accelerate it where it is loaded"
+            f"{part.name}: {kind.__name__} runs as a module of yours, which an engine file cannot "
+            "hold; save the model, and accelerate it where it is loaded"
         )
     arguments = {name: getattr(part.module, name) for name in _ARGUMENTS[kind]}
-    return {"name": part.name, "module": kind, "arguments": arguments}
+    return {"name": part.name, "module": kind.__name__, "arguments": arguments}
 
 
 def _product(product: Product, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -184,13 +178,13 @@ def _phi(phi: Phi) -> list[Any]:
 def _part(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:
     if "products" in content:
         products = tuple(_loaded(product, tensors) for product in content["products"])
-        return Group(products, _loaded_phi(content["before"]))
+        return Chain(products, _loaded_phi(content["before"]))
     if content["module"] == "flatten":
         return Between(content["name"], flatten)
     if content["module"] == "phi":
         return Between(content["name"], _loaded_phi(content["phi"]))
     arguments = {name: _tupled(value) for name, value in content["arguments"].items()}
-    return Between(content["name"], _POOLS[content["module"]](**arguments))
+    return Between(content["name"], _KINDS[content["module"]](**arguments))
 
 
 def _loaded(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Product:

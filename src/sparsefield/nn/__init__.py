@@ -1,5 +1,7 @@
 """torch modules: sparse activations, edge-of-chaos initialisation, the papers' networks."""
 
+from sparsefield.theory import Point as Point
+
 from .activations import CST as CST
 from .activations import Activation as Activation
 from .activations import CReLU as CReLU

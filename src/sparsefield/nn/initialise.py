@@ -24,7 +24,7 @@ _Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 @dataclass(frozen=True)
-class LayerPlan:
+class InitRow:
     """What :func:`init_` does to one layer.
 
     Attributes
@@ -66,9 +66,9 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class InitTable:
-    """The plan for every layer; prints as a table."""
+    """What every layer was filled with; prints as a table."""
 
-    rows: tuple[LayerPlan, ...]
+    rows: tuple[InitRow, ...]
 
     def __str__(self) -> str:
         name_width = max([len(row.name) for row in self.rows] + [5]) + 2
@@ -153,7 +153,7 @@ def init_(
     layers = _layers(module, skipped)
     roles = _roles(list(layers), first, head)
     rows = tuple(
-        _plan(name, layer, roles.get(name, "hidden"), point, weights, input_moment, head_gain)
+        _row(name, layer, roles.get(name, "hidden"), point, weights, input_moment, head_gain)
         for name, layer in layers.items()
     )
     if not dry_run:
@@ -265,7 +265,7 @@ def _roles(
     return roles
 
 
-def _plan(
+def _row(
     name: str,
     layer: _Layer,
     role: Literal["first", "hidden", "head"],
@@ -273,7 +273,7 @@ def _plan(
     weights: Weights,
     input_moment: float,
     head_gain: float,
-) -> LayerPlan:
+) -> InitRow:
     shape = tuple(layer.weight.shape)
     if 0 in shape:
         raise InvalidInput(f"{name}: weight of shape {list(shape)} is empty; nothing to fill")
@@ -292,11 +292,11 @@ def _plan(
             "build it with bias=True"
         )
     kind: Weights = "orthogonal" if weights == "delta" and len(shape) == 2 else weights
-    return LayerPlan(name, role, shape, kind, variance, bias, q)
+    return InitRow(name, role, shape, kind, variance, bias, q)
 
 
 @torch.no_grad()
-def _fill(layer: _Layer, row: LayerPlan, generator: Generator | None) -> None:
+def _fill(layer: _Layer, row: InitRow, generator: Generator | None) -> None:
     if row.weights == "gaussian":
         layer.weight.normal_(0.0, row.weight_std, generator=generator)
     else:
@@ -306,7 +306,7 @@ def _fill(layer: _Layer, row: LayerPlan, generator: Generator | None) -> None:
         layer.bias.normal_(0.0, math.sqrt(row.bias_variance), generator=generator)
 
 
-def _fill_orthogonal(block: Tensor, row: LayerPlan, generator: Generator | None) -> None:
+def _fill_orthogonal(block: Tensor, row: InitRow, generator: Generator | None) -> None:
     """One group's weights [out, in, *kernel]: E[h^2] = variance times the mean square read."""
     target = block
     if row.weights == "delta":

@@ -128,18 +128,6 @@ class Certificate:
             return self
         raise MultipleFixedPoints(f"{self._company()}; {_remedy(self.point)}")
 
-    def require_stable(self) -> Certificate:
-        """The same certificate, if q* does not repel.
-
-        Raises
-        ------
-        Unstable
-            if it does.
-        """
-        if self.verdict != "unstable":
-            return self
-        raise Unstable(f"{self.reasons[0]}; lower sigma_w2 (that is chi_1), or clip phi lower")
-
     def _company(self) -> str:
         if self.identity:
             return f"every variance is a fixed point, q* = {self.q:g} among them: it must be alone"

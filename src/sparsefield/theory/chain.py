@@ -1,11 +1,10 @@
 """Random networks of finite width, layer by layer, without their weight matrices.
 
 Given layer l, the pre-activations of layer l + 1 are Gaussian over the weights: independent from
-unit to unit, with a covariance between inputs (or positions of an image) that only the mean
-products of phi(h) fix. So a network is simulated exactly in O(width) a layer instead of
-O(width^2). Without a skip and for one input the variance Q alone is a Markov chain,
-Q <- sigma_b2 + sigma_w2 mean_i phi(sqrt(Q) z_i)^2; with a skip the units keep their stream h, and
-the state is all of it.
+unit to unit, with a covariance between inputs that only the mean products of phi(h) fix. So a
+network is simulated exactly in O(width) a layer instead of O(width^2). Without a skip and for one
+input the variance Q alone is a Markov chain, Q <- sigma_b2 + sigma_w2 mean_i phi(sqrt(Q) z_i)^2;
+with a skip the units keep their stream h, and the state is all of it.
 """
 
 from __future__ import annotations
@@ -123,16 +122,11 @@ def _next_q(vmap: VarianceMap, h: NDArray[np.float32]) -> Array:
 
 
 def simulate_gram(
-    vmap: VarianceMap,
-    gram: ArrayLike,
-    *,
-    width: int,
-    depth: int,
-    draws: int,
-    seed: int = 0,
-    taps: ArrayLike | None = None,
+    vmap: VarianceMap, gram: ArrayLike, *, width: int, depth: int, draws: int, seed: int = 0
 ) -> Array:
-    """Covariances between several inputs, or positions of an image, by layer.
+    """Covariances between several inputs by layer, shape [draws, depth, B, B].
+
+    Each is that given the layer before, as in :func:`simulate`.
 
     Parameters
     ----------
@@ -141,17 +135,9 @@ def simulate_gram(
     gram
         [B, B], covariance of the first layer's pre-activations between the B inputs.
     width
-        units (channels) of each layer.
+        units of each layer.
     depth, draws, seed
         numbers of layers and networks; the seed.
-    taps
-        [T, B] indices: tap t of a convolution reads position ``taps[t, p]`` for position p, and
-        -1 reads the zero padding. None: a fully connected layer, each input reads itself.
-
-    Returns
-    -------
-    Array
-        [draws, depth, B, B], the covariance given the layer before, as in :func:`simulate`.
 
     Raises
     ------
@@ -162,49 +148,21 @@ def simulate_gram(
     """
     gram = checked_gram(gram)
     checked_sizes(vmap, 1.0, width=width, depth=depth, draws=draws)
-    count = len(gram)
-    reads = (
-        np.arange(count, dtype=np.intp)[None] if taps is None else np.asarray(taps, dtype=np.intp)
-    )
+    keep, renew = math.sqrt(vmap.skip), math.sqrt(1.0 - vmap.skip)
     rng = np.random.default_rng(seed)
-    path = np.empty((draws, depth, count, count))
+    path = np.empty((draws, depth, *gram.shape))
     path[:, 0] = gram
-    h = gaussian_fields(np.broadcast_to(gram, (draws, count, count)), width, rng)
+    h = gaussian_fields(np.broadcast_to(gram, (draws, *gram.shape)), width, rng)
     for layer in range(1, depth):
-        fresh = float(vmap.sigma_b2) + float(vmap.sigma_w2) * _products(vmap.phi(h), reads)
-        stream = h.swapaxes(1, 2) @ h / width if vmap.skip else 0.0
-        path[:, layer] = vmap.skip * stream + (1.0 - vmap.skip) * fresh
-        h = math.sqrt(vmap.skip) * h + math.sqrt(1.0 - vmap.skip) * gaussian_fields(
-            fresh, width, rng
-        )
+        fresh = float(vmap.sigma_b2) + float(vmap.sigma_w2) * _gram(vmap.phi(h))
+        path[:, layer] = vmap.skip * _gram(h) + (1.0 - vmap.skip) * fresh
+        h = keep * h + renew * gaussian_fields(fresh, width, rng)
     return path
 
 
-def image_taps(height: int, width: int, *, kernel: int, padding: str) -> NDArray[np.intp]:
-    """The ``taps`` of a stride-1 convolution over an image, shape [kernel^2, height width].
-
-    ``padding`` is ``circular`` or ``zeros``; positions count along rows.
-
-    >>> image_taps(1, 3, kernel=3, padding="zeros")[3:6]
-    array([[-1,  0,  1], [ 0,  1,  2], [ 1,  2, -1]])
-    """
-    if padding not in ("circular", "zeros"):
-        raise InvalidInput(f"padding {padding!r}: choose circular or zeros")
-    if kernel < 1 or kernel % 2 == 0:
-        raise InvalidInput(f"kernel {kernel}: must be odd, so that the image keeps its size")
-    row, column = np.indices((height, width)).reshape(2, -1)
-    shifts = np.indices((kernel, kernel)).reshape(2, -1) - kernel // 2
-    rows, columns = row + shifts[0][:, None], column + shifts[1][:, None]
-    reads = (rows % height) * width + columns % width
-    outside = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
-    return np.where(outside & (padding == "zeros"), -1, reads)
-
-
-def _products(values: Array, reads: NDArray[np.intp]) -> Array:
-    """Mean over units and taps of phi(h) at the two places, [draws, B, B]."""
-    padded = np.concatenate([values, np.zeros((*values.shape[:2], 1))], axis=2)
-    total = sum(padded[:, :, tap].swapaxes(1, 2) @ padded[:, :, tap] for tap in reads)
-    return np.asarray(total / (values.shape[1] * len(reads)))
+def _gram(values: Array) -> Array:
+    """Mean products over the units, [draws, B, B]."""
+    return np.asarray(values.swapaxes(1, 2) @ values / values.shape[1])
 
 
 def gaussian_fields(covariance: Array, width: int, rng: np.random.Generator) -> Array:

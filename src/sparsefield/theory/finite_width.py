@@ -42,12 +42,6 @@ class FiniteWidth:
     escape_probability: float
     draws: int | None
 
-    def escape_interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Clopper and Pearson's confidence interval of the escape probability."""
-        if self.draws is None:
-            return self.escape_probability, self.escape_probability
-        return binomial_interval(round(self.escape_probability * self.draws), self.draws, level)
-
 
 def finite_width(
     vmap: VarianceMap,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,13 +71,6 @@ class VarianceMap:
     def sparsity(self, q: ArrayLike) -> Array:
         """Share of exact zeros after the activation at variance ``q``."""
         return gaussian.sparsity(self.phi, q)
-
-    def depth_scale(self, q: float) -> float:
-        """Layers in which a deviation of the variance from ``q`` shrinks by e: -1 / log abs(V').
-
-        Infinite where abs(V') >= 1, zero where V' = 0.
-        """
-        return _depth_scale(abs(float(self.slope(q))))
 
     def correlation(self, q: float) -> CorrelationMap:
         """R of the layer that reads pre-activations of variance ``q``."""
@@ -182,10 +174,6 @@ class CorrelationMap:
         with np.errstate(divide="ignore"):
             return np.asarray((2.0 / (self.kappa * np.asarray(depth, dtype=float))) ** 2)
 
-    def iterate(self, rho: float, depth: int) -> Array:
-        """Correlations of ``depth`` layers in turn, the first of them ``rho``; shape [depth]."""
-        return np.asarray(1.0 - self.iterate_deficit(1.0 - rho, depth))
-
     def iterate_deficit(self, delta: float, depth: int) -> Array:
         """1 - rho of ``depth`` layers in turn, the first of them ``delta``; shape [depth]."""
         layers = [float(delta)]
@@ -203,12 +191,6 @@ class CorrelationMap:
         return tuple(sorted(found, key=lambda point: point.rho))
 
     @property
-    def attractor(self) -> CorrelationPoint:
-        """Where two different inputs end: rho = 1 up to the edge of chaos, below 1 beyond it."""
-        points = [p for p in self.fixed_points() if p.rho > -1.0]
-        return points[0]
-
-    @property
     def _next_q(self) -> float:
         return float(self.variance(self.q))
 
@@ -218,7 +200,7 @@ class CorrelationMap:
 
     def _point(self, delta: float) -> CorrelationPoint:
         slope = self.chi1 if delta == 0.0 else float(self.slope(1.0 - delta))
-        return CorrelationPoint(1.0 - delta, delta, slope, _depth_scale(abs(slope)))
+        return CorrelationPoint(1.0 - delta, delta, slope, float(depth_scale(slope)))
 
     def _interior(self) -> float:
         """The delta in (0, 1] with 1 - R(1 - delta) = delta, for chi_1 > 1."""
@@ -235,7 +217,8 @@ class CorrelationMap:
         )
 
 
-def _depth_scale(slope: float) -> float:
-    if slope >= 1.0 - EDGE:
-        return math.inf
-    return 0.0 if slope == 0.0 else -1.0 / math.log(slope)
+def depth_scale(factor: ArrayLike) -> Array:
+    """Layers in which a deviation falls to 1/e, -1 / ln abs(factor); inf from factor 1 on."""
+    size = np.abs(np.asarray(factor, dtype=float))
+    with np.errstate(divide="ignore"):
+        return np.where(size < 1.0 - EDGE, -1.0 / np.log(size), np.inf)

@@ -119,17 +119,6 @@ class TransferOperator:
         """The values of Q on which laws are given, shape [size], ascending."""
         return self._lattice.q
 
-    def law(self, depth: int) -> Array:
-        """P(Q of a layer is q[k]) for layers 2 to ``depth``, shape [depth - 1, size].
-
-        The first layer has Q = q*. The last value also holds all that lies above it.
-        """
-        state, laws = self._at_star, []
-        for _ in range(depth - 1):
-            laws.append(state @ self._law)
-            state = state @ self._step
-        return np.array(laws).reshape(depth - 1, -1)
-
     def mean(self, depth: int) -> Array:
         """E[Q] by layer, shape [depth]."""
         return self._moment(1, depth)

@@ -1,12 +1,22 @@
-"""Rivals are made without the noise of their makers."""
+"""What every rival has in its making: no noise, and a call at the end or a reason why not."""
 
 from __future__ import annotations
 
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+
+from torch import Tensor
+
+from sparsefield.errors import SparsefieldError
+
+Call = Callable[[Tensor], Tensor]
+
+
+class Absent(SparsefieldError):
+    """A rival is not installed here, or cannot take the model: the message says why."""
 
 
 @contextmanager

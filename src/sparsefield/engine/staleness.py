@@ -14,7 +14,7 @@ _version = attrgetter("_version")
 _SOME = 8  # weights that a glimpse takes in
 
 
-class Watch:
+class Versions:
     """Looks for changes in the weights of products.
 
     In-place changes, an optimiser's step say, are seen by the tensors' version counters; another

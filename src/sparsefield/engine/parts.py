@@ -1,10 +1,11 @@
-"""From a model to what the engine runs: groups of products, and modules that run as they are."""
+"""From a model to what the engine runs: chains of products, and modules that run as they are."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,8 +14,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import CNN, DNN
 
-from .phi import Phi, phi_of
-from .products import Group, Product, Window
+from .phi import IDENTITY, Phi, phi_of
+from .products import Chain, Product, Window
 
 _SHAPING = (
     *(nn.Flatten, nn.Unflatten, nn.MaxPool2d, nn.AvgPool2d),
@@ -46,7 +47,7 @@ class Between:
     reason: str | None = None
 
 
-Part = Group | Between
+Part = Chain | Between
 
 
 def flatten(x: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def flatten(x: Tensor) -> Tensor:
     return x if x.dim() == 2 else x.flatten(1)
 
 
-def read(model: nn.Module) -> tuple[Part, ...]:
+def parts_of(model: nn.Module) -> tuple[Part, ...]:
     """The parts of a model, in the order in which they run.
 
     Raises
@@ -62,7 +63,7 @@ def read(model: nn.Module) -> tuple[Part, ...]:
     InvalidInput
         weights that are not float32 on the CPU, or that do not fit together.
     """
-    return tuple(_grouped(_pieces(model, "")))
+    return tuple(_chained(_pieces(model, "")))
 
 
 def _pieces(module: nn.Module, name: str) -> Iterator[Product | Between]:
@@ -196,37 +197,25 @@ def _obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
     return None
 
 
-def _grouped(pieces: Iterator[Product | Between]) -> Iterator[Part]:
-    """Runs of products as groups; an activation just before one belongs to it."""
-    run: list[Product] = []
-    leading: Between | None = None
-    for piece in pieces:
-        if run and not (isinstance(piece, Product) and _same_kind(piece, run[0])):
-            yield _group(run, leading)
-            run, leading = [], None
-        if isinstance(piece, Product):
-            run.append(piece)
+def _chained(pieces: Iterator[Product | Between]) -> Iterator[Part]:
+    """Runs of products as chains; an activation just before one belongs to it."""
+    before: list[Between] = []  # what no chain has taken yet
+    for kind, run in groupby(pieces, key=_kind):
+        if kind == "between":
+            before += (piece for piece in run if isinstance(piece, Between))
             continue
-        if leading is not None:
-            yield leading
-        leading = piece if isinstance(piece.module, Phi) else None
-        if leading is None:
-            yield piece
-    if run:
-        yield _group(run, leading)
-    elif leading is not None:
-        yield leading
+        last = before[-1].module if before else None
+        phi = last if isinstance(last, Phi) else None
+        yield from before if phi is None else before[:-1]
+        yield Chain(tuple(piece for piece in run if isinstance(piece, Product)), phi or IDENTITY)
+        before = []
+    yield from before
 
 
-def _group(run: list[Product], leading: Between | None) -> Group:
-    if leading is None:
-        return Group(tuple(run))
-    assert isinstance(leading.module, Phi)
-    return Group(tuple(run), leading.module)
-
-
-def _same_kind(a: Product, b: Product) -> bool:
-    return (a.window is None) == (b.window is None)
+def _kind(piece: Product | Between) -> str:
+    if isinstance(piece, Between):
+        return "between"
+    return "linear" if piece.window is None else "convolution"
 
 
 def _join(prefix: str, name: str) -> str:
