@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sparsefield.sweep.pieces import PIECES, read_pieces
 
 from sparsefield.sweep import read_plan, read_table
 from sparsefield.sweep.folder import place, waiting
-from sparsefield.sweep.pieces import PIECES, read_pieces
 from sparsefield.train import begun_together
 from sparsefield.train.environment import hardware, versions
 

@@ -10,10 +10,10 @@ import time
 from contextlib import suppress
 
 import pytest
-
-from sparsefield.sweep import read_plan, read_table, sweep
-from sparsefield.sweep.folder import opened, waiting
 from sparsefield.sweep.pieces import Piece, Pieces
+
+from sparsefield.sweep import read_grid, read_table, sweep
+from sparsefield.sweep.folder import opened, waiting
 
 KILLS = 5
 
@@ -104,10 +104,10 @@ def table(out):
     return [{key: row[key] for key in row if key != "seconds"} for row in read_table(out)]
 
 
-def settle_together(out, plan):
+def settle_together(out, grid):
     """Begin the sweep with pieces that train together, whatever would be measured."""
-    with opened(out, plan):
-        Pieces([Piece(plan.runs[:4], True), Piece(plan.runs[4:], True)], out).write()
+    with opened(out, grid):
+        Pieces([Piece(grid.runs[:4], True), Piece(grid.runs[4:], True)], out).write()
 
 
 @pytest.mark.slow
@@ -120,15 +120,15 @@ def test_killed_at_random_moments_and_resumed_the_table_is_the_same(
 ):
     # a checkpoint after every step: runs are cut in two as well as left undone
     content = small(qs=(1, 2, 4, 8, 9), seeds=2, checkpoint_every=0.0, steps=steps)
-    file, plan, parts = tmp_path / "a.yaml", read_plan(content), tmp_path / "parts"
-    file.write_text(plan.text)
+    file, grid, parts = tmp_path / "a.yaml", read_grid(content), tmp_path / "parts"
+    file.write_text(grid.text)
     if together == "auto":
-        settle_together(tmp_path / "whole", plan)
-        settle_together(parts, plan)
+        settle_together(tmp_path / "whole", grid)
+        settle_together(parts, grid)
     whole = sweep(content, out=tmp_path / "whole", jobs=1, together=together, progress=False)
     # the kills leave some of the work undone, however fast this machine is
     longest = sum(row["seconds"] for row in whole.rows) / (kills + 1)
-    moments, left, cut = random.Random(5), [len(plan.runs)], 0
+    moments, left, cut = random.Random(5), [len(grid.runs)], 0
     for number in range(kills):
         flags = ["--jobs", "1", "--together", together, "--json"]
         sweeps.start("sweep", str(file), "--out", str(parts), *flags, anew=number < 2)
@@ -136,9 +136,9 @@ def test_killed_at_random_moments_and_resumed_the_table_is_the_same(
             wait_for_work(parts, sweeps)
         time.sleep(moments.uniform(0.0, longest))
         assert sweeps.kill(), "the sweep ended before it could be killed: give it more steps"
-        left.append(len(waiting(parts, plan)))
+        left.append(len(waiting(parts, grid)))
         cut += any(
-            (parts / "runs" / run.name / checkpoint).exists() for run in waiting(parts, plan)
+            (parts / "runs" / run.name / checkpoint).exists() for run in waiting(parts, grid)
         )
         assert not list(parts.glob("runs/*/failed.json"))
     assert left == sorted(left, reverse=True)
@@ -146,7 +146,7 @@ def test_killed_at_random_moments_and_resumed_the_table_is_the_same(
     assert cut > 0  # at least one kill fell into the middle of a run
     sweep(content, out=parts, jobs=1, together=together, progress=False)
     assert table(parts) == table(tmp_path / "whole")
-    assert [row["name"] for row in table(parts)] == [run.name for run in plan.runs]
+    assert [row["name"] for row in table(parts)] == [run.name for run in grid.runs]
     assert not list(parts.glob("**/*.part"))
 
 

@@ -23,23 +23,23 @@ Fields = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One run: its name, in a sweep that of its directory too, and its config."""
+class NamedConfig:
+    """One run: its name, which is that of its directory too, and its config."""
 
     name: str
     config: TrainConfig
 
 
 @dataclass(frozen=True)
-class Plan:
+class Grid:
     """The runs of a sweep in their order, the fields that it sweeps over, and its file's text."""
 
-    runs: tuple[Planned, ...]
+    runs: tuple[NamedConfig, ...]
     fields: tuple[str, ...]
     text: str
 
 
-def read_plan(source: str | Path | Mapping[str, Any]) -> Plan:
+def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
     """Read a sweep file, or take its content as a mapping, and expand it.
 
     ``base`` holds the fields that all runs share, or names a config file (relative to the sweep
@@ -54,8 +54,8 @@ def read_plan(source: str | Path | Mapping[str, Any]) -> Plan:
         In one line: a file that cannot be read, an unknown key or field, an empty or repeated
         list, two runs that are the same, or a run whose config or point is impossible.
 
-    >>> plan = read_plan({"base": {"depth": 5}, "grid": {"q": [1, 4]}, "seeds": 2})
-    >>> [run.name for run in plan.runs]
+    >>> grid = read_grid({"base": {"depth": 5}, "grid": {"q": [1, 4]}, "seeds": 2})
+    >>> [run.name for run in grid.runs]
     ['q1-seed0', 'q4-seed0', 'q1-seed1', 'q4-seed1']
     """
     if isinstance(source, Mapping):
@@ -69,34 +69,31 @@ def read_plan(source: str | Path | Mapping[str, Any]) -> Plan:
         raise InvalidInput(f"{path}: {error}") from None
 
 
-def _expanded(content: Fields, folder: Path, text: str) -> Plan:
+def _expanded(content: Fields, folder: Path, text: str) -> Grid:
     for key in content:
         if key not in KEYS:
             raise InvalidInput(f"unknown key {key!r}: a sweep has {', '.join(KEYS)}")
-    base, grid, arms = _base(content, folder), _grid(content), _arms(content)
+    base, grid, arms = _base(content, folder), _swept(content), _arms(content)
     fields = tuple(dict.fromkeys([*(field for arm in arms for field in arm), *grid]))
     _check_apart(arms, grid)
     seeds = _seeds(content, base)
     points = [dict(zip(grid, point, strict=True)) for point in _combinations(grid, arms, seeds)]
     runs = tuple(
-        _planned(base, {**arm, **point}, seed) for seed in seeds for arm in arms for point in points
+        _named(base, {**arm, **point}, seed) for seed in seeds for arm in arms for point in points
     )
     _check_different(runs)
-    return Plan(runs, fields, text)
+    return Grid(runs, fields, text)
 
 
-def _planned(base: Fields, values: Fields, seed: int) -> Planned:
+def _named(base: Fields, values: Fields, seed: int) -> NamedConfig:
     given = overlaid({"threads": 1, **base}, values)
     try:
         config = TrainConfig(**{**given, "seed": seed})
         name = run_name({field: getattr(config, field) for field in values}, seed)
-        return Planned(name, _resolved(config.model_copy(update={"seed": 0}), seed))
+        solved = _solved(config.model_copy(update={"seed": 0}))
+        return NamedConfig(name, solved.model_copy(update={"seed": seed}))
     except SparsefieldError as error:
         raise InvalidInput(f"run {run_name(values, seed)}: {error}") from None
-
-
-def _resolved(config: TrainConfig, seed: int) -> TrainConfig:
-    return _solved(config).model_copy(update={"seed": seed})
 
 
 @cache
@@ -114,7 +111,7 @@ def _base(content: Fields, folder: Path) -> Fields:
     return _fields(base, "base")
 
 
-def _grid(content: Fields) -> dict[str, list[Any]]:
+def _swept(content: Fields) -> dict[str, list[Any]]:
     grid = _fields(_wanted(content, "grid", {}), "grid")
     for field, values in grid.items():
         _check_values(f"grid: {field}", values)
@@ -183,7 +180,7 @@ def _combinations(
     return itertools.product(*grid.values())
 
 
-def _check_different(runs: tuple[Planned, ...]) -> None:
+def _check_different(runs: tuple[NamedConfig, ...]) -> None:
     seen: dict[TrainConfig, str] = {}
     for run in runs:
         other = seen.setdefault(run.config, run.name)

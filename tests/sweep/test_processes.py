@@ -4,10 +4,9 @@ import signal
 import pytest
 
 from sparsefield.pictures.arms import read_arms
-from sparsefield.sweep import read_plan, read_table, sweep
-from sparsefield.sweep.failure import read_failure
-from sparsefield.sweep.folder import place
-from sparsefield.sweep.local import run_local
+from sparsefield.sweep import place, read_failure, read_grid, read_table, sweep
+from sparsefield.sweep.processes import processes
+from sparsefield.sweep.workers import make_all
 from sparsefield.train import read_run, train
 from sparsefield.train.atomic import exclusive
 
@@ -19,11 +18,11 @@ def spoil(directory):
 
 
 def test_two_jobs_leave_what_one_run_alone_leaves(small, tmp_path):
-    plan = read_plan(small(qs=(1, 4), seeds=2))
+    grid = read_grid(small(qs=(1, 4), seeds=2))
     content, out = small(qs=(1, 4), seeds=2), tmp_path / "a"
-    found = sweep(content, out=out, jobs=2, together="never", progress=False)
-    assert [row["name"] for row in found.rows] == [run.name for run in plan.runs]
-    for run, row in zip(plan.runs, found.rows, strict=True):
+    found = sweep(content, out=out, jobs=2, progress=False)
+    assert [row["name"] for row in found.rows] == [run.name for run in grid.runs]
+    for run, row in zip(grid.runs, found.rows, strict=True):
         alone = train(run.config, out=tmp_path / "alone" / run.name, progress=False)
         recorded = read_run(place(tmp_path / "a", run))
         assert recorded.config == run.config
@@ -60,16 +59,16 @@ def test_a_run_that_raises_is_recorded_and_the_rest_go_on(small, tmp_path):
 
 @pytest.fixture
 def killing(hearing):
-    """Make a listener that kills the worker the first ``times`` a run has started."""
+    """Make a listener that kills the worker of a run the first ``times`` it has started."""
 
-    def listener(times):
-        started = hearing.started
+    def listener(victim, times):
+        started, left = hearing.started, iter(range(times))
 
-        def kill(run):
-            started(run)
-            if len(hearing.begun) <= times:
-                (worker,) = multiprocessing.active_children()
-                worker.kill()
+        def kill(name):
+            started(name)
+            if name == victim and next(left, None) is not None:
+                *_, youngest = sorted(multiprocessing.active_children(), key=lambda one: one.pid)
+                youngest.kill()
 
         hearing.started = kill
         return hearing
@@ -77,25 +76,38 @@ def killing(hearing):
     return listener
 
 
-def test_a_run_whose_process_is_killed_is_tried_once_more(plan, tmp_path, killing):
-    heard = killing(1)
-    run_local(plan.runs, tmp_path, heard, jobs=1)
+def made(runs, directory, heard, jobs=1):
+    with processes(jobs) as workers:
+        ends = make_all(runs, directory, workers, heard)
+        return {run.name: failure for run, failure in ends}
+
+
+def test_a_run_whose_process_is_killed_is_tried_once_more(grid, tmp_path, killing):
+    heard = killing("q1-seed0", 1)
+    assert made(grid.runs, tmp_path, heard) == {"q1-seed0": None, "q4-seed0": None}
     assert heard.begun == ["q1-seed0", "q1-seed0", "q4-seed0"]
-    assert heard.ends == {"q1-seed0": None, "q4-seed0": None}
     assert heard.notes == ["q1-seed0: its process was killed; it is tried again"]
 
 
-def test_killed_twice_it_is_a_failure_and_the_rest_go_on(plan, tmp_path, killing):
-    heard = killing(2)
-    run_local(plan.runs, tmp_path, heard, jobs=1)
+def test_killed_twice_it_is_a_failure_and_the_rest_go_on(grid, tmp_path, killing):
+    heard = killing("q1-seed0", 2)
+    ends = made(grid.runs, tmp_path, heard)
     assert heard.begun == ["q1-seed0", "q1-seed0", "q4-seed0"]
-    assert (heard.ends["q1-seed0"].kind, heard.ends["q1-seed0"].attempts) == ("killed", 2)
-    assert heard.ends["q4-seed0"] is None
+    assert (ends["q1-seed0"].kind, ends["q1-seed0"].attempts) == ("killed", 2)
+    assert ends["q4-seed0"] is None
     assert not multiprocessing.active_children()
 
 
+def test_the_run_beside_the_one_that_is_killed_is_not_blamed(small, tmp_path, killing):
+    runs = read_grid(small(qs=(1, 2, 4))).runs
+    heard = killing("q2-seed0", 2)
+    ends = made(runs, tmp_path, heard, jobs=2)
+    assert [name for name, failure in ends.items() if failure] == ["q2-seed0"]
+    assert sorted(heard.begun) == ["q1-seed0", "q2-seed0", "q2-seed0", "q4-seed0"]
+
+
 def test_an_interruption_ends_the_workers_and_keeps_their_checkpoint(small, tmp_path, hearing):
-    (run,) = read_plan(small(qs=(1,), steps=10_000_000, epochs=1_000_000)).runs
+    (run,) = read_grid(small(qs=(1,), steps=10_000_000, epochs=1_000_000)).runs
 
     def interrupt(steps):
         if any(step > 3 for _, step in steps.values()):
@@ -103,14 +115,13 @@ def test_an_interruption_ends_the_workers_and_keeps_their_checkpoint(small, tmp_
 
     hearing.stepped = interrupt
     with pytest.raises(KeyboardInterrupt):
-        run_local([run], tmp_path, hearing, jobs=1)
+        made([run], tmp_path, hearing)
     assert not multiprocessing.active_children()
     assert (place(tmp_path, run) / "checkpoint").exists()
-    assert hearing.ends == {}
 
 
 def test_a_worker_of_a_killed_sweep_is_waited_for(small, tmp_path, hearing):
-    (run,) = read_plan(small(qs=(1,))).runs
+    (run,) = read_grid(small(qs=(1,))).runs
     held = exclusive(place(tmp_path, run))
     held.__enter__()
 
@@ -120,12 +131,11 @@ def test_a_worker_of_a_killed_sweep_is_waited_for(small, tmp_path, hearing):
             held.__exit__(None, None, None)
 
     hearing.stepped = let_go
-    run_local([run], tmp_path, hearing, jobs=1)
-    assert hearing.ends == {"q1-seed0": None}
+    assert made([run], tmp_path, hearing) == {"q1-seed0": None}
 
 
-def test_other_processes_of_the_server_hear_signals(plan, tmp_path, hearing):
-    run_local(plan.runs[:1], tmp_path, hearing, jobs=1)  # there is a server now
+def test_other_processes_of_the_server_hear_signals(grid, tmp_path, hearing):
+    made(grid.runs[:1], tmp_path, hearing)  # there is a server now
     context = multiprocessing.get_context("forkserver")
     reader, writer = context.Pipe(duplex=False)
     other = context.Process(target=report_and_wait, args=(writer,))

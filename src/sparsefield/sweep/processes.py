@@ -1,0 +1,153 @@
+"""Runs in processes of this machine, one each: one that is killed takes no other with it.
+
+The processes are forked from a server that has imported the libraries once (and done nothing
+else): each starts in milliseconds, and they share the memory of the code.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+from sparsefield.sweep import workers
+from sparsefield.sweep.failure import Failure, killed
+from sparsefield.sweep.grid import NamedConfig
+from sparsefield.sweep.lifeline import live_with_parent, undisturbed
+from sparsefield.sweep.workers import End, Steps, make
+from sparsefield.train import TrainConfig
+from sparsefield.train.progress import Silent
+
+# What a run imports, some of it only in its course; what is not installed is passed over.
+_IMPORTED = (
+    *("sparsefield.sweep.lifeline", "sparsefield.sweep.processes", "sparsefield.train.loop"),
+    *("pyarrow.parquet", "sklearn.datasets", "torch._dynamo"),
+)
+
+
+class Counting(Silent):
+    """Writes the step of a run where the parent reads it."""
+
+    def __init__(self, steps: Any) -> None:
+        self._steps = steps
+
+    def begin(self, step: int) -> None:
+        """Say where the run starts."""
+        self._steps[:] = step, step
+
+    def advance(self) -> None:
+        """Count a step."""
+        self._steps[1] += 1
+
+
+@dataclass(frozen=True)
+class Process:
+    """A run under way, in a pool of one process, and in shared memory the steps it is at."""
+
+    run: NamedConfig
+    pool: ProcessPoolExecutor
+    steps: Any
+
+
+class Processes:
+    """Processes of this machine, ``jobs`` at a time, that live no longer than ``lifeline``."""
+
+    tries = 2
+
+    def __init__(self, jobs: int, lifeline: Connection) -> None:
+        self._jobs, self._lifeline = jobs, lifeline
+        self._under_way: dict[Future[str | None], Process] = {}
+
+    def room(self, run: NamedConfig) -> bool:
+        """Whether fewer than ``jobs`` runs are under way."""
+        return len(self._under_way) < self._jobs
+
+    def start(self, run: NamedConfig, directory: Path) -> None:
+        """Make the run in a new process."""
+        context = _context()
+        steps = context.Array("q", 2, lock=False)
+        pool = ProcessPoolExecutor(1, context, _begin, (self._lifeline, steps))
+        with undisturbed():  # a start that is cut in two leaves a process no one waits for
+            future = pool.submit(_make, run.config, directory.absolute(), Path.cwd())
+            self._under_way[future] = Process(run, pool, steps)
+
+    def ended(self) -> Iterator[End]:
+        """The runs that end within a moment."""
+        for done in wait(self._under_way, workers.POLL, FIRST_COMPLETED).done:
+            process = self._under_way.pop(done)
+            process.pool.shutdown()
+            yield process.run, _failure(process.run, done)
+
+    def steps(self) -> Steps:
+        """The steps of every run under way."""
+        return {one.run.name: (one.steps[0], one.steps[1]) for one in self._under_way.values()}
+
+    def wait(self) -> None:
+        """Until every process has ended."""
+        for process in self._under_way.values():
+            process.pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def processes(jobs: int) -> Iterator[Processes]:
+    """Workers of this machine; left by an error or a signal, they save a checkpoint and end."""
+    _start_server()
+    reader, writer = _context().Pipe(duplex=False)
+    started = Processes(jobs, reader)
+    try:
+        yield started
+    finally:
+        writer.close()  # its one writing end: what is under way now ends
+        started.wait()
+        reader.close()
+
+
+def _failure(run: NamedConfig, done: Future[str | None]) -> Failure | None:
+    if isinstance(done.exception(), BrokenProcessPool):
+        return killed(run.name)
+    reason = done.result()
+    return Failure(reason, "raised") if reason else None
+
+
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_IMPORTED))
+    return context
+
+
+def _start_server() -> None:
+    """Start the server, if there is none, and wait until it has imported the libraries."""
+    context = _context()
+    resource_tracker.ensure_running()  # else the server starts it, and it lets the signals through
+    with undisturbed():
+        forkserver.ensure_running()
+    first = context.Process(target=_nothing)
+    first.start()
+    first.join()
+
+
+def _nothing() -> None:
+    pass
+
+
+_counting: Counting  # of a process that makes a run
+
+
+def _begin(lifeline: Connection, steps: Any) -> None:
+    global _counting
+    live_with_parent(lifeline)
+    _counting = Counting(steps)
+
+
+def _make(config: TrainConfig, directory: Path, folder: Path) -> str | None:
+    os.chdir(folder)  # relative paths of data are the user's
+    return make(config, directory, _counting)
