@@ -99,15 +99,8 @@ def test_ray_that_is_not_there_names_the_extra(refused, inside, monkeypatch):
     assert list(inside.iterdir()) == []
 
 
-@pytest.mark.parametrize(("flags", "sizes"), [(["--together", "never"], [1] * 4), ([], [4])])
-def test_runs_may_train_together_or_never(inside, flags, sizes):
-    assert main(["reproduce", "tiny", "--jobs", "1", "--json", *flags]) == 0
-    pieces = json.loads((inside / "studies/tiny-small/plane/pieces.json").read_text())["pieces"]
-    assert [len(piece["runs"]) for piece in pieces] == sizes
-
-
 def test_runs_without_a_result_are_tried_again_when_asked(capsys, inside):
-    flags = ["--jobs", "1", "--together", "never"]
+    flags = ["--jobs", "1"]
     assert main(["reproduce", "tiny", *flags, "--json"]) == 0
     run = inside / "studies" / "tiny-small" / "plane" / "runs" / "q4-seed1"
     (run / "result.json").unlink()
@@ -170,7 +163,7 @@ def test_a_directory_in_use_is_one_line(inside, refused, held):
     before = held(inside / "studies" / "tiny-small" / "plane" / "runs")
     with only_sweep(inside / "studies" / "tiny-small" / "plane"):
         said = refused(main, "reproduce", "tiny", "--jobs", "1")
-    assert "studies/tiny-small/plane: another sweep works there" in said
+    assert "studies/tiny-small/plane: is held by another sweep" in said
     assert held(inside / "studies" / "tiny-small" / "plane" / "runs") == before
     assert main(["reproduce", "tiny", "--json"]) == 0
 

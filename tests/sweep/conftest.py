@@ -16,7 +16,7 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     """Content of a sweep of digits, q by seed, with changes of the shared fields."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from sparsefield.errors import SparsefieldError
 from sparsefield.sweep import place, read_grid, sweep
-from sparsefield.sweep.cluster import _connected, cluster, load_ray
+from sparsefield.sweep.cluster import _connected, cluster, load_ray, make_here
 from sparsefield.sweep.no_rocm import FOLDER, amdsmi_breaks, without_amdsmi
 from sparsefield.sweep.table import rows
 from sparsefield.sweep.workers import make_all
@@ -24,7 +24,7 @@ CPUS = {"num_cpus": 1, "object_store_memory": 100_000_000}
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
-    """A cluster of one node with one CPU; ``temporary`` is where its runs have their own folders."""
+    """A cluster of one node with one CPU, whose runs have their own folders in ``temporary``."""
     temporary = tmp_path_factory.mktemp("nodes")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(temporary))
@@ -41,27 +41,46 @@ def nodes(tmp_path_factory):
 
 
 @pytest.fixture
-def second(nodes):
-    """A second node; to be killed."""
+def second(nodes, small, tmp_path):
+    """A second node, to be killed; both have a process that has imported what runs need."""
+    ray = load_ray()
     with without_amdsmi():
-        return nodes.add_node(**CPUS)
+        node = nodes.add_node(**CPUS)
+        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    (run,) = read_grid(small(qs=(1,), steps=1)).runs
+    task = ray.remote(make_here).options(scheduling_strategy="SPREAD")
+    config, target = run.config.model_dump(mode="json"), str(tmp_path / "none" / "runs" / "a")
+    ray.get([task.remote(config, target, "none", {}, "none") for _ in range(2)])
+    yield node
+    ray.shutdown()
+
+
+LONG = {"steps": 1500, "epochs": 100_000, "checkpoint_every": 0.05, "monitor_every": 0}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory, small):
+    """The directory of the same sweep, made here."""
+    out = tmp_path_factory.mktemp("local")
+    sweep(small(qs=(1, 2, 4), **LONG), out=out, jobs=2, progress=False)
+    return out
 
 
 @needs_ray
 @ray_warns
 @pytest.mark.parametrize("shared", [True, False], ids=["shared storage", "no shared storage"])
 def test_a_node_is_killed_and_its_run_is_made_elsewhere(
-    nodes, second, hearing, small, tmp_path, table, shared
+    nodes, second, local, hearing, small, tmp_path, table, shared
 ):
-    content = small(qs=(1, 2, 4), epochs=100_000, steps=4000, checkpoint_every=0.1)
-    grid, out, ends, under_way = read_grid(content), tmp_path / "ray", {}, []
+    grid, out, ends, under_way = read_grid(small(qs=(1, 2, 4), **LONG)), tmp_path / "a", {}, []
     (out / "runs").mkdir(parents=True)
 
     def kill_once_two_are_in_their_midst(_):
         begun = set(hearing.begun) - set(ends)
-        own = (out / "runs").glob if shared else nodes.temporary.glob
-        if not under_way and begun <= {path.parent.name for path in own("**/checkpoint")}:
-            under_way.extend(begun)
+        folders = (out / "runs").glob if shared else nodes.temporary.glob
+        cut = begun & {path.parent.name for path in folders("**/checkpoint")}
+        if not under_way and len(cut) == 2:
+            under_way.extend(cut)
             nodes.remove_node(second, allow_graceful=False)
 
     hearing.stepped = kill_once_two_are_in_their_midst
@@ -73,12 +92,11 @@ def test_a_node_is_killed_and_its_run_is_made_elsewhere(
             ends[run.name] = failure
     assert ends == dict.fromkeys(run.name for run in grid.runs)
     assert len(under_way) == 2  # one of them was the killed node's
-    (tried_again,) = {name for name in under_way if hearing.begun.count(name) == 2}
-    assert hearing.notes == [f"{tried_again}: its process was killed; it is tried again"]
-    sweep(content, out=tmp_path / "local", jobs=1, progress=False)
-    assert table(rows(out, grid)) == table(rows(tmp_path / "local", grid))
+    (again,) = {name for name in under_way if hearing.begun.count(name) == 2}
+    assert hearing.notes == [f"{again}: its process was killed; it is tried again"]
+    assert table(rows(out, grid)) == table(rows(local, grid))
     for run in grid.runs:
-        files = [{path.name for path in place(d, run).iterdir()} for d in (out, tmp_path / "local")]
+        files = [{path.name for path in place(folder, run).iterdir()} for folder in (out, local)]
         assert files[0] == files[1]
     assert [path.name for path in out.iterdir()] == ["runs"]
 
