@@ -38,18 +38,9 @@ def load_ray() -> ModuleType:
 class Cluster:
     """A Ray cluster, which runs each on as many CPUs as its config has threads.
 
-    Where a node sees the sweep directory, a run is made in it and goes on from its checkpoint;
-    elsewhere it is made in a folder of the node, from the checkpoint that the sweep directory held
-    when it was started, and its files come back as bytes.
-
-    Parameters
-    ----------
-    ray
-        The module, connected.
-    jobs
-        Runs at a time, at most; None: as many as the cluster has CPUs for.
-    token
-        Name of a file by which a node knows that it sees this very sweep directory.
+    A node that sees the file ``token`` in the sweep directory makes the run there; another in a
+    folder of its own, from the checkpoint that the directory holds at the start, and the files
+    come back as bytes. At most ``jobs`` are under way, or as many as the cluster has CPUs for.
     """
 
     tries = 4  # nodes are lost for reasons of their own
@@ -67,16 +58,11 @@ class Cluster:
 
     def start(self, run: NamedConfig, directory: Path) -> None:
         """Make the run on one of the nodes."""
-        target = directory.absolute()
+        target, config = directory.absolute(), run.config.model_dump(mode="json")
         gpus = 1 if run.config.device == "cuda" else 0
-        task = self._task.options(
-            num_cpus=run.config.threads or 1, num_gpus=gpus, name=run.name
-        ).remote(
-            run.config.model_dump(mode="json"),
-            str(target),
-            self._token,
-            _files(target),
-            str(Path.cwd()),
+        needs = {"num_cpus": run.config.threads or 1, "num_gpus": gpus, "name": run.name}
+        task = self._task.options(**needs).remote(
+            config, str(target), self._token, _files(target), str(Path.cwd())
         )
         self._under_way[task] = run, target
 
@@ -91,15 +77,13 @@ class Cluster:
         return {}
 
     def _received(self, done: Any, run: NamedConfig, target: Path) -> Failure | None:
-        lost = self._ray.exceptions
+        ray = self._ray.exceptions
+        lost = ray.WorkerCrashedError, ray.NodeDiedError, ray.LocalRayletDiedError
         try:
             reason, files = self._ray.get(done)
-        except (
-            *(lost.WorkerCrashedError, lost.NodeDiedError, lost.LocalRayletDiedError),
-            *(lost.ObjectLostError, lost.OutOfMemoryError),
-        ):
+        except (*lost, ray.ObjectLostError, ray.OutOfMemoryError):
             return killed(run.name)
-        except lost.RayError as error:  # the package is missing on a node, say
+        except ray.RayError as error:  # the package is missing on a node, say
             return Failure(" ".join(str(error).split())[-500:], "raised")
         _write(target, files)
         return Failure(reason, "raised") if reason else None
@@ -113,10 +97,8 @@ def cluster(directory: Path, *, address: str | None, jobs: int | None) -> Iterat
 
     Raises
     ------
-    MissingExtra
-        Ray is not installed.
-    SparsefieldError
-        No cluster at that address.
+    MissingExtra, SparsefieldError
+        Ray is not installed; no cluster at that address.
     """
     ray = load_ray()
     token = directory / f".storage-{uuid.uuid4().hex}"
@@ -144,9 +126,8 @@ def make_here(
 
 
 def _files(directory: Path) -> Files:
-    if not directory.is_dir():
-        return {}
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+    found = directory.iterdir() if directory.is_dir() else ()
+    return {path.name: path.read_bytes() for path in found if path.is_file()}
 
 
 def _write(directory: Path, files: Files) -> None:
@@ -154,22 +135,6 @@ def _write(directory: Path, files: Files) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: name == RESULT):
         write_bytes(directory / name, files[name])
-
-
-def _check_answers(address: str | None) -> None:
-    """Ray itself gives up on a host and port after minutes."""
-    host, _, port = (address or "").rpartition(":")
-    if host and port.isdecimal() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
-@contextlib.contextmanager
-def _own_handler() -> Iterator[None]:
-    """Termination stays the caller's to answer: Ray's handler would end the process without it."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    if before is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -190,3 +155,19 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Ray itself gives up on a host and port after minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+@contextlib.contextmanager
+def _own_handler() -> Iterator[None]:
+    """Termination stays the caller's to answer: Ray's handler would end the process without it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)

@@ -24,11 +24,8 @@ class Failure:
 
 def killed(name: str) -> Failure:
     """The failure of a run whose process was killed."""
-    return Failure(
-        f"the process that made {name} was killed, for want of memory perhaps; "
-        "try again with fewer jobs",
-        "killed",
-    )
+    reason = f"the process that made {name} was killed, for want of memory perhaps"
+    return Failure(f"{reason}; try again with fewer jobs", "killed")
 
 
 def one_line(error: Exception, directory: Path) -> str:
@@ -52,6 +49,5 @@ def read_failure(directory: Path) -> Failure | None:
     try:
         return Failure(**json.loads(path.read_bytes()))
     except (ValueError, TypeError) as error:
-        raise InvalidInput(
-            f"{path}: is damaged ({error}); delete it to try the run again"
-        ) from None
+        problem = f"{path}: is damaged ({error}); delete it to try the run again"
+        raise InvalidInput(problem) from None

@@ -28,16 +28,7 @@ PIECES, GROUP = "pieces.json", "together"
 def opened(
     directory: Path, grid: Grid, data: Mapping[str, Content] | None = None
 ) -> Iterator[None]:
-    """Hold the directory for the sweep of ``grid``: a new one, or one that may have begun.
-
-    Parameters
-    ----------
-    directory
-        of the sweep.
-    grid
-        its runs.
-    data
-        what the data of the runs are, by name: recorded, and compared with what is on record.
+    """Hold the directory for the sweep of ``grid``, which may have begun there, on ``data`` (by name).
 
     Raises
     ------
@@ -57,13 +48,7 @@ def opened(
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory, unless it is there.
-
-    Raises
-    ------
-    InvalidInput
-        It cannot be made.
-    """
+    """Make a directory, unless it is there; that it cannot be made is InvalidInput."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,13 +59,7 @@ def make_directory(directory: Path) -> None:
 
 @contextmanager
 def only_sweep(directory: Path) -> Iterator[None]:
-    """Hold ``directory``, which exists, for this process; a killed one holds nothing.
-
-    Raises
-    ------
-    InvalidInput
-        Another sweep holds it, or its file system has no locks.
-    """
+    """Hold ``directory``, unless another sweep does (InvalidInput); a killed one holds nothing."""
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -100,13 +79,7 @@ def only_sweep(directory: Path) -> Iterator[None]:
 
 
 def check_same(directory: Path, grid: Grid, data: Mapping[str, Content] | None = None) -> None:
-    """What the directory holds is in the grid, unchanged; the grid may have more.
-
-    Raises
-    ------
-    InvalidInput
-        It is not, or the directory holds no sweep, or the data are not those it was begun with.
-    """
+    """What the directory holds is in the grid, unchanged and on the same data, or InvalidInput."""
     if not (directory / PLAN).exists():
         _check_unused(directory)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -59,8 +60,7 @@ def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
     ['q1-seed0', 'q4-seed0', 'q1-seed1', 'q4-seed1']
     """
     if isinstance(source, Mapping):
-        text = yaml.safe_dump(dict(source), sort_keys=False)
-        return _expanded(dict(source), Path(), text)
+        return _expanded(dict(source), Path(), yaml.safe_dump(dict(source), sort_keys=False))
     path = Path(source)
     content = read_mapping(path)
     try:
@@ -74,7 +74,7 @@ def _expanded(content: Fields, folder: Path, text: str) -> Grid:
         if key not in KEYS:
             raise InvalidInput(f"unknown key {key!r}: a sweep has {', '.join(KEYS)}")
     base, grid, arms = _base(content, folder), _swept(content), _arms(content)
-    fields = tuple(dict.fromkeys([*(field for arm in arms for field in arm), *grid]))
+    fields = tuple(dict.fromkeys([*itertools.chain(*arms), *grid]))
     _check_apart(arms, grid)
     seeds = _seeds(content, base)
     points = [dict(zip(grid, point, strict=True)) for point in _combinations(grid, arms, seeds)]
@@ -172,9 +172,7 @@ def _check_apart(arms: list[Fields], grid: Fields) -> None:
 def _combinations(
     grid: dict[str, list[Any]], arms: list[Fields], seeds: list[int]
 ) -> Iterator[tuple[Any, ...]]:
-    count = len(arms) * len(seeds)
-    for values in grid.values():
-        count *= len(values)
+    count = len(arms) * len(seeds) * math.prod(map(len, grid.values()))
     if count > MOST:
         raise InvalidInput(f"{count} runs: more than {MOST}; split the sweep")
     return itertools.product(*grid.values())
@@ -185,8 +183,7 @@ def _check_different(runs: tuple[NamedConfig, ...]) -> None:
     for run in runs:
         other = seen.setdefault(run.config, run.name)
         if other is not run.name:
-            raise InvalidInput(
-                f"runs {other} and {run.name} are the same; leave one of them out"
-                if other != run.name
-                else f"run {run.name} is there twice; leave one of them out"
-            )
+            same = f"s {other} and {run.name} are the same"
+            twice = f" {run.name} is there twice"
+            problem = twice if other == run.name else same
+            raise InvalidInput(f"run{problem}; leave one of them out")

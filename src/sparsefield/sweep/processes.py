@@ -9,10 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import ProcessPoolExecutor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -49,15 +49,6 @@ class Counting(Silent):
         self._steps[1] += 1
 
 
-@dataclass(frozen=True)
-class Process:
-    """A run under way, in a pool of one process, and in shared memory the steps it is at."""
-
-    run: NamedConfig
-    pool: ProcessPoolExecutor
-    steps: Any
-
-
 class Processes:
     """Processes of this machine, ``jobs`` at a time, that live no longer than ``lifeline``."""
 
@@ -65,7 +56,8 @@ class Processes:
 
     def __init__(self, jobs: int, lifeline: Connection) -> None:
         self._jobs, self._lifeline = jobs, lifeline
-        self._under_way: dict[Future[str | None], Process] = {}
+        # A pool of one process for each run, and in shared memory the steps it is at.
+        self._under_way: dict[Future[str | None], tuple[NamedConfig, Pool, Any]] = {}
 
     def room(self, run: NamedConfig) -> bool:
         """Whether fewer than ``jobs`` runs are under way."""
@@ -75,26 +67,26 @@ class Processes:
         """Make the run in a new process."""
         context = _context()
         steps = context.Array("q", 2, lock=False)
-        pool = ProcessPoolExecutor(1, context, _begin, (self._lifeline, steps))
+        pool = Pool(1, context, _begin, (self._lifeline, steps))
         with undisturbed():  # a start that is cut in two leaves a process no one waits for
             future = pool.submit(_make, run.config, directory.absolute(), Path.cwd())
-            self._under_way[future] = Process(run, pool, steps)
+            self._under_way[future] = run, pool, steps
 
     def ended(self) -> Iterator[End]:
         """The runs that end within a moment."""
         for done in wait(self._under_way, workers.POLL, FIRST_COMPLETED).done:
-            process = self._under_way.pop(done)
-            process.pool.shutdown()
-            yield process.run, _failure(process.run, done)
+            run, pool, _ = self._under_way.pop(done)
+            pool.shutdown()
+            yield run, _failure(run, done)
 
     def steps(self) -> Steps:
         """The steps of every run under way."""
-        return {one.run.name: (one.steps[0], one.steps[1]) for one in self._under_way.values()}
+        return {run.name: (at[0], at[1]) for run, _, at in self._under_way.values()}
 
     def wait(self) -> None:
         """Until every process has ended."""
-        for process in self._under_way.values():
-            process.pool.shutdown(cancel_futures=True)
+        for _, pool, _ in self._under_way.values():
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -130,13 +122,9 @@ def _start_server() -> None:
     resource_tracker.ensure_running()  # else the server starts it, and it lets the signals through
     with undisturbed():
         forkserver.ensure_running()
-    first = context.Process(target=_nothing)
+    first = context.Process()
     first.start()
     first.join()
-
-
-def _nothing() -> None:
-    pass
 
 
 _counting: Counting  # of a process that makes a run

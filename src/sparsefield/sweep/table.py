@@ -60,8 +60,8 @@ def write_table(directory: Path, table: Sequence[Row], grid: Grid) -> Path:
     """Write ``table.parquet``."""
     pa, pq = require("pyarrow", "train"), require("pyarrow.parquet", "train")
     columns = {
-        name: pa.array(_column(table, name, kind), pa.type_for_alias(kind))
-        for name, kind in _kinds(table, grid).items()
+        name: pa.array(_column([row[name] for row in table], kind), kind)
+        for name, kind in _types(table, grid).items()
     }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
@@ -79,10 +79,11 @@ def read_table(directory: str | Path) -> list[Row]:
 
 def _row(directory: Path, run: NamedConfig, fields: tuple[str, ...]) -> Row | None:
     swept = {field: _cell(getattr(run.config, field)) for field in fields}
-    head = {"name": run.name, **swept, "seed": run.config.seed}
+    row: Row = {"name": run.name, **swept, "seed": run.config.seed}
     if (directory / RESULT).exists():
         result = read_result(directory)
-        return head | {
+        return {
+            **row,
             "test_accuracy": result.test_accuracy,
             "train_loss": result.train_loss,
             "sparsity_init": math.fsum(result.sparsity_init) / len(result.sparsity_init),
@@ -95,8 +96,8 @@ def _row(directory: Path, run: NamedConfig, fields: tuple[str, ...]) -> Row | No
     failure = read_failure(directory)
     if failure is None:
         return None
-    nothing = dict.fromkeys((*MEASURED, "failed", "reason", "steps_made", "seconds"))
-    return head | nothing | {"failed": True, "reason": failure.reason}
+    row |= dict.fromkeys(MEASURED) | {"failed": True, "reason": failure.reason}
+    return row | {"steps_made": None, "seconds": None}
 
 
 def _cell(value: Any) -> Any:
@@ -116,31 +117,19 @@ def _summary(arm: list[Row], fields: tuple[str, ...]) -> ArmSummary:
     return ArmSummary({field: arm[0][field] for field in fields}, len(arm), failed, spreads)
 
 
-def _kinds(table: Sequence[Row], grid: Grid) -> dict[str, str]:
+def _types(table: Sequence[Row], grid: Grid) -> dict[str, str]:
     """Parquet types by column; of a swept field that which holds all its values."""
-    kinds = {"name": "string"}
-    for field in grid.fields:
-        kinds[field] = _kind([row[field] for row in table])
-    return kinds | {
-        "seed": "int64",
-        **dict.fromkeys(MEASURED, "float64"),
-        "failed": "bool",
-        "reason": "string",
-        "steps_made": "int64",
-        "seconds": "float64",
-    }
+    swept = {field: _type([row[field] for row in table]) for field in grid.fields}
+    measured = dict.fromkeys(MEASURED, "float64")
+    rest = {"failed": "bool", "reason": "string", "steps_made": "int64", "seconds": "float64"}
+    return {"name": "string", **swept, "seed": "int64", **measured, **rest}
 
 
-def _column(table: Sequence[Row], name: str, kind: str) -> list[Any]:
-    """A column's values; numbers among words become words."""
-    values = [row[name] for row in table]
-    if kind != "string":
-        return values
-    return [None if value is None else str(value) for value in values]
+def _type(values: list[Any]) -> str:
+    kinds = {type(value) for value in values if value is not None}
+    return "string" if str in kinds else "float64" if float in kinds else "int64"
 
 
-def _kind(values: list[Any]) -> str:
-    given = [value for value in values if value is not None]
-    if any(isinstance(value, str) for value in given):
-        return "string"
-    return "float64" if any(isinstance(value, float) for value in given) else "int64"
+def _column(values: list[Any], kind: str) -> list[Any]:
+    """Numbers among words become words."""
+    return [value if value is None or kind != "string" else str(value) for value in values]

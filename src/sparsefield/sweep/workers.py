@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sparsefield.sweep.failure import Failure, one_line
 from sparsefield.sweep.folder import place
@@ -15,6 +15,9 @@ from sparsefield.sweep.grid import NamedConfig
 from sparsefield.train import TrainConfig, train
 from sparsefield.train.atomic import Held
 from sparsefield.train.progress import Silent
+
+if TYPE_CHECKING:
+    from sparsefield.sweep.progress import Display
 
 POLL = 0.25  # seconds between looks at the runs under way
 PATIENCE = 60.0
@@ -24,9 +27,9 @@ End = tuple[NamedConfig, Failure | None]
 
 
 class Workers(Protocol):
-    """Something that makes runs, each in a process of its own."""
+    """Something that makes runs, each in a process of its own, ``tries`` times if it is killed."""
 
-    tries: int  # of a run whose process is killed
+    tries: int
 
     def room(self, run: NamedConfig) -> bool:
         """Whether the run can be started now; it can where none is under way."""
@@ -41,21 +44,8 @@ class Workers(Protocol):
         """The steps of the runs under way, as far as they are known."""
 
 
-class Heard(Protocol):
-    """Who is told how it goes."""
-
-    def started(self, name: str) -> None:
-        """A run is being made."""
-
-    def stepped(self, steps: Steps) -> None:
-        """The steps of the runs under way."""
-
-    def note(self, message: str) -> None:
-        """Something the user should read."""
-
-
 def make_all(
-    runs: Sequence[NamedConfig], directory: Path, workers: Workers, heard: Heard
+    runs: Sequence[NamedConfig], directory: Path, workers: Workers, shown: Display
 ) -> Iterator[End]:
     """Make every run, and yield each as it ends; one whose process is killed is tried again."""
     waiting, tries, under_way = deque(runs), Counter[str](), 0
@@ -65,34 +55,28 @@ def make_all(
             workers.start(run, place(directory, run))
             tries[run.name] += 1
             under_way += 1
-            heard.started(run.name)
+            shown.started(run.name)
         for run, failure in workers.ended():
             under_way -= 1
             if failure and failure.kind == "killed" and tries[run.name] < workers.tries:
-                heard.note(f"{run.name}: its process was killed; it is tried again")
+                shown.note(f"{run.name}: its process was killed; it is tried again")
                 waiting.appendleft(run)
             else:
                 yield run, failure and replace(failure, attempts=tries[run.name])
-        heard.stepped(workers.steps())
+        shown.stepped(workers.steps())
 
 
 def make(config: TrainConfig, directory: Path, shown: Silent) -> str | None:
     """Make the run in this process; None, or in one line what it raised."""
-    try:
-        _when_free(config, directory, shown)
-    except Exception as error:  # whatever it is, the other runs go on
-        return one_line(error, directory)
-    return None
-
-
-def _when_free(config: TrainConfig, directory: Path, shown: Silent) -> None:
-    """A worker of a sweep that was killed may be about to end, a step or a checkpoint from now."""
+    # A worker of a sweep that was killed may be about to end, a step or a checkpoint from now.
     patient_until = time.monotonic() + PATIENCE
     while True:
         try:
             train(config, out=directory, resume=True, progress=shown)
-            return
-        except Held:
+            return None
+        except Held as error:
             if time.monotonic() > patient_until:
-                raise
-        time.sleep(0.1)
+                return one_line(error, directory)
+            time.sleep(0.1)
+        except Exception as error:  # whatever it is, the other runs go on
+            return one_line(error, directory)
