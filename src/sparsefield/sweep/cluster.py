@@ -142,6 +142,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():  # the caller's cluster, and the caller's to leave
         yield
         return
+    # Not the last that was started here, which Ray would look for where no address is given.
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
     try:
         _check_answers(address)
         with _own_handler(), without_amdsmi():
@@ -157,9 +159,9 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_answers(address: str | None) -> None:
+def _check_answers(address: str) -> None:
     """Ray itself gives up on a host and port after minutes."""
-    host, _, port = (address or "").rpartition(":")
+    host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "/" not in host:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 

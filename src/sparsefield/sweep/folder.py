@@ -28,7 +28,7 @@ PIECES, GROUP = "pieces.json", "together"
 def opened(
     directory: Path, grid: Grid, data: Mapping[str, Content] | None = None
 ) -> Iterator[None]:
-    """Hold the directory for the sweep of ``grid``, which may have begun there, on ``data`` (by name).
+    """Hold the directory for the sweep of ``grid`` on ``data`` (by name); it may have begun.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Runs in processes of this machine, one each: one that is killed takes no other with it.
+"""Runs in processes of this machine, one in each: one that is killed takes no other with it.
 
 The processes are forked from a server that has imported the libraries once (and done nothing
 else): each starts in milliseconds, and they share the memory of the code.
@@ -34,6 +34,10 @@ _IMPORTED = (
 )
 
 
+# A pool of one process, and in memory both share the step its run began at and is at.
+Process = tuple[Pool, Any]
+
+
 class Counting(Silent):
     """Writes the step of a run where the parent reads it."""
 
@@ -56,37 +60,46 @@ class Processes:
 
     def __init__(self, jobs: int, lifeline: Connection) -> None:
         self._jobs, self._lifeline = jobs, lifeline
-        # A pool of one process for each run, and in shared memory the steps it is at.
-        self._under_way: dict[Future[str | None], tuple[NamedConfig, Pool, Any]] = {}
+        self._idle: list[Process] = []
+        self._under_way: dict[Future[str | None], tuple[NamedConfig, Process]] = {}
 
     def room(self, run: NamedConfig) -> bool:
         """Whether fewer than ``jobs`` runs are under way."""
         return len(self._under_way) < self._jobs
 
     def start(self, run: NamedConfig, directory: Path) -> None:
-        """Make the run in a new process."""
-        context = _context()
-        steps = context.Array("q", 2, lock=False)
-        pool = Pool(1, context, _begin, (self._lifeline, steps))
+        """Make the run in a process that makes no other meanwhile."""
+        pool, steps = self._idle.pop() if self._idle else self._new()
+        steps[:] = 0, 0
         with undisturbed():  # a start that is cut in two leaves a process no one waits for
             future = pool.submit(_make, run.config, directory.absolute(), Path.cwd())
-            self._under_way[future] = run, pool, steps
+            self._under_way[future] = run, (pool, steps)
 
     def ended(self) -> Iterator[End]:
         """The runs that end within a moment."""
         for done in wait(self._under_way, workers.POLL, FIRST_COMPLETED).done:
-            run, pool, _ = self._under_way.pop(done)
-            pool.shutdown()
-            yield run, _failure(run, done)
+            run, process = self._under_way.pop(done)
+            if isinstance(done.exception(), BrokenProcessPool):
+                process[0].shutdown()
+                yield run, killed(run.name)
+            else:
+                self._idle.append(process)
+                reason = done.result()
+                yield run, Failure(reason, "raised") if reason else None
 
     def steps(self) -> Steps:
         """The steps of every run under way."""
-        return {run.name: (at[0], at[1]) for run, _, at in self._under_way.values()}
+        return {run.name: (at[0], at[1]) for run, (_, at) in self._under_way.values()}
 
     def wait(self) -> None:
         """Until every process has ended."""
-        for _, pool, _ in self._under_way.values():
+        for pool, _ in [*self._idle, *(process for _, process in self._under_way.values())]:
             pool.shutdown(cancel_futures=True)
+
+    def _new(self) -> Process:
+        context = _context()
+        steps = context.Array("q", 2, lock=False)
+        return Pool(1, context, _begin, (self._lifeline, steps)), steps
 
 
 @contextmanager
@@ -97,17 +110,13 @@ def processes(jobs: int) -> Iterator[Processes]:
     started = Processes(jobs, reader)
     try:
         yield started
+    except BaseException:
+        writer.close()  # its one writing end: what is under way ends now
+        raise
     finally:
-        writer.close()  # its one writing end: what is under way now ends
         started.wait()
+        writer.close()
         reader.close()
-
-
-def _failure(run: NamedConfig, done: Future[str | None]) -> Failure | None:
-    if isinstance(done.exception(), BrokenProcessPool):
-        return killed(run.name)
-    reason = done.result()
-    return Failure(reason, "raised") if reason else None
 
 
 def _context() -> ForkServerContext:
