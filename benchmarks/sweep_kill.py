@@ -3,7 +3,7 @@
 Once undisturbed; then again with `kill -9` of the whole process group, each time at a moment drawn
 uniformly between the start of the command and a quarter of what the undisturbed sweep took; after
 each kill the same command is given again. Every column of the two tables but the seconds is
-compared, bit by bit, and which runs trained together: each of the two sweeps settles that itself.
+compared, bit by bit.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from typing import Any
 
 import yaml
 
-from sparsefield.sweep import read_plan, read_table
-from sparsefield.sweep.folder import place, waiting
-from sparsefield.sweep.pieces import PIECES, read_pieces
-from sparsefield.train import begun_together
+from sparsefield.sweep import place, read_grid, read_table
+from sparsefield.sweep.folder import waiting
 from sparsefield.train.environment import hardware, versions
 
 KILLS = 5
@@ -45,28 +43,19 @@ SWEEP: dict[str, Any] = {
 }
 
 
-def start(file: Path, out: Path, together: str) -> subprocess.Popen[bytes]:
+def start(file: Path, out: Path) -> subprocess.Popen[bytes]:
     """The command, in a process group of its own."""
     command = [sys.executable, "-m", "sparsefield", "sweep", str(file), "--out", str(out)]
-    flags = ["--jobs", "2", "--together", together, "--json"]
+    flags = ["--jobs", "2", "--json"]
     return subprocess.Popen([*command, *flags], start_new_session=True, stdout=subprocess.DEVNULL)
 
 
 def state(file: Path, out: Path) -> dict[str, int]:
-    """Runs that have ended, and runs that were cut with a checkpoint, their own or a group's."""
-    plan = read_plan(file)
-    left = {run.name for run in waiting(out, plan)}
-    begun = {run.name for run in plan.runs if (place(out, run) / "checkpoint").exists()}
-    for piece in read_pieces(out, plan):
-        if begun_together([place(out, piece.runs[0])]):
-            begun |= {run.name for run in piece.runs}
-    return {"ended": len(plan.runs) - len(left), "cut": len(left & begun)}
-
-
-def pieces(out: Path) -> list[dict[str, Any]]:
-    """Which runs trained together."""
-    content: list[dict[str, Any]] = json.loads((out / PIECES).read_text())["pieces"]
-    return content
+    """Runs that have ended, and runs that were cut with a checkpoint."""
+    grid = read_grid(file)
+    left = waiting(out, grid)
+    cut = sum((place(out, run) / "checkpoint").exists() for run in left)
+    return {"ended": len(grid.runs) - len(left), "cut": cut}
 
 
 def table(out: Path) -> list[dict[str, Any]]:
@@ -74,20 +63,18 @@ def table(out: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in read_table(out)]
 
 
-def killed_and_resumed(
-    file: Path, out: Path, seconds: float, seed: int, together: str
-) -> list[dict[str, Any]]:
+def killed_and_resumed(file: Path, out: Path, seconds: float, seed: int) -> list[dict[str, Any]]:
     """Kill five times, then let it end; what was found after each kill."""
     moments, kills = random.Random(seed), []
     for _ in range(KILLS):
-        process, moment = start(file, out, together), moments.uniform(0.0, 0.25 * seconds)
+        process, moment = start(file, out), moments.uniform(0.0, 0.25 * seconds)
         time.sleep(moment)
         os.killpg(process.pid, signal.SIGKILL)
         if process.wait() != -signal.SIGKILL:
             raise SystemExit("the sweep ended before it could be killed; give it more steps")
         kills.append({"after_seconds": round(moment, 3), **state(file, out)})
         print(json.dumps(kills[-1]), flush=True)
-    if start(file, out, together).wait():
+    if start(file, out).wait():
         raise SystemExit("the resumed sweep failed")
     return kills
 
@@ -96,7 +83,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--steps", type=int, default=SWEEP["base"]["steps"], help="of a run")
-    parser.add_argument("--together", choices=("auto", "never"), default="auto")
     parser.add_argument("--out", type=Path, default=Path("results/studies/sweep_kill.json"))
     given = parser.parse_args()
     content = {**SWEEP, "base": {**SWEEP["base"], "steps": given.steps}}
@@ -104,13 +90,12 @@ def main() -> None:
         file = Path(folder) / "kill.yaml"
         file.write_text(yaml.safe_dump(content))
         begun = time.monotonic()
-        if start(file, Path(folder) / "whole", given.together).wait():
+        if start(file, Path(folder) / "whole").wait():
             raise SystemExit("the undisturbed sweep failed")
         seconds = time.monotonic() - begun
         print(f"undisturbed: {seconds:.1f} s", flush=True)
         again = Path(folder) / "parts"
-        kills = killed_and_resumed(file, again, seconds, given.seed, given.together)
-        settled, resettled = pieces(Path(folder) / "whole"), pieces(again)
+        kills = killed_and_resumed(file, again, seconds, given.seed)
         whole, parts = table(Path(folder) / "whole"), table(again)
     report = {
         "question": __doc__,
@@ -120,8 +105,6 @@ def main() -> None:
         "undisturbed_seconds": round(seconds, 1),
         "kills": kills,
         "runs": len(whole),
-        "together": sum(len(piece["runs"]) for piece in settled if piece["together"]),
-        "same_pieces": settled == resettled,
         "same_table": whole == parts,
         "rows_that_differ": sum(a != b for a, b in zip(whole, parts, strict=True)),
         "table": parts,

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sparsefield.cli import main
-from sparsefield.sweep.lock import only_sweep
+from sparsefield.sweep.folder import only_sweep
 
 pytest.importorskip("sklearn")
 pytest.importorskip("pyarrow")
@@ -78,9 +78,8 @@ def test_a_dry_run_makes_nothing(capsys, inside):
         (["reproduce", "tiny", "--scale", "large"], "large"),
         (["reproduce", "tiny", "--data", "nothing-here"], "unknown dataset 'nothing-here'"),
         (["reproduce", "tiny", "--jobs", "0"], "jobs=0: must be at least 1"),
-        (["reproduce", "tiny", "--engine", "slurm"], "slurm"),
-        (["reproduce", "tiny", "--together", "always"], "always"),
-        (["reproduce", "tiny", "--address", "1.2.3.4:5"], "belongs to engine ray"),
+        (["reproduce", "tiny", "--workers", "slurm"], "slurm"),
+        (["reproduce", "tiny", "--address", "1.2.3.4:5"], "belongs to workers ray"),
         (["report", "nowhere", "--docs", "docs"], "nowhere: holds no folder records"),
         (["report", ".", "--check"], "--check: compares documentation with records"),
     ],
@@ -95,20 +94,13 @@ def test_bad_input_is_one_line_and_exit_2(capsys, inside, arguments, said):
 
 def test_ray_that_is_not_there_names_the_extra(refused, inside, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    said = refused(main, "reproduce", "tiny", "--engine", "ray")
+    said = refused(main, "reproduce", "tiny", "--workers", "ray")
     assert "pip install 'sparsefield[ray]'" in said
     assert list(inside.iterdir()) == []
 
 
-@pytest.mark.parametrize(("flags", "sizes"), [(["--together", "never"], [1] * 4), ([], [4])])
-def test_runs_may_train_together_or_never(inside, flags, sizes):
-    assert main(["reproduce", "tiny", "--jobs", "1", "--json", *flags]) == 0
-    pieces = json.loads((inside / "studies/tiny-small/plane/pieces.json").read_text())["pieces"]
-    assert [len(piece["runs"]) for piece in pieces] == sizes
-
-
 def test_runs_without_a_result_are_tried_again_when_asked(capsys, inside):
-    flags = ["--jobs", "1", "--together", "never"]
+    flags = ["--jobs", "1"]
     assert main(["reproduce", "tiny", *flags, "--json"]) == 0
     run = inside / "studies" / "tiny-small" / "plane" / "runs" / "q4-seed1"
     (run / "result.json").unlink()
@@ -171,7 +163,7 @@ def test_a_directory_in_use_is_one_line(inside, refused, held):
     before = held(inside / "studies" / "tiny-small" / "plane" / "runs")
     with only_sweep(inside / "studies" / "tiny-small" / "plane"):
         said = refused(main, "reproduce", "tiny", "--jobs", "1")
-    assert "studies/tiny-small/plane: another sweep works there" in said
+    assert "studies/tiny-small/plane: is held by another sweep" in said
     assert held(inside / "studies" / "tiny-small" / "plane" / "runs") == before
     assert main(["reproduce", "tiny", "--json"]) == 0
 

@@ -29,7 +29,7 @@ def test_runs_a_table_and_the_same_again(capsys, inside):
     assert "Mean ± sd over seeds" in out
     assert out.rstrip().endswith("record: sweeps/a")
     names = {path.name for path in (inside / "sweeps" / "a").iterdir()}
-    assert names == {".lock", "pieces.json", "plan.json", "runs", "sweep.yaml", "table.parquet"}
+    assert names == {".lock", "plan.json", "runs", "sweep.yaml", "table.parquet"}
     assert main(["sweep", "a.yaml", "--json"]) == 0
     out, err = capsys.readouterr()
     answer = json.loads(out)
@@ -59,27 +59,11 @@ def test_a_dry_run_makes_nothing(capsys, inside):
     assert [path.name for path in inside.iterdir()] == ["a.yaml"]
 
 
-@pytest.mark.parametrize("flags", [[], ["--together", "never"]])
-def test_a_dry_run_says_whether_runs_may_train_together(flags, capsys):
-    assert main(["sweep", "a.yaml", "--dry-run", "--jobs", "1", *flags]) == 0
-    says = (
-        "together      4 runs may be, if measured to take less: the times are those of each alone"
-    )
-    assert (says in capsys.readouterr().out) == (not flags)
-
-
-def test_never_together_is_recorded(inside):
-    assert main(["sweep", "a.yaml", "--jobs", "1", "--together", "never", "--json"]) == 0
-    pieces = json.loads((inside / "sweeps" / "a" / "pieces.json").read_text())["pieces"]
-    assert [piece["together"] for piece in pieces] == [False] * 4
-
-
 BAD = {
     "no file": (["b.yaml"], "b.yaml: there is no such file"),
     "jobs": (["a.yaml", "--jobs", "0"], "jobs=0: must be at least 1"),
-    "engine": (["a.yaml", "--engine", "slurm"], "slurm"),
-    "together": (["a.yaml", "--together", "always"], "always"),
-    "address": (["a.yaml", "--address", "1.2.3.4:5"], "belongs to engine ray"),
+    "workers": (["a.yaml", "--workers", "slurm"], "slurm"),
+    "address": (["a.yaml", "--address", "1.2.3.4:5"], "belongs to workers ray"),
     "out is a file": (["a.yaml", "--out", "a.yaml"], "a.yaml: cannot be made a directory"),
     "out is something else": (["a.yaml", "--out", "."], ".yaml and no sweep"),
     "unknown field": (["bad.yaml"], "did you mean 'width'"),
@@ -103,5 +87,5 @@ def test_bad_input_is_one_line_and_exit_code_2(flags, says, capsys, inside):
 
 def test_ray_that_is_not_there_names_the_extra(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert main(["sweep", "a.yaml", "--engine", "ray"]) == 2
+    assert main(["sweep", "a.yaml", "--workers", "ray"]) == 2
     assert "pip install 'sparsefield[ray]'" in capsys.readouterr().err

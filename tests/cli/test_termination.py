@@ -12,7 +12,7 @@ import yaml
 from sparsefield import studies
 from sparsefield.cli import main
 from sparsefield.data import content
-from sparsefield.train.atomic import exclusive
+from sparsefield.train.atomic import Held, exclusive
 from sparsefield.train.checkpoint import load_checkpoint
 from sparsefield.train.config import TrainConfig
 
@@ -38,7 +38,7 @@ def running(tmp_path):
     (tmp_path / "a.yaml").write_text(yaml.safe_dump({"base": BASE, "grid": {"q": [1, 4]}}))
     command = [sys.executable, "-m", "sparsefield", "sweep", "a.yaml", "--jobs", "2"]
     process = subprocess.Popen(
-        [*command, "--together", "never"],
+        command,
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
@@ -82,6 +82,26 @@ def test_a_sweep_ends_and_can_go_on(running, tmp_path, number, whole_group, code
         state = load_checkpoint(run / "checkpoint", TrainConfig(**config), content("digits").digest)
         assert state["step"] > 0
         assert {path.name for path in run.iterdir()} == {"config.yaml", "checkpoint"}
+
+
+def test_workers_end_with_a_sweep_that_is_killed(running, tmp_path):
+    running.kill()
+    running.communicate()
+    for run in (tmp_path / "sweeps" / "a" / "runs").iterdir():
+        until_free(run)
+        assert {path.name for path in run.iterdir()} == {"config.yaml", "checkpoint"}
+
+
+def until_free(run, patience=60.0):
+    """Wait until no worker holds the run."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            with exclusive(run):
+                return
+        except Held:
+            assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("command", ["reproduce", "sweep"])

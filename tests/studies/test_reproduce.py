@@ -64,8 +64,7 @@ def test_another_scale_is_refused(tiny, own):
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"engine": "local", "address": "1.2.3.4:5"}, "belongs to engine ray"),
-        ({"together": "always"}, "must be auto or never"),
+        ({"workers": "local", "address": "1.2.3.4:5"}, "belongs to workers ray"),
         ({"jobs": 0}, "must be at least 1"),
     ],
 )

@@ -6,7 +6,7 @@ from sparsefield.errors import InvalidInput
 from sparsefield.studies import read_study, study, study_names
 from sparsefield.studies.study import SCALES
 from sparsefield.studies.which_data import data_for
-from sparsefield.sweep import read_plan
+from sparsefield.sweep import read_grid
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_every_study_of_the_catalogue_can_be_made(name, scale):
     assert found.title
     assert found.question.endswith("?")
     for part, content in found.parts(scale).items():
-        plan = read_plan(content)
+        plan = read_grid(content)
         assert len(plan.runs) > 1, part
         swept = [field for field in found.tuned if field in plan.fields]
         assert not swept or all(run.config.validation > 0 for run in plan.runs), part
@@ -39,7 +39,7 @@ def test_every_study_of_the_catalogue_can_be_made(name, scale):
 
 def test_the_first_study_is_there():
     found = study("dt26-dnn")
-    assert len(read_plan(found.parts("small")["main"]).runs) == 4 * 12 * 4
+    assert len(read_grid(found.parts("small")["main"]).runs) == 4 * 12 * 4
 
 
 def test_an_unknown_study_is_one_line_with_the_nearest():

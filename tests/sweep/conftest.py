@@ -1,7 +1,6 @@
 import pytest
 
-from sparsefield.sweep import local
-from sparsefield.sweep.plan import read_plan
+from sparsefield.sweep import read_grid, workers
 
 TINY = {
     "depth": 3,
@@ -17,7 +16,7 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     """Content of a sweep of digits, q by seed, with changes of the shared fields."""
 
@@ -28,25 +27,22 @@ def small():
 
 
 @pytest.fixture
-def plan(small):
-    """Two runs, planned."""
-    return read_plan(small())
+def grid(small):
+    """Two runs."""
+    return read_grid(small())
 
 
 class Hearing:
     """A listener that keeps what it hears."""
 
     def __init__(self):
-        self.begun, self.ends, self.notes = [], {}, []
+        self.begun, self.notes = [], []
 
-    def started(self, run):
-        self.begun.append(run.name)
+    def started(self, name):
+        self.begun.append(name)
 
     def stepped(self, steps):
         pass
-
-    def ended(self, run, failure):
-        self.ends[run.name] = failure
 
     def note(self, message):
         self.notes.append(message)
@@ -55,5 +51,15 @@ class Hearing:
 @pytest.fixture
 def hearing(monkeypatch):
     """A listener to be looked into; it hears of steps often, as a fast machine makes many."""
-    monkeypatch.setattr(local, "POLL", 0.005)
+    monkeypatch.setattr(workers, "POLL", 0.005)
     return Hearing()
+
+
+@pytest.fixture
+def table():
+    """The rows, less the seconds, the only column that may differ."""
+
+    def without_seconds(rows):
+        return [{key: row[key] for key in row if key != "seconds"} for row in rows]
+
+    return without_seconds

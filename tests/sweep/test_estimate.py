@@ -1,7 +1,8 @@
 import pytest
 
 from sparsefield.sweep import dry_run, sweep
-from sparsefield.sweep.workload import Workload, step_weight
+from sparsefield.sweep.estimate import makespan, step_weight
+from sparsefield.sweep.progress import Display
 
 
 def test_each_kind_of_network_is_measured_once(small, tmp_path):
@@ -42,32 +43,32 @@ def test_only_what_is_left_is_counted(small, tmp_path):
     assert (done.steps, done.seconds, done.kinds) == (0, 0.0, ())
 
 
-def test_the_time_left_is_at_the_pace_of_this_call(plan):
-    now = [0.0]
-    names = [run.name for run in plan.runs]
-    work = Workload(plan.runs, dict.fromkeys(names, 100), set(names), clock=lambda: now[0])
-    assert work.seconds_left() == float("inf")
-    now[0] = 10.0
-    work.stepped(names[0], 40, 60)  # 20 steps of this call in 10 s; 40 + 100 are left
-    assert work.seconds_left() == 70.0
-    assert work.share == 0.3
-    work.ended(names[0])
-    work.ended(names[1])
-    assert (work.seconds_left(), work.share) == (0.0, 1.0)
-
-
-def test_steps_of_larger_networks_weigh_more(plan):
-    config = plan.runs[0].config
+def test_steps_of_larger_networks_weigh_more(grid):
+    config = grid.runs[0].config
     assert step_weight(config.model_copy(update={"width": 500})) > 10 * step_weight(config)
 
 
-@pytest.mark.parametrize("together", ["auto", "never"])
-def test_a_run_is_not_shared_by_workers_even_if_nothing_is_gained_together(
-    small, tmp_path, together
-):
-    cost = dry_run(small(qs=(1,), seeds=5), out=tmp_path / "a", jobs=4, together=together)
-    assert cost.wall_seconds == pytest.approx(
-        2 / 5 * cost.seconds
-    )  # a fifth run waits for a worker
-    assert cost.together == (4 if together == "auto" else 0)  # two pairs and a single run
-    assert ("4 runs may be" in str(cost)) == (together == "auto")
+def test_a_run_is_not_shared_by_workers(small, tmp_path):
+    cost = dry_run(small(qs=(1,), seeds=5), out=tmp_path / "a", jobs=4)
+    # a fifth run waits for a worker
+    assert cost.wall_seconds == pytest.approx(2 / 5 * cost.seconds)
+
+
+def test_what_takes_longest_comes_first(small, tmp_path, monkeypatch):
+    begun, started = [], Display.started
+
+    def note(self, name):
+        begun.append(name.split("-")[0])
+        started(self, name)
+
+    monkeypatch.setattr(Display, "started", note)
+    arms = [{"width": 16, "steps": 4}, {"width": 64, "steps": 4}, {"width": 24, "steps": 30}]
+    found = sweep({**small(qs=(1,)), "list": arms}, out=tmp_path, jobs=1, progress=False)
+    assert begun == ["width24", "width64", "width16"]
+    assert [row["width"] for row in found.rows] == [16, 64, 24]  # the table stays in order
+
+
+def test_the_last_worker_is_done_when_the_longest_share_is():
+    assert makespan([3.0, 2.0, 2.0], 2) == 4.0
+    assert makespan([2.0, 2.0, 3.0], 2) == 5.0  # what a poor order costs
+    assert makespan([], 3) == 0.0

@@ -1,4 +1,4 @@
-import os
+import errno
 import subprocess
 import sys
 
@@ -7,21 +7,20 @@ import pytest
 from sparsefield.data import Content
 from sparsefield.errors import InvalidInput
 from sparsefield.sweep.failure import Failure, one_line, read_failure, write_failure
-from sparsefield.sweep.folder import forget_failures, opened, place, waiting
-from sparsefield.sweep.lock import LOCK, only_sweep
-from sparsefield.sweep.plan import read_plan
+from sparsefield.sweep.folder import forget_failures, only_sweep, opened, place, waiting
+from sparsefield.sweep.grid import read_grid
 
 
-def test_a_directory_holds_its_file_as_given_and_expanded(tmp_path, small, plan):
-    with opened(tmp_path / "a", plan):
+def test_a_directory_holds_its_file_as_given_and_expanded(tmp_path, small, grid):
+    with opened(tmp_path / "a", grid):
         pass
-    assert (tmp_path / "a" / "sweep.yaml").read_text() == plan.text
+    assert (tmp_path / "a" / "sweep.yaml").read_text() == grid.text
     assert '"q4-seed0": {' in (tmp_path / "a" / "plan.json").read_text()
 
 
-def test_runs_may_be_added(tmp_path, small, plan):
+def test_runs_may_be_added(tmp_path, small, grid):
     for content in (small(), small(qs=(2, 4, 1), seeds=2)):
-        with opened(tmp_path, read_plan(content)):
+        with opened(tmp_path, read_grid(content)):
             pass
     assert '"q2-seed1": {' in (tmp_path / "plan.json").read_text()
 
@@ -34,54 +33,76 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("changes", "says"), CHANGES.values(), ids=CHANGES)
-def test_a_changed_file_is_refused_and_changes_nothing(tmp_path, small, plan, changes, says):
-    with opened(tmp_path, plan):
+def test_a_changed_file_is_refused_and_changes_nothing(tmp_path, small, grid, changes, says):
+    with opened(tmp_path, grid):
         pass
     held = (tmp_path / "plan.json").read_bytes()
-    with pytest.raises(InvalidInput, match=says), opened(tmp_path, read_plan(small(**changes))):
+    with pytest.raises(InvalidInput, match=says), opened(tmp_path, read_grid(small(**changes))):
         pass
     assert (tmp_path / "plan.json").read_bytes() == held
-    assert (tmp_path / "sweep.yaml").read_text() == plan.text
+    assert (tmp_path / "sweep.yaml").read_text() == grid.text
 
 
-def test_other_data_are_refused_and_change_nothing(tmp_path, plan):
-    with opened(tmp_path, plan, {"digits": Content("a" * 64, 1)}):
+def test_other_data_are_refused_and_change_nothing(tmp_path, grid):
+    with opened(tmp_path, grid, {"digits": Content("a" * 64, 1)}):
         pass
     held = (tmp_path / "plan.json").read_bytes()
     other = {"digits": Content("b" * 64, 1)}
     says = "run q1-seed0 is on data digits .SHA-256 a{12}…., and data digits is b{12}… here"
-    with pytest.raises(InvalidInput, match=says), opened(tmp_path, plan, other):
+    with pytest.raises(InvalidInput, match=says), opened(tmp_path, grid, other):
         pass
     assert (tmp_path / "plan.json").read_bytes() == held
-    with opened(tmp_path, plan, {"digits": Content("a" * 64, 1)}):
+    with opened(tmp_path, grid, {"digits": Content("a" * 64, 1)}):
         pass
 
 
-def test_what_is_no_sweep_is_left_alone(tmp_path, plan):
+def test_what_is_no_sweep_is_left_alone(tmp_path, grid):
     (tmp_path / "thesis.tex").write_text("")
     (tmp_path / "runs").mkdir()
-    with pytest.raises(InvalidInput, match="holds thesis.tex and no sweep"), opened(tmp_path, plan):
+    with pytest.raises(InvalidInput, match="holds thesis.tex and no sweep"), opened(tmp_path, grid):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "thesis.tex"]
     with (
         pytest.raises(InvalidInput, match="cannot be made a directory"),
-        opened(tmp_path / "thesis.tex" / "a", plan),
+        opened(tmp_path / "thesis.tex" / "a", grid),
     ):
         pass
 
 
-def test_a_damaged_plan_is_one_line(tmp_path, plan):
-    with opened(tmp_path, plan):
+def test_a_damaged_plan_is_one_line(tmp_path, grid):
+    with opened(tmp_path, grid):
         pass
     (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(InvalidInput, match="plan.json: is damaged"), opened(tmp_path, plan):
+    with pytest.raises(InvalidInput, match="plan.json: is damaged"), opened(tmp_path, grid):
         pass
 
 
-def test_one_sweep_at_a_time(tmp_path):
+HOLD = """
+import sys
+from pathlib import Path
+from sparsefield.sweep.folder import forget_failures, only_sweep, opened, place, waiting
+
+with only_sweep(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_sweep_at_a_time_and_a_killed_one_holds_nothing(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(InvalidInput, match="is held by another sweep"), only_sweep(tmp_path):
+            pass
+        other.kill()
+    with only_sweep(tmp_path):
+        pass
+
+
+def test_in_one_process_too(tmp_path):
     with (
         only_sweep(tmp_path),
-        pytest.raises(InvalidInput, match=f"another sweep works there .process {os.getpid()}"),
+        pytest.raises(InvalidInput, match="is held by another sweep"),
         only_sweep(tmp_path),
     ):
         pass
@@ -89,46 +110,30 @@ def test_one_sweep_at_a_time(tmp_path):
         pass
 
 
-def test_a_killed_sweep_holds_nothing(tmp_path):
-    code = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from sparsefield.sweep.lock import only_sweep\n"
-        "with only_sweep(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert (tmp_path / LOCK).read_text().strip().isdecimal()  # it did hold the directory
-    with only_sweep(tmp_path):
-        pass
-
-
-def test_without_locks_the_process_id_decides(tmp_path, monkeypatch):
-    def no_locks(*_):
-        raise OSError("no locks here")
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
-    (tmp_path / LOCK).write_text(f"{os.getppid()}\n")
-    with pytest.raises(InvalidInput, match=f"process {os.getppid()}"), only_sweep(tmp_path):
-        pass
-    done = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for stale in (done.stdout, "", "?"):
-        (tmp_path / LOCK).write_text(stale)
+def test_the_lock_file_of_before_holds_nothing(tmp_path):
+    for stale in ("", "?", "12345\n"):
+        (tmp_path / ".lock").write_text(stale)
         with only_sweep(tmp_path):
             pass
 
 
-def test_failures_are_read_back_and_forgotten(tmp_path, plan):
-    first, second = plan.runs
+def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(InvalidInput, match="cannot be locked .No locks"), only_sweep(tmp_path):
+        pass
+
+
+def test_failures_are_read_back_and_forgotten(tmp_path, grid):
+    first, second = grid.runs
     write_failure(place(tmp_path, first), Failure("why", "raised"))
     assert read_failure(place(tmp_path, first)) == Failure("why", "raised", 1)
     assert read_failure(place(tmp_path, second)) is None
-    assert waiting(tmp_path, plan) == [second]
-    forget_failures(tmp_path, plan)
-    assert waiting(tmp_path, plan) == [first, second]
+    assert waiting(tmp_path, grid) == [second]
+    forget_failures(tmp_path, grid)
+    assert waiting(tmp_path, grid) == [first, second]
 
 
 def test_a_damaged_failure_is_one_line(tmp_path):

@@ -11,9 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from sparsefield.sweep import read_plan, read_table, sweep
-from sparsefield.sweep.folder import opened, waiting
-from sparsefield.sweep.pieces import Piece, Pieces
+from sparsefield.sweep import place, read_grid, read_table, sweep
+from sparsefield.sweep.folder import waiting
 
 KILLS = 5
 
@@ -24,12 +23,12 @@ KILLS = 5
 SERVER = """
 import importlib, json, multiprocessing, os, sys
 from sparsefield.cli import main
-from sparsefield.sweep import local
+from sparsefield.sweep import processes
 
-for name in local._IMPORTED:
+for name in processes._IMPORTED:
     importlib.import_module(name)
-local._context = lambda: multiprocessing.get_context("fork")
-local._start_server = lambda: None
+processes._context = lambda: multiprocessing.get_context("fork")
+processes._start_server = lambda: None
 for line in sys.stdin:
     anew, command = json.loads(line)
     pid = os.fork()
@@ -99,61 +98,40 @@ def wait_for_work(out, sweeps):
         time.sleep(0.005)
 
 
-def table(out):
-    """The rows, less the seconds."""
-    return [{key: row[key] for key in row if key != "seconds"} for row in read_table(out)]
-
-
-def settle_together(out, plan):
-    """Begin the sweep with pieces that train together, whatever would be measured."""
-    with opened(out, plan):
-        Pieces([Piece(plan.runs[:4], True), Piece(plan.runs[4:], True)], out).write()
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("together", "checkpoint", "kills", "steps"),
-    [("never", "checkpoint", KILLS, 120), ("auto", "together", 3, 60)],
-)
-def test_killed_at_random_moments_and_resumed_the_table_is_the_same(
-    sweeps, small, tmp_path, together, checkpoint, kills, steps
-):
+def test_killed_at_random_moments_and_resumed_the_table_is_the_same(sweeps, small, tmp_path, table):
     # a checkpoint after every step: runs are cut in two as well as left undone
-    content = small(qs=(1, 2, 4, 8, 9), seeds=2, checkpoint_every=0.0, steps=steps)
-    file, plan, parts = tmp_path / "a.yaml", read_plan(content), tmp_path / "parts"
-    file.write_text(plan.text)
-    if together == "auto":
-        settle_together(tmp_path / "whole", plan)
-        settle_together(parts, plan)
-    whole = sweep(content, out=tmp_path / "whole", jobs=1, together=together, progress=False)
+    content = small(qs=(1, 2, 4, 8, 9), seeds=2, checkpoint_every=0.0, steps=120)
+    file, grid, parts = tmp_path / "a.yaml", read_grid(content), tmp_path / "parts"
+    file.write_text(grid.text)
+    whole = sweep(content, out=tmp_path / "whole", jobs=1, progress=False)
     # the kills leave some of the work undone, however fast this machine is
-    longest = sum(row["seconds"] for row in whole.rows) / (kills + 1)
-    moments, left, cut = random.Random(5), [len(plan.runs)], 0
-    for number in range(kills):
-        flags = ["--jobs", "1", "--together", together, "--json"]
+    longest = sum(row["seconds"] for row in whole.rows) / (KILLS + 1)
+    moments, left, cut = random.Random(5), [len(grid.runs)], 0
+    for number in range(KILLS):
+        flags = ["--jobs", "1", "--json"]
         sweeps.start("sweep", str(file), "--out", str(parts), *flags, anew=number < 2)
         if number:  # the first is killed while it starts
             wait_for_work(parts, sweeps)
         time.sleep(moments.uniform(0.0, longest))
         assert sweeps.kill(), "the sweep ended before it could be killed: give it more steps"
-        left.append(len(waiting(parts, plan)))
-        cut += any(
-            (parts / "runs" / run.name / checkpoint).exists() for run in waiting(parts, plan)
-        )
+        undone = waiting(parts, grid)
+        left.append(len(undone))
+        cut += any((place(parts, run) / "checkpoint").exists() for run in undone)
         assert not list(parts.glob("runs/*/failed.json"))
     assert left == sorted(left, reverse=True)
     assert left[-1] > 0
     assert cut > 0  # at least one kill fell into the middle of a run
-    sweep(content, out=parts, jobs=1, together=together, progress=False)
-    assert table(parts) == table(tmp_path / "whole")
-    assert [row["name"] for row in table(parts)] == [run.name for run in plan.runs]
+    sweep(content, out=parts, jobs=1, progress=False)
+    assert table(read_table(parts)) == table(whole.rows)
+    assert [row["name"] for row in read_table(parts)] == [run.name for run in grid.runs]
     assert not list(parts.glob("**/*.part"))
 
 
-def test_the_comparison_sees_one_digit(small, tmp_path):
+def test_the_comparison_sees_one_digit(small, tmp_path, table):
     tables = []
     for rate in (0.1, 0.1001):
         out = tmp_path / str(rate)
-        sweep(small(qs=(1,), lr=rate), out=out, jobs=1, progress=False)
-        tables.append([{**row, "name": ""} for row in table(out)])
+        found = sweep(small(qs=(1,), lr=rate), out=out, jobs=1, progress=False)
+        tables.append([{**row, "name": ""} for row in table(found.rows)])
     assert tables[0] != tables[1]

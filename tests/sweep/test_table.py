@@ -4,7 +4,7 @@ import pytest
 
 from sparsefield.sweep.failure import Failure, write_failure
 from sparsefield.sweep.folder import place
-from sparsefield.sweep.plan import read_plan
+from sparsefield.sweep.grid import read_grid
 from sparsefield.sweep.spread import Spread
 from sparsefield.sweep.table import read_table, rows, summaries, write_table
 from sparsefield.train import train
@@ -15,17 +15,17 @@ def made(tmp_path_factory):
     """Two arms of two seeds: one run raised, one is not made yet."""
     base = {"depth": 3, "width": 16, "batch": 64, "steps": 5, "device": "cpu"}
     arms = [{"clip": 1.1}, {"family": "relu", "strides": [], "width": 20}]
-    plan, out = read_plan({"base": base, "list": arms, "seeds": 2}), tmp_path_factory.mktemp("a")
-    for run in plan.runs[:2]:
+    grid, out = read_grid({"base": base, "list": arms, "seeds": 2}), tmp_path_factory.mktemp("a")
+    for run in grid.runs[:2]:
         train(run.config, out=place(out, run), progress=False)
-    write_failure(place(out, plan.runs[2]), Failure("why", "raised"))
-    return plan, out
+    write_failure(place(out, grid.runs[2]), Failure("why", "raised"))
+    return grid, out
 
 
 def test_a_row_for_each_run_that_ended(made):
-    plan, out = made
-    table = rows(out, plan)
-    assert [row["name"] for row in table] == [run.name for run in plan.runs[:3]]
+    grid, out = made
+    table = rows(out, grid)
+    assert [row["name"] for row in table] == [run.name for run in grid.runs[:3]]
     assert list(table[0]) == [
         *("name", "clip", "family", "strides", "width", "seed", "test_accuracy"),
         *("train_loss", "sparsity_init", "sparsity_end", "failed", "reason", "steps_made"),
@@ -40,14 +40,14 @@ def test_a_row_for_each_run_that_ended(made):
 
 
 def test_the_file_holds_the_rows(made, tmp_path):
-    plan, out = made
-    table = rows(out, plan)
-    write_table(tmp_path, table, plan)
+    grid, out = made
+    table = rows(out, grid)
+    write_table(tmp_path, table, grid)
     assert read_table(tmp_path) == table
 
 
 def test_words_among_numbers_become_words(small, tmp_path):
-    plan = read_plan(small())
+    grid = read_grid(small())
     table = [
         {
             **dict.fromkeys(("test_accuracy", "train_loss", "sparsity_init", "sparsity_end")),
@@ -61,14 +61,14 @@ def test_words_among_numbers_become_words(small, tmp_path):
         }
         for q in (1, "auto", None)
     ]
-    write_table(tmp_path, table, plan)
+    write_table(tmp_path, table, grid)
     assert [row["q"] for row in read_table(tmp_path)] == ["1", "auto", None]
 
 
 def test_an_arm_is_over_the_seeds_that_have_a_result(made):
-    plan, out = made
-    table = rows(out, plan)
-    first, second = summaries(table, plan)
+    grid, out = made
+    table = rows(out, grid)
+    first, second = summaries(table, grid)
     assert (first.runs, first.failed) == (2, 1 + table[0]["failed"])
     accuracy = first.spreads["test_accuracy"]
     assert (accuracy.mean, accuracy.n) == (table[0]["test_accuracy"], 1)
@@ -78,6 +78,6 @@ def test_an_arm_is_over_the_seeds_that_have_a_result(made):
 
 
 def test_an_arm_without_any_result_has_no_spread(made):
-    plan, out = made
-    (arm,) = summaries(rows(out, plan)[2:], plan)
+    grid, out = made
+    (arm,) = summaries(rows(out, grid)[2:], grid)
     assert (arm.failed, set(arm.spreads.values())) == (1, {None})

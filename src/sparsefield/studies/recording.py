@@ -14,10 +14,9 @@ from sparsefield.studies.measures import measures, nothing
 from sparsefield.studies.measuring import measuring
 from sparsefield.studies.record import Made, Record, Row, differing
 from sparsefield.studies.study import Scale, Study
-from sparsefield.sweep import Plan, read_plan
+from sparsefield.sweep import Grid, NamedConfig, read_grid
 from sparsefield.sweep.failure import read_failure
 from sparsefield.sweep.folder import place
-from sparsefield.sweep.plan import Planned
 from sparsefield.train import Result, TrainConfig
 from sparsefield.train.record import RESULT, read_result
 
@@ -39,7 +38,7 @@ def made_record(
     InvalidInput
         A damaged run, or runs of a part on different data.
     """
-    plans = {part: read_plan(content) for part, content in parts.items()}
+    plans = {part: read_grid(content) for part, content in parts.items()}
     results = {part: _results(directory / part, plan) for part, plan in plans.items()}
     return Record(
         study=study.name,
@@ -57,7 +56,7 @@ def made_record(
     )
 
 
-def _rows(plans: Mapping[str, Plan], directory: Path, *, progress: bool) -> tuple[Row, ...]:
+def _rows(plans: Mapping[str, Grid], directory: Path, *, progress: bool) -> tuple[Row, ...]:
     loaded = cache(lambda data, normalise: load(data, normalise=normalise))
     found = []
     with measuring(progress, sum(len(plan.runs) for plan in plans.values())) as shown:
@@ -69,7 +68,7 @@ def _rows(plans: Mapping[str, Plan], directory: Path, *, progress: bool) -> tupl
     return tuple(found)
 
 
-def _row(directory: Path, part: str, run: Planned, dataset: Dataset) -> Row:
+def _row(directory: Path, part: str, run: NamedConfig, dataset: Dataset) -> Row:
     return Row(
         part, run.config.seed, _config(run.config), _measured(place(directory, run), dataset)
     )
@@ -90,7 +89,7 @@ def _config(config: TrainConfig) -> dict[str, Any]:
     return found | {"data": shared_name(config.data)}
 
 
-def _results(directory: Path, plan: Plan) -> list[Result]:
+def _results(directory: Path, plan: Grid) -> list[Result]:
     places = [place(directory, run) for run in plan.runs]
     return [read_result(path) for path in places if (path / RESULT).exists()]
 

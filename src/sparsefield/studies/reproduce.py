@@ -17,8 +17,8 @@ from sparsefield.studies.record import RECORD, Record, write_record
 from sparsefield.studies.recording import made_record
 from sparsefield.studies.study import Scale, Study
 from sparsefield.studies.study import study as of_catalogue
-from sparsefield.sweep import Estimate, check, dry_run, read_plan, sweep
-from sparsefield.sweep.running import EngineName, Together
+from sparsefield.sweep import Estimate, check, dry_run, read_grid, sweep
+from sparsefield.sweep.running import WorkersName
 from sparsefield.train.atomic import write_bytes
 
 
@@ -59,9 +59,8 @@ def reproduce(
     data: str | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
-    engine: EngineName = "local",
+    workers: WorkersName = "local",
     address: str | None = None,
-    together: Together = "auto",
     retry_failed: bool = False,
     progress: bool = True,
 ) -> Reproduced:
@@ -82,7 +81,7 @@ def reproduce(
     out
         directory, for one study at one scale: ``study.json``, a sweep for each part,
         ``record.json``, ``NAME.md``, ``NAME.svg``; by default ``studies/NAME-SCALE``.
-    jobs, engine, address, together, retry_failed
+    jobs, workers, address, retry_failed
         how the runs of each part are made, as in :func:`sparsefield.sweep.sweep`.
     progress
         show progress on stderr.
@@ -100,9 +99,8 @@ def reproduce(
         require(module, extra)
     how: dict[str, Any] = {
         "jobs": jobs,
-        "engine": engine,
+        "workers": workers,
         "address": address,
-        "together": together,
     }
     for part, content in parts.items():
         check(content, out=directory / part, **how)
@@ -126,12 +124,11 @@ def estimated(
     data: str | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
-    together: Together = "auto",
 ) -> Estimate:
     """What :func:`reproduce` would cost from here on, all parts together; nothing is written."""
     _, parts, directory = _asked(name, scale, data, out)
     found = [
-        dry_run(content, out=directory / part, jobs=jobs, together=together)
+        dry_run(content, out=directory / part, jobs=jobs)
         for part, content in parts.items()
     ]
     return Estimate(
@@ -139,7 +136,6 @@ def estimated(
         ended=sum(one.ended for one in found),
         steps=sum(one.steps for one in found),
         jobs=max(one.jobs for one in found),
-        together=sum(one.together for one in found),
         seconds=math.fsum(one.seconds for one in found),
         wall_seconds=math.fsum(one.wall_seconds for one in found),
         disk=sum(one.disk for one in found),
@@ -165,7 +161,7 @@ def _asked(
     parts = study.parts(scale, data)
     for part, content in parts.items():
         try:
-            read_plan(content)
+            read_grid(content)
         except SparsefieldError as error:
             raise InvalidInput(f"study {study.name}, part {part}: {error}") from None
     directory = Path(out or Path("studies") / f"{study.name}-{scale}")

@@ -1,12 +1,18 @@
-"""Many runs from one file: planned, made anywhere, resumed at any point, put into one table."""
+"""Many runs from one file: a grid becomes configs, workers make runs, one table comes out."""
 
 from sparsefield.sweep.estimate import Estimate as Estimate
-from sparsefield.sweep.plan import Plan as Plan
-from sparsefield.sweep.plan import read_plan as read_plan
+from sparsefield.sweep.failure import read_failure as read_failure
+from sparsefield.sweep.folder import place as place
+from sparsefield.sweep.grid import Grid as Grid
+from sparsefield.sweep.grid import NamedConfig as NamedConfig
+from sparsefield.sweep.grid import read_grid as read_grid
 from sparsefield.sweep.running import Swept as Swept
 from sparsefield.sweep.running import check as check
 from sparsefield.sweep.running import dry_run as dry_run
 from sparsefield.sweep.running import sweep as sweep
 from sparsefield.sweep.table import read_table as read_table
 
-__all__ = ["Estimate", "Plan", "Swept", "check", "dry_run", "read_plan", "read_table", "sweep"]
+__all__ = [
+    *("Estimate", "Grid", "NamedConfig", "Swept", "check", "dry_run", "place", "read_failure"),
+    *("read_grid", "read_table", "sweep"),
+]

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsefield.sweep.cutting import makespan
 from sparsefield.sweep.folder import waiting
-from sparsefield.sweep.pieces import Pieces, settle
-from sparsefield.sweep.plan import Plan, Planned
-from sparsefield.sweep.progress import duration
-from sparsefield.sweep.workload import step_weight
+from sparsefield.sweep.grid import Grid, NamedConfig
+from sparsefield.sweep.progress import Load, duration
 from sparsefield.train import TrainConfig
 from sparsefield.train.budget import Budget, budgets
 from sparsefield.train.timing import Cost, cost
 
+_LAYER = 6e5  # products in the time that a layer takes however narrow it is, some 0.1 ms
+_PIXELS = 64  # of a feature map, roughly
 # Fields that change what a step computes with, not how long it takes.
-_NUMBERS = frozenset(
-    {"sparsity", "q", "clip", "m", "slope", "chi1", "init", "weights", "head_gain", "seed"}
-    | {
-        "epochs",
-        "steps",
-        "lr",
-        "lr_first",
-        "lr_bias",
-        "lr_head",
-        "momentum",
-        "weight_decay",
-        "schedule",
-        "warmup",
-    }
-    | {"log_every", "checkpoint_every", "penalty_weight"}
-)
+_NUMBERS = {
+    *("sparsity", "q", "clip", "m", "slope", "chi1", "init", "weights", "head_gain", "seed"),
+    *("epochs", "steps", "lr", "lr_first", "lr_bias", "lr_head", "momentum", "weight_decay"),
+    *("schedule", "warmup", "log_every", "checkpoint_every", "penalty_weight"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,15 +47,13 @@ class Estimate:
     """The cost of what is left of a sweep.
 
     ``seconds`` are those of all runs one after the other, ``wall_seconds`` with ``jobs`` at a
-    time on cores of their own; ``disk`` is in bytes. ``together`` runs may train together, if that
-    is measured to be faster when they are made: the seconds are those of each alone.
+    time on cores of their own; ``disk`` is in bytes.
     """
 
     runs: int
     ended: int
     steps: int
     jobs: int
-    together: int
     seconds: float
     wall_seconds: float
     disk: int
@@ -85,11 +72,6 @@ class Estimate:
             f"({self.wall_seconds / 3600:.2f} h), if each has its cores to itself",
             f"disk          {self.disk / 1e6:.1f} MB",
         ]
-        if self.together:
-            lines.append(
-                f"together      {self.together} runs may be, if measured to take less: "
-                "the times are those of each alone"
-            )
         lines += [
             f"  {kind.runs} runs{_told(kind.fields)}: {1e3 * kind.seconds_per_step:.2f} ms a step, "
             f"{duration(kind.seconds / kind.runs)} a run"
@@ -98,7 +80,7 @@ class Estimate:
         return "\n".join(lines)
 
 
-def estimate(plan: Plan, directory: Path, *, jobs: int, together: bool = True) -> Estimate:
+def estimate(grid: Grid, directory: Path, *, jobs: int) -> Estimate:
     """Measure a few steps of each kind of network that has runs left, and add up.
 
     Raises
@@ -106,62 +88,75 @@ def estimate(plan: Plan, directory: Path, *, jobs: int, together: bool = True) -
     SparsefieldError
         What the measured run raises: data that is not there, a device that is not there.
     """
-    left = waiting(directory, plan)
+    left = waiting(directory, grid)
     budget = dict(zip(left, budgets(run.config for run in left), strict=True))
-    groups: dict[str, list[Planned]] = {}
+    alike: dict[str, list[NamedConfig]] = {}
     for run in left:
-        groups.setdefault(_key(run.config), []).append(run)
-    costs = {key: cost(group[0].config) for key, group in groups.items()}
-    swept = _differing([group[0].config for group in groups.values()])
-    kinds = tuple(_kind(group, budget, costs[key], swept) for key, group in groups.items())
-    seconds = math.fsum(kind.seconds for kind in kinds)
-    alone = {run.name: _run_seconds(budget[run], costs[_key(run.config)]) for run in left}
-    work = {run.name: step_weight(run.config) * budget[run].steps for run in left}
-    pieces = settle(
-        directory, plan, left, work=lambda run: work[run.name], jobs=jobs, together=together
-    )
+        alike.setdefault(run.config.model_dump_json(exclude=_NUMBERS), []).append(run)
+    swept = _differing([runs[0].config for runs in alike.values()])
+    kinds, seconds = list[Kind](), list[float]()
+    for runs in alike.values():
+        measured = cost(runs[0].config)
+        each = [_seconds(budget[run], measured) for run in runs]
+        kinds.append(
+            Kind(
+                fields={field: getattr(runs[0].config, field) for field in swept},
+                runs=len(runs),
+                steps=sum(budget[run].steps for run in runs),
+                seconds_per_step=measured.step,
+                seconds=math.fsum(each),
+                disk=measured.disk,
+            )
+        )
+        seconds += each
     return Estimate(
-        runs=len(plan.runs),
-        ended=len(plan.runs) - len(left),
+        runs=len(grid.runs),
+        ended=len(grid.runs) - len(left),
         steps=sum(kind.steps for kind in kinds),
         jobs=jobs,
-        together=len(pieces.grouped(left)),
-        seconds=seconds,
-        wall_seconds=_wall(pieces, alone, jobs),
+        seconds=math.fsum(kind.seconds for kind in kinds),
+        wall_seconds=makespan(sorted(seconds, reverse=True), jobs),
         disk=sum(kind.disk * kind.runs for kind in kinds),
-        kinds=kinds,
+        kinds=tuple(kinds),
     )
 
 
-def _wall(pieces: Pieces, alone: Mapping[str, float], jobs: int) -> float:
-    """The longer of all runs alone and of pieces that gain nothing: neither is known yet."""
-    whole = [
-        [alone[run.name] for run in piece.runs if run.name in alone] for piece in pieces.pieces
-    ]
-    single = [seconds for piece in whole for seconds in piece]
-    return max(makespan(single, jobs), makespan(map(math.fsum, whole), jobs))
+def loads(grid: Grid, steps: Sequence[int]) -> dict[str, Load]:
+    """The load of each run by name, given the steps of each."""
+    return {
+        run.name: Load(count, step_weight(run.config))
+        for run, count in zip(grid.runs, steps, strict=True)
+    }
 
 
-def _kind(
-    group: list[Planned], budget: Mapping[Planned, Budget], measured: Cost, swept: list[str]
-) -> Kind:
-    return Kind(
-        fields={field: getattr(group[0].config, field) for field in swept},
-        runs=len(group),
-        steps=sum(budget[run].steps for run in group),
-        seconds_per_step=measured.step,
-        seconds=math.fsum(_run_seconds(budget[run], measured) for run in group),
-        disk=measured.disk,
-    )
+def step_weight(config: TrainConfig) -> int:
+    """Products of a step, and what a layer costs besides: runs of one sweep may differ in size.
+
+    It only weighs runs against one another; the pace is measured.
+
+    >>> one = TrainConfig(depth=10, width=100)
+    >>> step_weight(one.model_copy(update={"depth": 20})) / step_weight(one)
+    2.0
+    """
+    taps = 9 * _PIXELS if config.network == "cnn" else 1
+    return config.depth * round(_LAYER + config.batch * config.width**2 * taps)
 
 
-def _run_seconds(budget: Budget, measured: Cost) -> float:
+def makespan(costs: Iterable[float], jobs: int) -> float:
+    """When the last of so many workers is done, if each takes the next cost as it is free.
+
+    >>> makespan([3, 2, 2], jobs=2)
+    4.0
+    """
+    ends = [0.0] * jobs
+    for seconds in costs:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return max(ends)
+
+
+def _seconds(budget: Budget, measured: Cost) -> float:
     steps, evaluations = budget.steps * measured.step, budget.evaluations * measured.evaluation
     return measured.start + steps + evaluations
-
-
-def _key(config: TrainConfig) -> str:
-    return config.model_dump_json(exclude=set(_NUMBERS))
 
 
 def _differing(configs: list[TrainConfig]) -> list[str]:

@@ -22,6 +22,12 @@ class Failure:
     attempts: int = 1
 
 
+def killed(name: str) -> Failure:
+    """The failure of a run whose process was killed."""
+    reason = f"the process that made {name} was killed, for want of memory perhaps"
+    return Failure(f"{reason}; try again with fewer jobs", "killed")
+
+
 def one_line(error: Exception, directory: Path) -> str:
     """The error's message without line breaks and without the place of the sweep."""
     text = " ".join(str(error).split()) or type(error).__name__
@@ -36,13 +42,12 @@ def write_failure(directory: Path, failure: Failure) -> None:
 
 
 def read_failure(directory: Path) -> Failure | None:
-    """Why the run has no result, or None where nothing is recorded."""
+    """Why the run of ``directory`` has no result, or None where nothing is recorded."""
     path = directory / FAILED
     if not path.exists():
         return None
     try:
         return Failure(**json.loads(path.read_bytes()))
     except (ValueError, TypeError) as error:
-        raise InvalidInput(
-            f"{path}: is damaged ({error}); delete it to try the run again"
-        ) from None
+        problem = f"{path}: is damaged ({error}); delete it to try the run again"
+        raise InvalidInput(problem) from None

@@ -3,63 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from sparsefield.data import Content
 from sparsefield.errors import InvalidInput
 from sparsefield.sweep.failure import FAILED
-from sparsefield.sweep.lock import only_sweep
-from sparsefield.sweep.plan import Plan, Planned
-from sparsefield.sweep.same_data import Begun, check_data
+from sparsefield.sweep.grid import Grid, NamedConfig
+from sparsefield.train import TrainConfig
 from sparsefield.train.atomic import remove_parts, write_bytes
+from sparsefield.train.record import CHECKPOINT, RESULT, read_result
 
-T = TypeVar("T")
-FILE, PLAN, RUNS = "sweep.yaml", "plan.json", "runs"
+FILE, PLAN, RUNS, LOCK = "sweep.yaml", "plan.json", "runs", ".lock"
+# Of a version that trained runs together: which did, and the checkpoint of a group.
+PIECES, GROUP = "pieces.json", "together"
 
 
 @contextmanager
 def opened(
-    directory: Path, plan: Plan, data: Mapping[str, Content] | None = None
+    directory: Path, grid: Grid, data: Mapping[str, Content] | None = None
 ) -> Iterator[None]:
-    """Hold the directory for the sweep of ``plan``: a new one, or one that may have begun.
-
-    Parameters
-    ----------
-    directory
-        of the sweep.
-    plan
-        its runs.
-    data
-        what the data of the runs are, by name: recorded, and compared with what is on record.
+    """Hold the directory for the sweep of ``grid`` on ``data`` (by name); it may have begun.
 
     Raises
     ------
     InvalidInput
         The directory cannot be made, is held by another sweep, holds something else, or a sweep
-        with runs that ``plan`` has not or has otherwise, or that were begun on other data.
+        with runs that ``grid`` has not or has otherwise, or that were begun on other data.
     """
     make_directory(directory)
-    check_same(directory, plan, data)  # nothing is left in a directory that is another's
+    check_same(directory, grid, data)  # nothing is left in a directory that is another's
     with only_sweep(directory):
-        check_same(directory, plan, data)
+        check_same(directory, grid, data)
         (directory / RUNS).mkdir(exist_ok=True)
         remove_parts(directory)
-        write_bytes(directory / PLAN, _dumped(plan, data or {}))
-        write_bytes(directory / FILE, plan.text.encode())
+        write_bytes(directory / PLAN, _dumped(grid, data or {}))
+        write_bytes(directory / FILE, grid.text.encode())
         yield
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory, unless it is there.
-
-    Raises
-    ------
-    InvalidInput
-        It cannot be made.
-    """
+    """Make a directory, unless it is there; that it cannot be made is InvalidInput."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -68,19 +56,34 @@ def make_directory(directory: Path) -> None:
         ) from None
 
 
-def check_same(directory: Path, plan: Plan, data: Mapping[str, Content] | None = None) -> None:
-    """What the directory holds is in the plan, unchanged; the plan may have more.
+@contextmanager
+def only_sweep(directory: Path) -> Iterator[None]:
+    """Hold ``directory``, unless another sweep does (InvalidInput); a killed one holds nothing."""
+    lock = FileLock(directory / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InvalidInput(
+            f"{directory}: is held by another sweep; wait for it, or give another directory"
+        ) from None
+    except OSError as error:
+        raise InvalidInput(
+            f"{directory}: cannot be locked ({error.strerror}); give a directory that you may "
+            "write to, on a file system with locks"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
-    Raises
-    ------
-    InvalidInput
-        It is not, or the directory holds no sweep, or the data are not those it was begun with.
-    """
+
+def check_same(directory: Path, grid: Grid, data: Mapping[str, Content] | None = None) -> None:
+    """What the directory holds is in the grid, unchanged and on the same data, or InvalidInput."""
     if not (directory / PLAN).exists():
         _check_unused(directory)
         return
-    here = {run.name: run.config.model_dump(mode="json") for run in plan.runs}
-    held, digests = recorded(directory / PLAN, _held)
+    here = {run.name: run for run in grid.runs}
+    held, digests = _held(directory / PLAN)
     for name, config in held.items():
         change = _change(config, here.get(name))
         if change:
@@ -89,54 +92,46 @@ def check_same(directory: Path, plan: Plan, data: Mapping[str, Content] | None =
                 f"may only be given more runs: bring its file ({FILE} there) back, or give "
                 "another directory"
             )
-    if data is not None:
-        begun = [
-            Begun(run, str(held[run.name]["data"]), digests, place(directory, run))
-            for run in plan.runs
-            if run.name in held
-        ]
-        check_data(directory, begun, data)
+        if data is not None:
+            _check_data(directory, here[name], config["data"], digests, data)
 
 
-def place(directory: Path, run: Planned) -> Path:
+def place(directory: Path, run: NamedConfig) -> Path:
     """The directory of a run."""
     return directory / RUNS / run.name
 
 
-def waiting(directory: Path, plan: Plan) -> list[Planned]:
+def waiting(directory: Path, grid: Grid) -> list[NamedConfig]:
     """The runs that have neither a result nor a recorded failure."""
-    ends = ("result.json", FAILED)
     return [
-        run for run in plan.runs if not any((place(directory, run) / end).exists() for end in ends)
+        run
+        for run in grid.runs
+        if not any((place(directory, run) / end).exists() for end in (RESULT, FAILED))
     ]
 
 
-def forget_failures(directory: Path, plan: Plan) -> None:
+def forget_failures(directory: Path, grid: Grid) -> None:
     """Let the runs that raised, or whose process was killed, be tried again."""
-    for run in plan.runs:
+    for run in grid.runs:
         (place(directory, run) / FAILED).unlink(missing_ok=True)
 
 
-def recorded(path: Path, read: Callable[[Any], T]) -> T:
-    """What ``read`` makes of the JSON of a file.
-
-    Raises
-    ------
-    InvalidInput
-        The file is damaged, or ``read`` says so.
-    """
-    try:
-        return read(json.loads(path.read_bytes()))
-    except InvalidInput:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(
-            f"{path}: is damaged ({type(error).__name__}); bring it back, or give another directory"
-        ) from None
+def part_groups(directory: Path, left: list[NamedConfig]) -> str:
+    """Remove what runs that trained together have left; what to say about it, if anything."""
+    groups = list((directory / RUNS).glob(f"*/{GROUP}"))
+    for path in (*groups, directory / PIECES):
+        path.unlink(missing_ok=True)
+    lost = sum(not (place(directory, run) / CHECKPOINT).exists() for run in left)
+    if not groups or not lost:
+        return ""
+    return (
+        "runs were begun here that trained together, as they no longer do: the "
+        f"{lost} without a checkpoint of their own are made alone, from their beginning"
+    )
 
 
-def _dumped(plan: Plan, data: Mapping[str, Content]) -> bytes:
-    runs = {run.name: run.config.model_dump(mode="json") for run in plan.runs}
+def _dumped(grid: Grid, data: Mapping[str, Content]) -> bytes:
+    runs = {run.name: run.config.model_dump(mode="json") for run in grid.runs}
     digests = {name: found.digest for name, found in data.items()}
     return f"{json.dumps({'data': digests, 'runs': runs}, indent=1)}\n".encode()
 
@@ -144,7 +139,7 @@ def _dumped(plan: Plan, data: Mapping[str, Content]) -> bytes:
 def _check_unused(directory: Path) -> None:
     if not directory.is_dir():
         return
-    others = [path.name for path in sorted(directory.iterdir()) if path.name not in (RUNS, ".lock")]
+    others = [path.name for path in sorted(directory.iterdir()) if path.name not in (RUNS, LOCK)]
     others += [f"{RUNS}/{path.name}" for path in sorted((directory / RUNS).glob("*"))]
     others = [name for name in others if not name.endswith(".part")]
     if others:
@@ -153,16 +148,47 @@ def _check_unused(directory: Path) -> None:
         )
 
 
-def _held(content: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def _held(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The configs by run, and the digests by name of the data, none in plans of before them."""
-    configs = {name: dict(run) for name, run in content["runs"].items()}
-    return configs, dict(content.get("data", {}))
+    try:
+        content = json.loads(path.read_bytes())
+        known = TrainConfig.model_validate({}).model_dump(mode="json")  # what newer fields were
+        configs = {name: known | run for name, run in content["runs"].items()}
+        return configs, dict(content.get("data", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(
+            f"{path}: is damaged ({type(error).__name__}); bring it back, or give another directory"
+        ) from None
 
 
-def _change(held: dict[str, Any], here: dict[str, Any] | None) -> str:
+def _change(held: dict[str, Any], run: NamedConfig | None) -> str:
     """What sets a held run apart from the one here; ``data`` may go by another name."""
-    if here is None:
+    if run is None:
         return "is not in the file"
+    here = run.config.model_dump(mode="json")
     fields = [field for field in here if field != "data" and held.get(field) != here[field]]
     there = ", ".join(f"{field}={held.get(field)} there, {here[field]} here" for field in fields)
     return f"has {there}" if there else ""
+
+
+def _check_data(
+    directory: Path,
+    run: NamedConfig,
+    name: str,
+    digests: Mapping[str, str],
+    data: Mapping[str, Content],
+) -> None:
+    """A run that has begun would find the data that it was begun with, whatever their name.
+
+    They are those of its result, before those of the plan; an old plan says nothing of them.
+    """
+    out, here = place(directory, run), run.config.data
+    before = read_result(out).data_digest if (out / RESULT).exists() else digests.get(name)
+    now = data[here].digest
+    if before not in (None, now):
+        remedy = "bring those back" if name == here else f"give data {name} again"
+        raise InvalidInput(
+            f"{directory}: run {run.name} is on data {name} (SHA-256 {str(before)[:12]}…), and "
+            f"data {here} is {now[:12]}… here; the runs of a sweep stay on the data that they were "
+            f"begun with: {remedy}, or give another directory"
+        )

@@ -23,12 +23,12 @@ def run_name(values: Mapping[str, Any], seed: int) -> str:
     >>> run_name({"data": "../mnist"}, 0)
     'data.._mnist-f127fd13-seed0'
     """
-    words = [field + _word(value) for field, value in values.items()]
-    name = _FOREIGN.sub("_", "-".join(words))
-    if name != "-".join(words) or len(name) > _LONGEST:
+    words = "-".join(field + _word(value) for field, value in values.items())
+    name = _FOREIGN.sub("_", words)
+    if name != words or len(name) > _LONGEST:
         text = json.dumps(dict(values), sort_keys=True)
         name = f"{name[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return "-".join([*([name] if name else []), f"seed{seed}"])
+    return f"{name}-seed{seed}" if name else f"seed{seed}"
 
 
 def _word(value: Any) -> str:

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from sparsefield.sweep.running import Swept
-from sparsefield.sweep.spread import Spread
 
 MOST = 60
 
@@ -20,7 +19,7 @@ def run_table(found: Swept) -> Table:
     columns = (*found.fields, "seed", "accuracy", "loss", "zeros, start → end", "steps", "")
     table = _table(f"Runs{more}", columns)
     for row in found.rows[:MOST]:
-        swept = [_text(row[field]) for field in found.fields]
+        swept = (_text(row[field]) for field in found.fields)
         table.add_row(*swept, str(row["seed"]), *_measured(row))
     return table
 
@@ -30,13 +29,13 @@ def arm_table(found: Swept) -> Table:
     columns = (*found.fields, "accuracy", "loss", "zeros, start → end", "n", "failed")
     table = _table("Mean ± sd over seeds", columns)
     for arm in found.arms:
-        start, end = arm.spreads["sparsity_init"], arm.spreads["sparsity_end"]
+        start, end = (arm.spreads[f"sparsity_{when}"] for when in ("init", "end"))
         accuracy, loss = arm.spreads["test_accuracy"], arm.spreads["train_loss"]
         table.add_row(
-            *(_text(value) for value in arm.values.values()),
+            *map(_text, arm.values.values()),
             accuracy.percent() if accuracy else "-",
             loss.show(digits=4) if loss else "-",
-            f"{_share(start)} → {_share(end)}",
+            f"{start.mean:.1%} → {end.mean:.1%}" if start and end else "- → -",
             str(accuracy.n if accuracy else 0),
             f"{arm.failed} of {arm.runs}",
         )
@@ -67,10 +66,6 @@ def _measured(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["steps_made"]),
         "FAILED" if row["failed"] else "",
     )
-
-
-def _share(spread: Spread | None) -> str:
-    return f"{spread.mean:.1%}" if spread else "-"
 
 
 def _text(value: Any) -> str:

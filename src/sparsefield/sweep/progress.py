@@ -3,148 +3,137 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sparsefield.sweep.engine import Steps
-from sparsefield.sweep.workload import Workload
+from sparsefield.sweep.workers import Steps
 
 if TYPE_CHECKING:
     from sparsefield.train import Result
 
 
-class Quiet:
-    """Shows nothing; what the other displays are made from."""
+@dataclass(frozen=True)
+class Load:
+    """Steps of a run, and how much one weighs beside those of other runs."""
 
-    def __init__(self, work: Workload, *, total: int, ended: int, name: str = "") -> None:
-        self.work, self.total, self.count = work, total, ended
-        self.heading = f"{name}: " if name else ""
+    steps: int
+    weight: int
+
+    @property
+    def total(self) -> int:
+        """Of all its steps."""
+        return self.steps * self.weight
+
+
+class Display:
+    """A line for each run that ends and, on a terminal, bars of all work and of each run under way.
+
+    Parameters
+    ----------
+    loads
+        The runs of the sweep, by name: how many steps each has, and how much a step weighs.
+    waiting
+        Names of those that have not ended yet.
+    console
+        What to write to.
+    name
+        What to call the sweep.
+    clock
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        loads: Mapping[str, Load],
+        waiting: Collection[str],
+        console: Console,
+        *,
+        name: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loads, self._at = loads, dict[str, tuple[int, int]]()
+        self._bars = Progress(
+            BarColumn(bar_width=30),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            disable=console.quiet or not console.is_terminal,
+            speed_estimate_period=1e9,
+            get_time=clock,
+        )
+        self._heading = f"{name}: " if name else ""
+        self._ended = len(loads) - len(waiting)
+        done = sum(load.total for run, load in loads.items() if run not in waiting)
+        total = sum(load.total for load in loads.values())
+        self._all = self._bars.add_task("", total=total, completed=done, left="")
+        self._each: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
+        self._bars.start()
+        count = len(self._loads)
+        before = f", {self._ended} of them ended before" if self._ended else ""
+        self.note(f"{self._heading}{'1 run' if count == 1 else f'{count} runs'}{before}")
+        self._move()
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self._bars.stop()
+
+    @property
+    def share(self) -> float:
+        """Share of the work that is done, in [0, 1]."""
+        return self._bars.tasks[0].percentage / 100
+
+    def seconds_left(self) -> float:
+        """At the pace of this call; infinite while there is none."""
+        left = self._bars.tasks[0].time_remaining
+        return math.inf if left is None else left
 
     def started(self, name: str) -> None:
-        """A run is being made."""
+        """Show a bar for the run."""
+        if name not in self._each:
+            steps = self._loads[name].steps
+            self._each[name] = self._bars.add_task(name, total=steps, left="")
 
     def stepped(self, steps: Steps) -> None:
-        """The steps of the runs under way."""
+        """Move the bars."""
         for name, (begun, step) in steps.items():
-            self.work.stepped(name, begun, step)
+            self._step(name, begun, step)
+            self._bars.update(self._each[name], completed=step)
+        self._move()
 
     def ended(self, name: str, text: str) -> None:
-        """A run has ended; ``text`` says how."""
-        self.work.ended(name)
-        self.count += 1
-
-    def note(self, message: str) -> None:
-        """Something the user should read."""
-
-
-class Lines(Quiet):
-    """One line for each run that ends, for logs and pipes."""
-
-    def __init__(
-        self, console: Console, work: Workload, *, total: int, ended: int, name: str = ""
-    ) -> None:
-        super().__init__(work, total=total, ended=ended, name=name)
-        self._console = console
-
-    def __enter__(self) -> Self:
-        before = f", {self.count} of them ended before" if self.count else ""
-        runs = "1 run" if self.total == 1 else f"{self.total} runs"
-        self.note(f"{self.heading}{runs}{before}")
-        return self
-
-    def ended(self, name: str, text: str) -> None:
-        """Write the run's line."""
-        super().ended(name, text)
-        left = duration(self.work.seconds_left())
-        self.note(f"{self.count}/{self.total}  {name}: {text}  ({left} left)")
+        """Write the run's line; ``text`` says how it ended."""
+        begun, _ = self._at.get(name, (0, 0))
+        self._step(name, begun, self._loads[name].steps)
+        self._bars.remove_task(self._each.pop(name))
+        self._ended += 1
+        left = duration(self.seconds_left())
+        self.note(f"{self._ended}/{len(self._loads)}  {name}: {text}  ({left} left)")
+        self._move()
 
     def note(self, message: str) -> None:
         """Write a line."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
-
-class Bars(Lines):
-    """The same lines above a bar of all work and a spinner for each run under way."""
-
-    def __init__(
-        self, console: Console, work: Workload, *, total: int, ended: int, name: str = ""
-    ) -> None:
-        super().__init__(console, work, total=total, ended=ended, name=name)
-        self._all = Progress(
-            BarColumn(bar_width=30),
-            TextColumn("{task.percentage:.0f} %  {task.description}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left: {task.fields[left]}"),
-        )
-        self._each = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        self._live = Live(Group(self._all, self._each), console=console)
-        self._task = self._all.add_task("", total=1.0, left="?")
-        self._running: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        super().__enter__()
-        self._move()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-
-    def started(self, name: str) -> None:
-        """Show a spinner for the run."""
-        if name not in self._running:
-            total = self.work.steps_of(name)
-            self._running[name] = self._each.add_task(name, total=total)
-
-    def stepped(self, steps: Steps) -> None:
-        """Move the bar and the counts of steps."""
-        super().stepped(steps)
-        for name, (_, step) in steps.items():
-            self._each.update(self._running[name], completed=step)
-        self._move()
-
-    def ended(self, name: str, text: str) -> None:
-        """Move the bar and write the run's line."""
-        if name in self._running:
-            self._each.remove_task(self._running.pop(name))
-        super().ended(name, text)
-        self._move()
+    def _step(self, name: str, begun: int, step: int) -> None:
+        """Steps that a run had before it was started here are done, and no pace of this call."""
+        begun_before, step_before = self._at.get(name, (0, 0))
+        weight, new = self._loads[name].weight, begun - begun_before
+        self._bars.tasks[0].completed += weight * new
+        self._bars.advance(self._all, weight * (step - step_before - new))
+        self._at[name] = begun, step
 
     def _move(self) -> None:
-        left = duration(self.work.seconds_left())
-        runs = f"{self.heading}{self.count}/{self.total} runs"
-        self._all.update(self._task, completed=self.work.share, description=runs, left=left)
-
-
-def display(wanted: bool, work: Workload, *, total: int, ended: int, name: str = "") -> Quiet:
-    """The display that fits: none, live on a terminal, or lines; ``name`` of the sweep, if any."""
-    if not wanted:
-        return Quiet(work, total=total, ended=ended)
-    console = Console(stderr=True)
-    kind = Bars if console.is_terminal else Lines
-    return kind(console, work, total=total, ended=ended, name=name)
+        runs = f"{self._heading}{self._ended}/{len(self._loads)} runs"
+        left = f"left: {duration(self.seconds_left())}"
+        self._bars.update(self._all, description=runs, left=left)
 
 
 def outcome(result: Result) -> str:

@@ -4,7 +4,7 @@ A handful of seeds says little about the law that they come from. The bootstrap 
 nothing beyond them: at three seeds its 95 % interval covers the mean about three times in four.
 Student's t is right for a normal law at any number, and wrong for a skewed one. The interval here
 reaches, end by end, as far as the wider of the two; its coverage is measured in
-tests/experiments/studies/test_statistics.py and stated in docs/results/intro.md.
+tests/sweep/test_statistics.py and stated in docs/results/intro.md.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ def mean(
     values: Sequence[float],
     *,
     within: tuple[float, float] = ANYTHING,
-    level: float = LEVEL,
 ) -> Interval:
     """The mean of independent values, with the wider, end by end, of BCa and Student's t.
 
@@ -91,14 +90,14 @@ def mean(
     >>> mean([0.5, 0.5, 0.5])
     Interval(estimate=0.5, low=0.5, high=0.5, n=3)
     """
-    one, other = bca(values, level=level), student(values, level=level)
+    one, other = bca(values), student(values)
     if not one.known:
         return one
     low, high = min(one.low, other.low), max(one.high, other.high)
     return Interval(one.estimate, max(low, within[0]), min(high, within[1]), one.n)
 
 
-def bca(values: Sequence[float], *, level: float = LEVEL) -> Interval:
+def bca(values: Sequence[float]) -> Interval:
     """The mean with its bias-corrected and accelerated bootstrap interval [Efron 1987].
 
     The resamples are the same at every call, so the same values give the same interval.
@@ -106,16 +105,16 @@ def bca(values: Sequence[float], *, level: float = LEVEL) -> Interval:
     point = _degenerate(values)
     if point is not None:
         return point
-    low, high = _bca(tuple(values), level)
+    low, high = _bca(tuple(values))
     return Interval(_mean(values), low, high, len(values))
 
 
 @lru_cache(maxsize=4096)  # an index, a page and a figure ask for the same intervals
-def _bca(values: tuple[float, ...], level: float) -> tuple[float, float]:
+def _bca(values: tuple[float, ...]) -> tuple[float, float]:
     found = bootstrap(
         (np.asarray(values, dtype=float),),
         np.mean,
-        confidence_level=level,
+        confidence_level=LEVEL,
         n_resamples=RESAMPLES,
         method="BCa",
         rng=np.random.default_rng(0),
@@ -123,17 +122,17 @@ def _bca(values: tuple[float, ...], level: float) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def student(values: Sequence[float], *, level: float = LEVEL) -> Interval:
+def student(values: Sequence[float]) -> Interval:
     """The mean with Student's interval, which is exact for values of a normal law."""
     point = _degenerate(values)
     if point is not None:
         return point
     n, centre = len(values), _mean(values)
-    reach = float(t.ppf((1 + level) / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return Interval(centre, centre - reach, centre + reach, n)
 
 
-def share(successes: int, trials: int, *, level: float = LEVEL) -> Interval:
+def share(successes: int, trials: int) -> Interval:
     """A share with Wilson's interval, which holds for few trials and for none or all of them.
 
     >>> share(0, 5).show(100)
@@ -141,7 +140,7 @@ def share(successes: int, trials: int, *, level: float = LEVEL) -> Interval:
     """
     if not trials:
         return NONE
-    found = binomtest(successes, trials).proportion_ci(level, method="wilson")
+    found = binomtest(successes, trials).proportion_ci(LEVEL, method="wilson")
     return Interval(successes / trials, float(found.low), float(found.high), trials)
 
 
@@ -150,7 +149,6 @@ def paired(
     other: BySeed,
     *,
     within: tuple[float, float] = ANYTHING,
-    level: float = LEVEL,
 ) -> Interval:
     """The mean of ``other`` less ``one`` over the seeds that both have.
 
@@ -159,14 +157,13 @@ def paired(
     >>> paired({0: 0.5, 1: 0.6}, {1: 0.7, 2: 0.9}).estimate
     0.1
     """
-    return pooled([(one, other)], within=within, level=level)
+    return pooled([(one, other)], within=within)
 
 
 def pooled(
     pairs: Sequence[tuple[BySeed, BySeed]],
     *,
     within: tuple[float, float] = ANYTHING,
-    level: float = LEVEL,
 ) -> Interval:
     """The mean over several pairs of ``other`` less ``one``; pairs without a common seed left out.
 
@@ -179,7 +176,7 @@ def pooled(
         return NONE
     common = sorted(set.intersection(*(set(found) for found in differences)))
     by_seed = [_mean([found[seed] for found in differences]) for seed in common]
-    return mean([round(value, 12) for value in by_seed], within=within, level=level)
+    return mean([round(value, 12) for value in by_seed], within=within)
 
 
 def _differences(one: BySeed, other: BySeed) -> dict[int, float]:

@@ -11,7 +11,7 @@ from typing import Any
 from sparsefield.errors import require
 from sparsefield.sweep.failure import read_failure
 from sparsefield.sweep.folder import place
-from sparsefield.sweep.plan import Plan, Planned
+from sparsefield.sweep.grid import Grid, NamedConfig
 from sparsefield.sweep.spread import Spread, spread
 from sparsefield.train.atomic import write_bytes
 from sparsefield.train.record import RESULT, read_result
@@ -34,8 +34,8 @@ class ArmSummary:
     spreads: dict[str, Spread | None]
 
 
-def rows(directory: Path, plan: Plan) -> list[Row]:
-    """One row for each run that has ended, in the order of the plan.
+def rows(directory: Path, grid: Grid) -> list[Row]:
+    """One row for each run that has ended, in the order of the grid.
 
     The keys: name, the swept fields with every default resolved, seed, test_accuracy,
     train_loss (NaN if it diverged), sparsity_init and sparsity_end (shares of exact zeros on the
@@ -43,26 +43,25 @@ def rows(directory: Path, plan: Plan) -> list[Row]:
     differs from one making to the next.
     A run that raised or was killed has None in place of what was to be measured.
     """
-    found = [_row(place(directory, run), run, plan.fields) for run in plan.runs]
+    found = [_row(place(directory, run), run, grid.fields) for run in grid.runs]
     return [row for row in found if row is not None]
 
 
-def summaries(table: Sequence[Row], plan: Plan) -> list[ArmSummary]:
-    """The arms in the order of the plan."""
+def summaries(table: Sequence[Row], grid: Grid) -> list[ArmSummary]:
+    """The arms in the order of the grid."""
     arms: dict[str, list[Row]] = {}
-    arm_of = {run.name: _arm(run) for run in plan.runs}
+    arm_of = {run.name: _arm(run) for run in grid.runs}
     for row in table:
         arms.setdefault(arm_of[row["name"]], []).append(row)
-    return [_summary(arm, plan.fields) for arm in arms.values()]
+    return [_summary(arm, grid.fields) for arm in arms.values()]
 
 
-def write_table(directory: Path, table: Sequence[Row], plan: Plan) -> Path:
+def write_table(directory: Path, table: Sequence[Row], grid: Grid) -> Path:
     """Write ``table.parquet``."""
     pa, pq = require("pyarrow", "train"), require("pyarrow.parquet", "train")
-    kinds = _kinds(table, plan)
     columns = {
-        name: pa.array(_column(table, name, kind), pa.type_for_alias(kind))
-        for name, kind in kinds.items()
+        name: pa.array(_column([row[name] for row in table], kind), kind)
+        for name, kind in _types(table, grid).items()
     }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
@@ -78,12 +77,13 @@ def read_table(directory: str | Path) -> list[Row]:
     return found
 
 
-def _row(directory: Path, run: Planned, fields: tuple[str, ...]) -> Row | None:
+def _row(directory: Path, run: NamedConfig, fields: tuple[str, ...]) -> Row | None:
     swept = {field: _cell(getattr(run.config, field)) for field in fields}
-    head = {"name": run.name, **swept, "seed": run.config.seed}
+    row: Row = {"name": run.name, **swept, "seed": run.config.seed}
     if (directory / RESULT).exists():
         result = read_result(directory)
-        return head | {
+        return {
+            **row,
             "test_accuracy": result.test_accuracy,
             "train_loss": result.train_loss,
             "sparsity_init": math.fsum(result.sparsity_init) / len(result.sparsity_init),
@@ -96,15 +96,15 @@ def _row(directory: Path, run: Planned, fields: tuple[str, ...]) -> Row | None:
     failure = read_failure(directory)
     if failure is None:
         return None
-    nothing = dict.fromkeys((*MEASURED, "failed", "reason", "steps_made", "seconds"))
-    return head | nothing | {"failed": True, "reason": failure.reason}
+    row |= dict.fromkeys(MEASURED) | {"failed": True, "reason": failure.reason}
+    return row | {"steps_made": None, "seconds": None}
 
 
 def _cell(value: Any) -> Any:
     return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-def _arm(run: Planned) -> str:
+def _arm(run: NamedConfig) -> str:
     return run.config.model_copy(update={"seed": 0}).model_dump_json()
 
 
@@ -117,31 +117,19 @@ def _summary(arm: list[Row], fields: tuple[str, ...]) -> ArmSummary:
     return ArmSummary({field: arm[0][field] for field in fields}, len(arm), failed, spreads)
 
 
-def _kinds(table: Sequence[Row], plan: Plan) -> dict[str, str]:
+def _types(table: Sequence[Row], grid: Grid) -> dict[str, str]:
     """Parquet types by column; of a swept field that which holds all its values."""
-    kinds = {"name": "string"}
-    for field in plan.fields:
-        kinds[field] = _kind([row[field] for row in table])
-    return kinds | {
-        "seed": "int64",
-        **dict.fromkeys(MEASURED, "float64"),
-        "failed": "bool",
-        "reason": "string",
-        "steps_made": "int64",
-        "seconds": "float64",
-    }
+    swept = {field: _type([row[field] for row in table]) for field in grid.fields}
+    measured = dict.fromkeys(MEASURED, "float64")
+    rest = {"failed": "bool", "reason": "string", "steps_made": "int64", "seconds": "float64"}
+    return {"name": "string", **swept, "seed": "int64", **measured, **rest}
 
 
-def _column(table: Sequence[Row], name: str, kind: str) -> list[Any]:
-    """A column's values; numbers among words become words."""
-    values = [row[name] for row in table]
-    if kind != "string":
-        return values
-    return [None if value is None else str(value) for value in values]
+def _type(values: list[Any]) -> str:
+    kinds = {type(value) for value in values if value is not None}
+    return "string" if str in kinds else "float64" if float in kinds else "int64"
 
 
-def _kind(values: list[Any]) -> str:
-    given = [value for value in values if value is not None]
-    if any(isinstance(value, str) for value in given):
-        return "string"
-    return "float64" if any(isinstance(value, float) for value in given) else "int64"
+def _column(values: list[Any], kind: str) -> list[Any]:
+    """Numbers among words become words."""
+    return [value if value is None or kind != "string" else str(value) for value in values]

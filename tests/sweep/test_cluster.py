@@ -1,0 +1,194 @@
+"""A Ray cluster of two nodes on this machine, one of which is killed in the middle."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from sparsefield.errors import SparsefieldError
+from sparsefield.sweep import place, read_grid, sweep
+from sparsefield.sweep.cluster import _connected, cluster, load_ray, make_here
+from sparsefield.sweep.no_rocm import FOLDER, amdsmi_breaks, without_amdsmi
+from sparsefield.sweep.table import rows
+from sparsefield.sweep.workers import make_all
+
+needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
+# Ray's own warnings, about its environment variables and unclosed sockets.
+ray_warns = pytest.mark.filterwarnings("ignore")
+CPUS = {"num_cpus": 1, "object_store_memory": 100_000_000}
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    """A cluster of one node with one CPU, whose runs have their own folders in ``temporary``."""
+    temporary = tmp_path_factory.mktemp("nodes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        ray = load_ray()
+        with without_amdsmi():
+            from ray.cluster_utils import Cluster
+
+            head = {**CPUS, "include_dashboard": False}
+            made = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
+            made.temporary = temporary
+            yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def second(nodes, small, tmp_path):
+    """A second node, to be killed; both have a process that has imported what runs need."""
+    ray = load_ray()
+    with without_amdsmi():
+        node = nodes.add_node(**CPUS)
+        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    (run,) = read_grid(small(qs=(1,), steps=1)).runs
+    task = ray.remote(make_here).options(scheduling_strategy="SPREAD")
+    config, target = run.config.model_dump(mode="json"), str(tmp_path / "none" / "runs" / "a")
+    ray.get([task.remote(config, target, "none", {}, "none") for _ in range(2)])
+    yield node
+    ray.shutdown()
+
+
+LONG = {"steps": 1500, "epochs": 100_000, "checkpoint_every": 0.05, "monitor_every": 0}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory, small):
+    """The directory of the same sweep, made here."""
+    out = tmp_path_factory.mktemp("local")
+    sweep(small(qs=(1, 2, 4), **LONG), out=out, jobs=2, progress=False)
+    return out
+
+
+@needs_ray
+@ray_warns
+@pytest.mark.parametrize("shared", [True, False], ids=["shared storage", "no shared storage"])
+def test_a_node_is_killed_and_its_run_is_made_elsewhere(
+    nodes, second, local, hearing, small, tmp_path, table, shared
+):
+    grid, out, ends, under_way = read_grid(small(qs=(1, 2, 4), **LONG)), tmp_path / "a", {}, []
+    (out / "runs").mkdir(parents=True)
+
+    def kill_once_two_are_in_their_midst(_):
+        begun = set(hearing.begun) - set(ends)
+        folders = (out / "runs").glob if shared else nodes.temporary.glob
+        cut = begun & {path.parent.name for path in folders("**/checkpoint")}
+        if not under_way and len(cut) == 2:
+            under_way.extend(cut)
+            nodes.remove_node(second, allow_graceful=False)
+
+    hearing.stepped = kill_once_two_are_in_their_midst
+    with cluster(out, address=nodes.address, jobs=None) as workers:
+        if not shared:
+            (token,) = out.glob(".storage-*")
+            token.unlink()
+        for run, failure in make_all(grid.runs, out, workers, hearing):
+            ends[run.name] = failure
+    assert ends == dict.fromkeys(run.name for run in grid.runs)
+    assert len(under_way) == 2  # one of them was the killed node's
+    (again,) = {name for name in under_way if hearing.begun.count(name) == 2}
+    assert hearing.notes == [f"{again}: its process was killed; it is tried again"]
+    assert table(rows(out, grid)) == table(rows(local, grid))
+    for run in grid.runs:
+        files = [{path.name for path in place(folder, run).iterdir()} for folder in (out, local)]
+        assert files[0] == files[1]
+    assert [path.name for path in out.iterdir()] == ["runs"]
+
+
+@needs_ray
+@ray_warns
+def test_what_a_run_raises_is_recorded_and_what_had_begun_goes_on(nodes, small, tmp_path):
+    sweep(small(qs=(1,)), out=tmp_path, jobs=1, progress=False)
+    bad = tmp_path / "runs" / "q2-seed0"
+    bad.mkdir()
+    (bad / "checkpoint").write_bytes(b"nonsense")
+    how = {"workers": "ray", "address": nodes.address, "progress": False}
+    found = sweep(small(qs=(1, 2)), out=tmp_path, **how)
+    assert [row["steps_made"] for row in found.rows] == [30, None]
+    assert found.rows[1]["reason"].startswith("q2-seed0/checkpoint: is truncated or damaged")
+
+
+@needs_ray
+def test_no_cluster_is_one_line(grid, tmp_path):
+    with (
+        pytest.raises(SparsefieldError, match="no Ray cluster answers there"),
+        cluster(tmp_path, address="127.0.0.1:1", jobs=None),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+BROKEN = 'print("no library"); {}["libamd_smi.so"]'
+
+
+def loads(folder, path=()):
+    """Whether a process finds Ray where amdsmi is as ``folder`` has it; ``path`` comes before."""
+    found = os.pathsep.join(map(str, [*path, folder, os.environ.get("PYTHONPATH", "")]))
+    done = subprocess.run(
+        [sys.executable, "-c", "import ray"],
+        env={**os.environ, "PYTHONPATH": found},
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+@needs_ray
+def test_ray_loads_beside_an_amdsmi_that_breaks(tmp_path):
+    (tmp_path / "amdsmi.py").write_text(BROKEN)
+    assert not loads(tmp_path)  # once this fails, Ray copes by itself, and no_rocm may go
+    assert loads(tmp_path, path=[FOLDER])
+
+
+def test_only_an_amdsmi_that_breaks_is_hidden_and_only_meanwhile(tmp_path, monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "amdsmi", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "own")
+    (tmp_path / "amdsmi.py").write_text(BROKEN)
+    assert amdsmi_breaks()
+    with without_amdsmi():
+        assert os.environ["PYTHONPATH"] == f"{FOLDER}{os.pathsep}own"
+        with pytest.raises(ImportError):
+            import amdsmi
+    assert os.environ["PYTHONPATH"] == "own"
+    assert "amdsmi" not in sys.modules
+    (tmp_path / "amdsmi.py").write_text("works = True")
+    importlib.invalidate_caches()
+    assert not amdsmi_breaks()
+    with without_amdsmi():
+        assert os.environ["PYTHONPATH"] == "own"
+        import amdsmi
+
+        assert amdsmi.works
+    assert capsys.readouterr().out == ""
+
+
+def rude(**_):
+    """Ray answers SIGTERM by a handler of its own."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+
+
+STAND_IN = SimpleNamespace(
+    is_initialized=lambda: False,
+    init=rude,
+    shutdown=lambda: None,
+    exceptions=SimpleNamespace(RayError=RuntimeError),
+)
+
+
+def test_the_callers_handler_comes_back():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        rude()
+        assert signal.getsignal(signal.SIGTERM) != before  # the stand-in does take it
+        signal.signal(signal.SIGTERM, before)
+        with _connected(STAND_IN, None):
+            assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGTERM, before)
