@@ -68,6 +68,7 @@ def local(tmp_path_factory, small):
 
 @needs_ray
 @ray_warns
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False], ids=["shared storage", "no shared storage"])
 def test_a_node_is_killed_and_its_run_is_made_elsewhere(
     nodes, second, local, hearing, small, tmp_path, table, shared

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from sparsefield.data import Content
 from sparsefield.errors import InvalidInput
 from sparsefield.sweep.failure import Failure, one_line, read_failure, write_failure
 from sparsefield.sweep.folder import forget_failures, only_sweep, opened, place, waiting
@@ -44,15 +43,15 @@ def test_a_changed_file_is_refused_and_changes_nothing(tmp_path, small, grid, ch
 
 
 def test_other_data_are_refused_and_change_nothing(tmp_path, grid):
-    with opened(tmp_path, grid, {"digits": Content("a" * 64, 1)}):
+    with opened(tmp_path, grid, {"digits": "a" * 64}):
         pass
     held = (tmp_path / "plan.json").read_bytes()
-    other = {"digits": Content("b" * 64, 1)}
+    other = {"digits": "b" * 64}
     says = "run q1-seed0 is on data digits .SHA-256 a{12}…., and data digits is b{12}… here"
     with pytest.raises(InvalidInput, match=says), opened(tmp_path, grid, other):
         pass
     assert (tmp_path / "plan.json").read_bytes() == held
-    with opened(tmp_path, grid, {"digits": Content("a" * 64, 1)}):
+    with opened(tmp_path, grid, {"digits": "a" * 64}):
         pass
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sparsefield.data import Content
 from sparsefield.errors import InvalidInput
 from sparsefield.sweep.failure import FAILED
 from sparsefield.sweep.grid import Grid, NamedConfig
@@ -24,10 +23,8 @@ PIECES, GROUP = "pieces.json", "together"
 
 
 @contextmanager
-def opened(
-    directory: Path, grid: Grid, data: Mapping[str, Content] | None = None
-) -> Iterator[None]:
-    """Hold the directory for the sweep of ``grid`` on ``data`` (by name); it may have begun.
+def opened(directory: Path, grid: Grid, data: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Hold the directory for the sweep of ``grid`` on ``data``: digests by name.
 
     Raises
     ------
@@ -77,7 +74,7 @@ def only_sweep(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_same(directory: Path, grid: Grid, data: Mapping[str, Content] | None = None) -> None:
+def check_same(directory: Path, grid: Grid, data: Mapping[str, str] | None = None) -> None:
     """What the directory holds is in the grid, unchanged and on the same data, or InvalidInput."""
     if not (directory / PLAN).exists():
         _check_unused(directory)
@@ -130,10 +127,9 @@ def part_groups(directory: Path, left: list[NamedConfig]) -> str:
     )
 
 
-def _dumped(grid: Grid, data: Mapping[str, Content]) -> bytes:
+def _dumped(grid: Grid, data: Mapping[str, str]) -> bytes:
     runs = {run.name: run.config.model_dump(mode="json") for run in grid.runs}
-    digests = {name: found.digest for name, found in data.items()}
-    return f"{json.dumps({'data': digests, 'runs': runs}, indent=1)}\n".encode()
+    return f"{json.dumps({'data': dict(data), 'runs': runs}, indent=1)}\n".encode()
 
 
 def _check_unused(directory: Path) -> None:
@@ -176,7 +172,7 @@ def _check_data(
     run: NamedConfig,
     name: str,
     digests: Mapping[str, str],
-    data: Mapping[str, Content],
+    data: Mapping[str, str],
 ) -> None:
     """A run that has begun would find the data that it was begun with, whatever their name.
 
@@ -184,7 +180,7 @@ def _check_data(
     """
     out, here = place(directory, run), run.config.data
     before = read_result(out).data_digest if (out / RESULT).exists() else digests.get(name)
-    now = data[here].digest
+    now = data[here]
     if before not in (None, now):
         remedy = "bring those back" if name == here else f"give data {name} again"
         raise InvalidInput(

@@ -57,7 +57,7 @@ class Display:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loads, self._at = loads, dict[str, tuple[int, int]]()
-        self._bars = Progress(
+        self.bars = Progress(
             BarColumn(bar_width=30),
             TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
@@ -71,11 +71,11 @@ class Display:
         self._ended = len(loads) - len(waiting)
         done = sum(load.total for run, load in loads.items() if run not in waiting)
         total = sum(load.total for load in loads.values())
-        self._all = self._bars.add_task("", total=total, completed=done, left="")
+        self._all = self.bars.add_task("", total=total, completed=done, left="")
         self._each: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        self.bars.start()
         count = len(self._loads)
         before = f", {self._ended} of them ended before" if self._ended else ""
         self.note(f"{self._heading}{'1 run' if count == 1 else f'{count} runs'}{before}")
@@ -83,36 +83,31 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    @property
-    def share(self) -> float:
-        """Share of the work that is done, in [0, 1]."""
-        return self._bars.tasks[0].percentage / 100
+        self.bars.stop()
 
     def seconds_left(self) -> float:
         """At the pace of this call; infinite while there is none."""
-        left = self._bars.tasks[0].time_remaining
+        left = self.bars.tasks[0].time_remaining
         return math.inf if left is None else left
 
     def started(self, name: str) -> None:
         """Show a bar for the run."""
         if name not in self._each:
             steps = self._loads[name].steps
-            self._each[name] = self._bars.add_task(name, total=steps, left="")
+            self._each[name] = self.bars.add_task(name, total=steps, left="")
 
     def stepped(self, steps: Steps) -> None:
         """Move the bars."""
         for name, (begun, step) in steps.items():
             self._step(name, begun, step)
-            self._bars.update(self._each[name], completed=step)
+            self.bars.update(self._each[name], completed=step)
         self._move()
 
     def ended(self, name: str, text: str) -> None:
         """Write the run's line; ``text`` says how it ended."""
         begun, _ = self._at.get(name, (0, 0))
         self._step(name, begun, self._loads[name].steps)
-        self._bars.remove_task(self._each.pop(name))
+        self.bars.remove_task(self._each.pop(name))
         self._ended += 1
         left = duration(self.seconds_left())
         self.note(f"{self._ended}/{len(self._loads)}  {name}: {text}  ({left} left)")
@@ -120,20 +115,20 @@ class Display:
 
     def note(self, message: str) -> None:
         """Write a line."""
-        self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self.bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def _step(self, name: str, begun: int, step: int) -> None:
         """Steps that a run had before it was started here are done, and no pace of this call."""
         begun_before, step_before = self._at.get(name, (0, 0))
         weight, new = self._loads[name].weight, begun - begun_before
-        self._bars.tasks[0].completed += weight * new
-        self._bars.advance(self._all, weight * (step - step_before - new))
+        self.bars.tasks[0].completed += weight * new
+        self.bars.advance(self._all, weight * (step - step_before - new))
         self._at[name] = begun, step
 
     def _move(self) -> None:
         runs = f"{self._heading}{self._ended}/{len(self._loads)} runs"
         left = f"left: {duration(self.seconds_left())}"
-        self._bars.update(self._all, description=runs, left=left)
+        self.bars.update(self._all, description=runs, left=left)
 
 
 def outcome(result: Result) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rich.console import Console
 
-from sparsefield.data import Content
 from sparsefield.errors import InvalidInput, require
 from sparsefield.sweep.cluster import cluster, load_ray
 from sparsefield.sweep.estimate import Estimate, estimate, loads
@@ -105,13 +104,17 @@ def sweep(
         left = sorted(waiting(directory, grid), key=lambda run: -load[run.name].total)
         console = Console(stderr=True, quiet=not progress)
         shown = Display(load, {run.name for run in left}, console, name=name)
-        with _tabled(directory, grid) as table, shown:
-            if said := part_groups(directory, left):
-                shown.note(said)
-            if left:
-                with _workers(grid, directory, jobs, workers, address) as made:
-                    for end in make_all(left, directory, made, shown):
-                        _record(directory, end, shown)
+        try:
+            with shown:
+                if said := part_groups(directory, left):
+                    shown.note(said)
+                if left:
+                    with _workers(grid, directory, jobs, workers, address) as made:
+                        for end in make_all(left, directory, made, shown):
+                            _record(directory, end, shown)
+        finally:  # the table of what has ended, however that is
+            table = rows(directory, grid)
+            write_table(directory, table, grid)
     return Swept(directory, grid.fields, tuple(table), tuple(summaries(table, grid)))
 
 
@@ -147,8 +150,8 @@ def _asked(
     jobs: int | None,
     workers: WorkersName,
     address: str | None,
-) -> tuple[Grid, Path, dict[str, Content], dict[str, Load]]:
-    """The grid, its directory, its data and the load of each run, or what is wrong with them."""
+) -> tuple[Grid, Path, dict[str, str], dict[str, Load]]:
+    """The grid, its directory, digests of its data, loads of its runs; or what is wrong."""
     grid, directory = read_grid(source), _directory(source, out)
     if jobs is not None and jobs < 1:
         raise InvalidInput(f"jobs={jobs}: must be at least 1")
@@ -161,7 +164,8 @@ def _asked(
     require("pyarrow", "train")
     data = contents(run.config for run in grid.runs)
     steps = [budget.steps for budget in budgets((run.config for run in grid.runs), data)]
-    return grid, directory, data, loads(grid, steps)
+    digests = {name: found.digest for name, found in data.items()}
+    return grid, directory, digests, loads(grid, steps)
 
 
 def _workers(
@@ -180,17 +184,6 @@ def _record(directory: Path, end: End, shown: Display) -> None:
     else:
         write_failure(place(directory, run), failure)
         shown.ended(run.name, f"NO RESULT: {failure.reason}")
-
-
-@contextmanager
-def _tabled(directory: Path, grid: Grid) -> Iterator[list[Row]]:
-    """The table of what has ended is written however the block is left; filled at its end."""
-    table: list[Row] = []
-    try:
-        yield table
-    finally:
-        table.extend(rows(directory, grid))
-        write_table(directory, table, grid)
 
 
 def _jobs(grid: Grid, jobs: int | None) -> int:
