@@ -36,7 +36,7 @@ NEVER = {"theory": {"torch"}}
 HEAVY = {
     *("lightning_fabric", "datasets", "huggingface_hub", "ray", "gradio", "matplotlib"),
     *("jinja2", "pyarrow", "sklearn", "PIL", "pandas", "tensorboard", "zeus"),
-    *("onnx", "onnxscript", "onnxruntime"),
+    *("onnx", "onnxscript", "onnxruntime", "openvino"),
 }
 
 

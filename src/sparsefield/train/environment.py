@@ -51,7 +51,8 @@ def commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    call = ["git", "-C", str(folder), *arguments]
+    # without the lock of the index: a commit of the user's, made beside, would fail at it
+    call = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
