@@ -58,12 +58,23 @@ def count(
     # NeuroBench's own activations are ReLU and Sigmoid
     further: tuple[type[nn.Module], ...] = (*CONNECTIONS, nn.Sigmoid, *activations)
     watched = modules_of(model, lambda part: isinstance(part, further) or is_activation(part))
-    tallies = Tallies(_carrying(model))
-    watch = Watch(model, watched)
-    with torch.no_grad(), evaluating(model), watch.passes(tallies.see) as passes:
+    carrying = _carrying(model)
+    tallies: dict[str, LayerTally | ActivationTally] = {}
+
+    def see(call: Call) -> None:
+        # called twice a pass, a layer is one set of weights, and an activation stands at two places
+        layer = isinstance(call.module, CONNECTIONS)
+        name = call.place.name if layer else str(call.place)
+        if name not in tallies:
+            tallies[name] = LayerTally(call, carrying) if layer else ActivationTally(call)
+        tallies[name].see(call)
+
+    with torch.no_grad(), evaluating(model), Watch(model, watched).passes(see) as passes:
         for part in data.split(batch):
             model(part)
-    if not tallies.layers:
+    layers = [tally for tally in tallies.values() if isinstance(tally, LayerTally)]
+    phis = [tally for tally in tallies.values() if isinstance(tally, ActivationTally)]
+    if not layers:
         raise InvalidInput(
             f"{type(model).__name__}: called no Linear or convolution module, so there is nothing "
             "to count; use modules of torch.nn rather than functions"
@@ -71,36 +82,10 @@ def count(
     return Counted(
         samples=len(data),
         batch=batch,
-        layers=tuple(tally.result(len(data)) for tally in tallies.layers.values()),
-        activations=tuple(tally.result() for tally in tallies.activations.values()),
+        layers=tuple(tally.result(len(data)) for tally in layers),
+        activations=tuple(tally.result() for tally in phis),
         uncounted=_uncounted(model, passes.missing),
     )
-
-
-class Tallies:
-    """Of every layer and activation that is called, in the order of their first call.
-
-    A layer that is called several times a pass is one layer with one set of weights. An activation
-    module that is called several times a pass stands at several places: a tally for each.
-    """
-
-    def __init__(self, carrying: Collection[nn.Module]) -> None:
-        self._carrying = carrying
-        self.layers: dict[str, LayerTally] = {}
-        self.activations: dict[str, ActivationTally] = {}
-
-    def see(self, call: Call) -> None:
-        """Hand a call to its tally."""
-        if isinstance(call.module, CONNECTIONS):
-            name, carrying = call.place.name, call.module in self._carrying
-            if name not in self.layers:
-                self.layers[name] = LayerTally(name, call.module, carrying=carrying)
-            self.layers[name].see(call)
-        else:
-            place = str(call.place)
-            if place not in self.activations:
-                self.activations[place] = ActivationTally(call)
-            self.activations[place].see(call)
 
 
 def _check(data: Tensor, batch: int) -> None:

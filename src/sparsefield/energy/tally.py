@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsefield.energy.counted import ActivationCount, LayerCount
-from sparsefield.energy.rows import Connection, only_signs, row_nonzeros, row_uses
-from sparsefield.energy.rows import row_width as width_of
+from sparsefield.energy.rows import Connection, only_signs, row_nonzeros, row_uses, row_width
 from sparsefield.energy.traffic import TILE
 from sparsefield.watch import Call
 
@@ -18,15 +18,17 @@ from sparsefield.watch import Call
 class LayerTally:
     """Counts of one layer, over all its calls."""
 
-    def __init__(self, name: str, module: Connection, *, carrying: bool) -> None:
-        self._name, self._module, self._carrying = name, module, carrying
-        self._nonzeros = row_nonzeros(module)
+    def __init__(self, call: Call, carrying: Collection[nn.Module]) -> None:
+        assert isinstance(call.module, Connection)
+        self._name, self._module = call.place.name, call.module
+        self._carrying = call.module in carrying
+        self._nonzeros = row_nonzeros(call.module)
         self._sums: Counter[str] = Counter()
 
     def see(self, call: Call) -> None:
         """One call, before anything can overwrite what it read."""
         x, outputs = call.read.detach(), call.output.numel()
-        active, width = x != 0, width_of(self._module)
+        active, width = x != 0, row_width(self._module)
         uses = row_uses(self._module, active)
         kind = "effective_acs" if only_signs(x) else "effective_macs"
         self._sums.update(
@@ -56,7 +58,7 @@ class LayerTally:
             weights=weight.numel(),
             biases=0 if bias is None else bias.numel(),
             rows=self._nonzeros.numel(),
-            row_width=width_of(self._module),
+            row_width=row_width(self._module),
             **{"effective_macs": 0, "effective_acs": 0, **self._sums},
         )
 
