@@ -127,10 +127,7 @@ def estimated(
 ) -> Estimate:
     """What :func:`reproduce` would cost from here on, all parts together; nothing is written."""
     _, parts, directory = _asked(name, scale, data, out)
-    found = [
-        dry_run(content, out=directory / part, jobs=jobs)
-        for part, content in parts.items()
-    ]
+    found = [dry_run(content, out=directory / part, jobs=jobs) for part, content in parts.items()]
     return Estimate(
         runs=sum(one.runs for one in found),
         ended=sum(one.ended for one in found),
