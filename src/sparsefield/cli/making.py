@@ -13,14 +13,11 @@ class Making:
     Parameters
     ----------
     jobs
-        workers; by default as many as have their threads' cores to themselves
-    engine
+        how many at a time; by default as many as have their threads' cores to themselves
+    workers
         processes of this machine, or tasks of a Ray cluster
     address
         of the Ray cluster; by default one of this machine alone
-    together
-        auto: runs that differ in numbers only train as one network where that is faster (local);
-        never: each alone; what is settled when a run begins stays so when it is resumed
     retry_failed
         try the runs again that ended without a result
     dry_run
@@ -28,21 +25,20 @@ class Making:
     """
 
     jobs: int | None = None
-    engine: Literal["local", "ray"] = "local"
+    workers: Literal["local", "ray"] = "local"
     address: str | None = None
-    together: Literal["auto", "never"] = "auto"
     retry_failed: bool = False
     dry_run: bool = False
 
     @property
     def keywords(self) -> dict[str, Any]:
         """What a sweep is told."""
-        return {**self.cost_keywords, **_picked(self, "engine", "address", "retry_failed")}
+        return {**self.cost_keywords, **_picked(self, "workers", "address", "retry_failed")}
 
     @property
     def cost_keywords(self) -> dict[str, Any]:
         """What the estimate of a sweep is told."""
-        return _picked(self, "jobs", "together")
+        return _picked(self, "jobs")
 
 
 def lost(count: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sparsefield.train import TrainConfig
 
@@ -16,6 +17,7 @@ FAMILIES = {
 }
 _PENALTIES = {"l1": "L1", "hoyer": "Hoyer"}
 _DENSE = 0.5  # the sparsity of ReLU without a shift, whose edge of chaos is He initialisation
+_SYMBOLS = {"q": "q* =", "sparsity": "s =", "penalty_weight": "penalty weight"}
 
 
 def labels(configs: Sequence[TrainConfig]) -> list[str]:
@@ -35,11 +37,11 @@ def labels(configs: Sequence[TrainConfig]) -> list[str]:
     ]
 
 
-def family(config: TrainConfig) -> str:
+def family(config: TrainConfig | Mapping[str, Any]) -> str:
     """The name of a config's activation."""
-    if config.family == "relu" and config.sparsity == _DENSE:
-        return "dense ReLU"
-    return FAMILIES[config.family]
+    values = config if isinstance(config, Mapping) else config.model_dump()
+    dense = values["family"] == "relu" and values["sparsity"] == _DENSE
+    return "dense ReLU" if dense else FAMILIES[values["family"]]
 
 
 def phrase(name: str, value: object) -> str:
@@ -55,8 +57,7 @@ def phrase(name: str, value: object) -> str:
     if name == "penalty":
         return "no penalty" if value == "none" else f"{_PENALTIES[str(value)]} penalty"
     shown = f"{value:g}" if isinstance(value, float) else str(value)
-    symbols = {"q": "q* =", "sparsity": "s =", "penalty_weight": "penalty weight"}
-    return f"{symbols.get(name, name)} {shown}"
+    return f"{_SYMBOLS.get(name, name)} {shown}"
 
 
 def differing(one: TrainConfig, other: TrainConfig) -> set[str]:
@@ -85,9 +86,5 @@ def _label(config: TrainConfig, usual: dict[str, object]) -> str:
     # PyTorch's default initialisation knows no q*, which then only scales the activation.
     always = ["q"] if config.init == "eoc" else []
     names = always + [name for name in odd if name not in (*always, "seed", "family")]
-    return ", ".join(
-        [
-            family(config),
-            *(phrase(name, values[name]) for name in names if values[name] is not None),
-        ]
-    )
+    told = [phrase(name, values[name]) for name in names if values[name] is not None]
+    return ", ".join([family(config), *told])

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sparsefield.data import Dataset
-from sparsefield.studies.thresholding import thresholded
 from sparsefield.train import Run, TrainConfig, read_run
 from sparsefield.train.network import build, restore, shape_for
 
@@ -135,8 +134,11 @@ def curve(directory: Path, config: TrainConfig, dataset: Dataset) -> list[list[f
     kind = (config.network, config.family, config.sparsity, config.penalty)
     if kind != ("dnn", "relu", 0.5, "none"):
         return None
-    found = thresholded(directory, LEVELS, dataset=dataset)
-    return [[row.level, row.accuracy, row.sparsity_mean] for row in found]
+    from sparsefield.train.thresholds import Thresholded
+
+    network = Thresholded(directory, dataset=dataset)
+    found = [(level, network.evaluate(level)) for level in LEVELS]
+    return [[level, seen.accuracy, float(np.mean(seen.sparsity))] for level, seen in found]
 
 
 def rounded(value: Any) -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import track
 
 from sparsefield.data import Dataset, load, shared_name
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.measures import measures, nothing
-from sparsefield.studies.measuring import measuring
 from sparsefield.studies.record import Made, Record, Row, differing
 from sparsefield.studies.study import Scale, Study
 from sparsefield.sweep import Plan, read_plan
@@ -20,6 +22,8 @@ from sparsefield.sweep.folder import place
 from sparsefield.sweep.plan import Planned
 from sparsefield.train import Result, TrainConfig
 from sparsefield.train.record import RESULT, read_result
+
+T = TypeVar("T")
 
 
 def made_record(
@@ -59,14 +63,21 @@ def made_record(
 
 def _rows(plans: Mapping[str, Plan], directory: Path, *, progress: bool) -> tuple[Row, ...]:
     loaded = cache(lambda data, normalise: load(data, normalise=normalise))
-    found = []
-    with measuring(progress, sum(len(plan.runs) for plan in plans.values())) as shown:
-        for part, plan in plans.items():
-            for run in plan.runs:
-                dataset = loaded(run.config.data, run.config.normalise)
-                found.append(_row(directory / part, part, run, dataset))
-                shown.advance()
-    return tuple(found)
+    runs = [(part, run) for part, plan in plans.items() for run in plan.runs]
+    return tuple(
+        _row(directory / part, part, run, loaded(run.config.data, run.config.normalise))
+        for part, run in _shown(runs, progress)
+    )
+
+
+def _shown(runs: Sequence[T], wanted: bool) -> Iterable[T]:
+    """The runs, one after the other, with a bar on a terminal and a line in a log."""
+    console = Console(stderr=True)
+    if wanted and not console.is_terminal:
+        count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+        console.print(f"measuring the networks of {count}", highlight=False)
+    hidden = not (wanted and console.is_terminal)
+    return track(runs, "measuring", console=console, disable=hidden)
 
 
 def _row(directory: Path, part: str, run: Planned, dataset: Dataset) -> Row:

@@ -1,44 +1,62 @@
-"""reproduce(): one name in; runs, a record, and a page with its figure out."""
+"""reproduce(): one name in; runs, a record and a page out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sparsefield.errors import InvalidInput, SparsefieldError, require
-from sparsefield.pictures.saving import save_figure
-from sparsefield.studies.claim import check_claim, claim
-from sparsefield.studies.page import page
-from sparsefield.studies.reading import Reading, read
+from sparsefield.studies.directory import check_claim, claim
+from sparsefield.studies.effects import Effect, effects
+from sparsefield.studies.page import page, with_warning
 from sparsefield.studies.record import RECORD, Record, write_record
 from sparsefield.studies.recording import made_record
 from sparsefield.studies.study import Scale, Study
 from sparsefield.studies.study import study as of_catalogue
 from sparsefield.sweep import Estimate, check, dry_run, read_plan, sweep
-from sparsefield.sweep.running import EngineName, Together
 from sparsefield.train.atomic import write_bytes
 
 
 @dataclass(frozen=True)
 class Reproduced:
-    """A study that was made: its directory, its record and what that says, and their files."""
+    """A study that was made.
 
+    Attributes
+    ----------
+    study, directory, record
+        what was made, where, and what was found.
+    effects
+        what the record says.
+    unborne
+        the claims of the study's page that this record does not bear out, a line each.
+    """
+
+    study: Study
     directory: Path
     record: Record
-    reading: Reading
-    record_path: Path
-    page_path: Path
-    figure_path: Path
+    effects: tuple[Effect, ...]
+    unborne: tuple[str, ...]
+
+    @property
+    def record_path(self) -> Path:
+        """``record.json``."""
+        return self.directory / RECORD
+
+    @property
+    def page_path(self) -> Path:
+        """``NAME.md``, which shows the figure at :attr:`figure_path`."""
+        return self.directory / f"{self.study.name}.md"
+
+    @property
+    def figure_path(self) -> Path:
+        """``NAME.svg``, drawn by :func:`sparsefield.pictures.study.draw_study`."""
+        return self.directory / f"{self.study.name}.svg"
 
     def to_dict(self) -> dict[str, Any]:
         """The same for JSON."""
-        findings = [
-            {"sentence": finding.sentence, **_numbers(asdict(finding.interval))}
-            for finding in self.reading.findings
-        ]
         return {
             "study": self.record.study,
             "scale": self.record.scale,
@@ -47,8 +65,8 @@ class Reproduced:
             "record": str(self.record_path),
             "page": str(self.page_path),
             "figure": str(self.figure_path),
-            "findings": findings,
-            "tables": [asdict(table) for table in self.reading.tables],
+            "effects": [_numbers(one.to_dict()) for one in self.effects],
+            "not_borne_out": list(self.unborne),
         }
 
 
@@ -59,13 +77,12 @@ def reproduce(
     data: str | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
-    engine: EngineName = "local",
+    workers: Literal["local", "ray"] = "local",
     address: str | None = None,
-    together: Together = "auto",
     retry_failed: bool = False,
     progress: bool = True,
 ) -> Reproduced:
-    """Make every run of a study, its record, and the page and figure that it says.
+    """Make every run of a study, its record, and its page.
 
     The same call again goes on where it was, as any sweep; a finished study is only read anew.
     What can be refused is refused before any run of any part is made.
@@ -81,8 +98,8 @@ def reproduce(
         a network, else the embedded digits. A study that has begun stays on its data.
     out
         directory, for one study at one scale: ``study.json``, a sweep for each part,
-        ``record.json``, ``NAME.md``, ``NAME.svg``; by default ``studies/NAME-SCALE``.
-    jobs, engine, address, together, retry_failed
+        ``record.json``, ``NAME.md``; by default ``studies/NAME-SCALE``.
+    jobs, workers, address, retry_failed
         how the runs of each part are made, as in :func:`sparsefield.sweep.sweep`.
     progress
         show progress on stderr.
@@ -93,17 +110,11 @@ def reproduce(
         An unknown study; a directory of another study or scale, or of other data; what
         :func:`sparsefield.sweep.sweep` raises.
     MissingExtra
-        Pyarrow, matplotlib or ray is not installed.
+        Pyarrow or ray is not installed.
     """
     study, parts, directory = _asked(name, scale, data, out)
-    for module, extra in (("pyarrow", "train"), ("matplotlib", "report")):
-        require(module, extra)
-    how: dict[str, Any] = {
-        "jobs": jobs,
-        "engine": engine,
-        "address": address,
-        "together": together,
-    }
+    require("pyarrow", "train")
+    how: dict[str, Any] = {"jobs": jobs, "engine": workers, "address": address}
     for part, content in parts.items():
         check(content, out=directory / part, **how)
     claim(directory, study.name, scale)
@@ -116,7 +127,7 @@ def reproduce(
             progress=progress,
             name=f"part {part}, {number} of {len(parts)}",
         )
-    return written(made_record(study, scale, parts, directory, progress=progress), directory)
+    return written(study, made_record(study, scale, parts, directory, progress=progress), directory)
 
 
 def estimated(
@@ -126,14 +137,10 @@ def estimated(
     data: str | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
-    together: Together = "auto",
 ) -> Estimate:
     """What :func:`reproduce` would cost from here on, all parts together; nothing is written."""
     _, parts, directory = _asked(name, scale, data, out)
-    found = [
-        dry_run(content, out=directory / part, jobs=jobs, together=together)
-        for part, content in parts.items()
-    ]
+    found = [dry_run(content, out=directory / part, jobs=jobs) for part, content in parts.items()]
     return Estimate(
         runs=sum(one.runs for one in found),
         ended=sum(one.ended for one in found),
@@ -147,14 +154,14 @@ def estimated(
     )
 
 
-def written(record: Record, directory: Path) -> Reproduced:
-    """Write a record, its page and its figure into ``directory``."""
-    reading, name = read(record), record.study
-    paths = directory / RECORD, directory / f"{name}.md", directory / f"{name}.svg"
-    write_record(paths[0], record)
-    write_bytes(paths[1], page([(record, reading)], {record.scale: paths[2].name}).encode())
-    save_figure(reading.draw(), paths[2])
-    return Reproduced(directory, record, reading, *paths)
+def written(study: Study, record: Record, directory: Path) -> Reproduced:
+    """Write a record and its page into ``directory``."""
+    told = page(study, record, f"{study.name}.svg")
+    found = tuple(effects(study, record).values())
+    made = Reproduced(study, directory, record, found, told.unborne)
+    write_record(made.record_path, record)
+    write_bytes(made.page_path, with_warning(told).encode())
+    return made
 
 
 def _asked(
@@ -173,9 +180,8 @@ def _asked(
     return study, parts, directory
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+def _numbers(value: Any) -> Any:
     """JSON knows no NaN: null."""
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in values.items()
-    }
+    if isinstance(value, dict):
+        return {key: _numbers(one) for key, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,24 +1,27 @@
-"""A study: a question, and the sweeps that answer it, on a small scale and on the paper's."""
+"""A study: a question, the sweeps that answer it, the effects that it measures, and its page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
 import yaml
 
+from sparsefield.data import at_hand
 from sparsefield.errors import InvalidInput
-from sparsefield.studies.which_data import data_for
 from sparsefield.train import TrainConfig
 
 Scale = Literal["small", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
-KEYS = ("title", "question", "source", "tuned", *SCALES)
-_WORDS = ("title", "question", "source")
+NEEDED = ("title", "question", "source", "tuned", "small")
+ALLOWED = ("paper", "names", "effects", "tables", "figure")
+PREFERRED = {"dnn": "mnist", "cnn": "cifar10"}
+PLAIN = "{setting}\n\n{figure}\n\n{table}\n\n{effects}\n\n{command}\n\n{made}\n"
+Content = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,20 @@ class Study:
     Attributes
     ----------
     name
-        of its file, its page and its record.
+        of its folder, its page and its record.
     title, question, source
-        a headline; a sentence or two; paper, table or figure.
+        a headline; a plain question; paper, table or figure.
     tuned
         fields of the config that are chosen in each arm, by validation accuracy.
     small, paper
-        name of a part -> content of a sweep file.
+        name of a part -> content of a sweep file; ``paper`` may be empty.
+    page
+        its page: Markdown by hand, with tags for what the record says; see
+        :mod:`sparsefield.studies.claims`.
+    names
+        what to call arms: a name and the fields that they have, the first that fits.
+    effects, tables, figure
+        what is measured, see :mod:`sparsefield.studies.effects`; what is shown.
     """
 
     name: str
@@ -42,8 +52,13 @@ class Study:
     question: str
     source: str
     tuned: tuple[str, ...]
-    small: Mapping[str, Mapping[str, Any]]
-    paper: Mapping[str, Mapping[str, Any]]
+    small: Mapping[str, Content]
+    paper: Mapping[str, Content] = field(default_factory=dict)
+    page: str = PLAIN
+    names: tuple[Content, ...] = ()
+    effects: Mapping[str, Content] = field(default_factory=dict)
+    tables: Mapping[str, Content] = field(default_factory=dict)
+    figure: Content = field(default_factory=dict)
 
     def parts(self, scale: Scale = "small", data: str | None = None) -> dict[str, dict[str, Any]]:
         """The sweep of each part at a scale, with the data that will be used written out.
@@ -53,17 +68,18 @@ class Study:
         scale
             small: minutes to an hour; paper: the sizes of the source.
         data
-            in place of what the parts name; ``auto``: see
-            :func:`sparsefield.studies.which_data.data_for`.
+            in place of what the parts name; ``auto``: MNIST (for a CNN CIFAR-10) where it is at
+            hand without a network, else the embedded digits.
 
         Raises
         ------
         InvalidInput
-            An unknown scale, or data given to a part that sweeps over data.
+            A scale that the study has not, or data given to a part that sweeps over data.
         """
-        if scale not in SCALES:
-            raise InvalidInput(f"scale={scale!r}: choose one of {', '.join(SCALES)}")
-        parts: Mapping[str, Mapping[str, Any]] = getattr(self, scale)
+        there = [one for one in SCALES if getattr(self, one)]
+        if scale not in there:
+            raise InvalidInput(f"scale={scale!r}: choose one of {', '.join(there)}")
+        parts: Mapping[str, Content] = getattr(self, scale)
         return {part: _with_data(part, content, scale, data) for part, content in parts.items()}
 
     def data(self, scale: Scale = "small", data: str | None = None) -> tuple[str, ...]:
@@ -74,8 +90,7 @@ class Study:
 
 def study_names() -> tuple[str, ...]:
     """The studies of the catalogue, in alphabetical order."""
-    names = (path.name for path in _catalogue().iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+    return tuple(sorted(path.name for path in _catalogue().iterdir() if path.is_dir()))
 
 
 def study(name: str) -> Study:
@@ -95,11 +110,13 @@ def study(name: str) -> Study:
         raise InvalidInput(
             f"study {name!r}: is unknown; did you mean {near[0]!r}? There are {', '.join(names)}"
         )
-    text = (_catalogue() / f"{name}.yaml").read_text(encoding="utf-8")
-    return read_study(name, yaml.safe_load(text))
+    folder = _catalogue() / name
+    content = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+    page = folder / "page.md"
+    return read_study(name, content, page.read_text(encoding="utf-8") if page.is_file() else PLAIN)
 
 
-def read_study(name: str, content: Mapping[str, Any]) -> Study:
+def read_study(name: str, content: Content, page: str = PLAIN) -> Study:
     """A study from the content of its file; its sweeps are read when they are made.
 
     Raises
@@ -107,17 +124,33 @@ def read_study(name: str, content: Mapping[str, Any]) -> Study:
     InvalidInput
         A missing or unknown key, a tuned field that is none, a part without a base.
     """
-    odd = set(KEYS) ^ set(content)
+    odd = [key for key in content if key not in (*NEEDED, *ALLOWED)]
+    odd += [key for key in NEEDED if key not in content]
     if odd:
-        raise InvalidInput(f"study {name}: {sorted(odd)[0]}: a study has {', '.join(KEYS)}")
-    for field in content["tuned"]:
-        if field not in TrainConfig.model_fields or field == "seed":
-            raise InvalidInput(f"study {name}: tuned={field!r}: is no field that can be tuned")
-    values: dict[str, Any] = {key: " ".join(str(content[key]).split()) for key in _WORDS}
-    values |= {scale: content[scale] for scale in SCALES}
-    found = Study(name=name, tuned=tuple(content["tuned"]), **values)
+        keys = f"{', '.join(NEEDED)}, and may have {', '.join(ALLOWED)}"
+        raise InvalidInput(f"study {name}: {odd[0]}: a study has {keys}")
+    for tuned in content["tuned"]:
+        if tuned not in TrainConfig.model_fields or tuned == "seed":
+            raise InvalidInput(f"study {name}: tuned={tuned!r}: is no field that can be tuned")
+    told = {key: " ".join(str(content[key]).split()) for key in NEEDED[:3]}
+    lists = {key: tuple(content.get(key, ())) for key in ("tuned", "names")}
+    found = Study(name=name, page=page, **{**content, **told, **lists})
     _check_parts(found)
     return found
+
+
+def data_for(named: str, network: str, *, anything: bool) -> str:
+    """The data to use for ``named``: the digits where MNIST or CIFAR-10 is wanted and not at hand.
+
+    A data set of these two that is named, not ``auto``, is replaced so only if ``anything`` will
+    do: the runs of a paper's own size are not made on other data.
+
+    >>> data_for("digits", "dnn", anything=False)
+    'digits'
+    """
+    wanted = PREFERRED[network] if named == "auto" else named
+    replaceable = named == "auto" or (anything and wanted in PREFERRED.values())
+    return "digits" if replaceable and not at_hand(wanted) else wanted
 
 
 def _catalogue() -> Any:
@@ -125,29 +158,23 @@ def _catalogue() -> Any:
 
 
 def _check_parts(found: Study) -> None:
+    if not found.small or not all(isinstance(getattr(found, scale), Mapping) for scale in SCALES):
+        raise InvalidInput(f"study {found.name}: small={found.small!r}: must map parts to sweeps")
     for scale in SCALES:
-        parts = getattr(found, scale)
-        if not isinstance(parts, Mapping) or not parts:
-            raise InvalidInput(f"study {found.name}: {scale}={parts!r}: must map parts to sweeps")
-        for part, content in parts.items():
-            _check_part(f"study {found.name}: {scale}: {part}", content)
+        for part, content in getattr(found, scale).items():
+            if not isinstance(content, Mapping) or not isinstance(content.get("base"), Mapping):
+                where = f"study {found.name}: {scale}: {part}"
+                raise InvalidInput(f"{where}: must be a sweep with its base, a mapping of fields")
 
 
-def _check_part(where: str, content: Any) -> None:
-    if not isinstance(content, Mapping) or not isinstance(content.get("base"), Mapping):
-        raise InvalidInput(f"{where}: must be a sweep with its base, a mapping of fields")
-
-
-def _data(content: Mapping[str, Any]) -> list[str]:
+def _data(content: Content) -> list[str]:
     """The data that a sweep names, each once."""
     swept = [*content.get("grid", {}).get("data", [])]
     swept += [fields["data"] for fields in content.get("list", []) if "data" in fields]
     return swept or [content["base"]["data"]]
 
 
-def _with_data(
-    part: str, content: Mapping[str, Any], scale: Scale, data: str | None
-) -> dict[str, Any]:
+def _with_data(part: str, content: Content, scale: Scale, data: str | None) -> dict[str, Any]:
     found = deepcopy(dict(content))
     if any("data" in fields for fields in [found.get("grid", {}), *found.get("list", [])]):
         if data is not None:

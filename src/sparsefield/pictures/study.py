@@ -1,0 +1,209 @@
+"""The figure of a study: arms at what validation chose, every other value tried faint beside them.
+
+A study's file declares it::
+
+    figure:
+      caption: what is seen
+      panels:
+        - title: no skip
+          where: {skip: 0}      # of these runs
+          choose: [clip]        # what validation chooses, beside the study's tuned fields
+          x: zeros_end          # a field or a quantity
+          y: test_accuracy      # a quantity
+          line: name            # one look a value of this field, or of the study's own names
+          scale: {x: log, y: missing}   # missing: equal room for equal factors of 1 - share
+          limits: {y: [0, 100]}
+          mark: {x: 0.01, name: the rule}   # dashed lines across
+          join: false           # marks without a line
+          tried: false          # only what validation chose
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefield.errors import require
+from sparsefield.pictures.plotting import INK, QUIET, Look, looks, new_figure, styled
+from sparsefield.studies import Arm, Record, Study, arms
+from sparsefield.studies.labels import family, phrase
+from sparsefield.studies.quantities import QUANTITIES, quantity, shown
+from sparsefield.studies.tables import heading, named
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARKERS = "os^DvPX"
+_WIDTH, _HEIGHT, _ASIDE = 4.4, 3.9, 0.05  # inches of a panel; of a step, from line to line
+_TICKS = (0, 50, 70, 80, 85, 90, 93, 95, 96, 97, 98, 99, 99.5)
+_LAST = 99.7  # per cent: what is closer to 100 is drawn there, where room is for what is missing
+Spec = Mapping[str, Any]
+Lines = dict[str, list[Arm]]
+Looks = dict[str, tuple[Look, str]]
+
+
+def draw_study(study: Study, record: Record) -> Figure:
+    """The figure that a study declares, from a record; without panels, accuracy over zeros."""
+    panels = study.figure.get("panels") or [{"x": "zeros_end", "y": "test_accuracy"}]
+    return styled(lambda: _draw(panels, [_lines(study, record, spec) for spec in panels]))
+
+
+def _draw(panels: Sequence[Spec], found: Sequence[Lines]) -> Figure:
+    figure = new_figure(_WIDTH * len(panels), _HEIGHT)
+    same = all(lines.keys() == found[0].keys() for lines in found)
+    for number, (spec, lines) in enumerate(zip(panels, found, strict=True), 1):
+        axes = figure.add_subplot(1, len(panels), number)
+        look = dict(zip(lines, zip(looks(len(lines)), _MARKERS * 4, strict=False), strict=False))
+        _panel(axes, spec, lines, look)
+        if not same:
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
+            axes.legend(handles=_handles(look), ncols=3, labelcolor=INK, **place)
+        elif number == 1:
+            key = _handles(look)
+    marks = [*(key if same else []), *_common(panels, found)]
+    figure.legend(handles=marks, loc="outside lower center", ncols=6, labelcolor=INK)
+    return figure
+
+
+def _lines(study: Study, record: Record, spec: Spec) -> Lines:
+    """The arms of each look by what they are called, in the order of numbers or of the record."""
+    found = arms(record, spec.get("where"), choose=spec.get("choose", ()))
+    field = spec.get("line", "name")
+    kept = [arm for arm in found if arm.by_seed(spec["y"])]
+    if field != "name" and field != "family":
+        kept.sort(key=lambda arm: (arm[field] is None, arm[field]))
+    lines: Lines = {}
+    for arm in kept:
+        lines.setdefault(_called(study, arm, field), []).append(arm)
+    return lines
+
+
+def _called(study: Study, arm: Arm, field: str) -> str:
+    if field == "name":
+        return named(study, arm.rows[0])
+    return family(arm.rows[0].config) if field == "family" else phrase(field, arm[field])
+
+
+def _panel(axes: Axes, spec: Spec, lines: Lines, look: Looks) -> None:
+    values = _values(spec, lines)
+    for number, (name, those) in enumerate(lines.items()):
+        _line(axes, spec, those, look[name], values, _ASIDE * (number - (len(lines) - 1) / 2))
+    for name in ("x", "y"):
+        _scale(axes, spec, name)
+    if values and (_by_place(spec, values) or len(values) < 8):
+        at = range(len(values)) if _by_place(spec, values) else map(float, values)
+        axes.set_xticks(list(at), [shown(value) for value in values])
+        axes.xaxis.minorticks_off()
+    axes.set(xlabel=heading(spec["x"]), ylabel=heading(spec["y"]), title=spec.get("title", ""))
+    _mark(axes, spec.get("mark", {}))
+
+
+def _line(
+    axes: Axes, spec: Spec, those: Sequence[Arm], look: tuple[Look, str], values: Any, aside: float
+) -> None:
+    style = {"color": look[0].colour, "marker": look[1], "linestyle": "none"}
+    if spec.get("tried", True):
+        for arm, one in ((arm, one) for arm in those for one in arm.tried()):
+            if one.rows != arm.rows and one.by_seed(spec["y"]):
+                x, y = (end[0] for end in _at(one, spec, values, aside))
+                axes.plot([x], [y], ms=3.5, mew=0, alpha=0.35, **style)
+    places = sorted((_at(arm, spec, values, aside), arm.failed == len(arm.rows)) for arm in those)
+    if spec.get("join", True):
+        dash = "-" if len(places) > 2 else ":"  # two points are no line: only what belongs together
+        xs, ys = ([at[axis][0] for at, _ in places] for axis in (0, 1))
+        axes.plot(xs, ys, dash, color=style["color"], linewidth=1.0, alpha=0.6, zorder=2)
+    for ((x, *across), (y, *upwards)), dead in places:
+        for xs, ys in ((across, [y] * len(across)), ([x] * len(upwards), upwards)):
+            axes.plot(xs, ys, color=style["color"], linewidth=1.3)
+        fill = {"mfc": "white", "mew": 1.2} if dead else {"mec": "white", "mew": 0.6}
+        axes.plot([x], [y], ms=6, zorder=3, **fill, **style)
+
+
+def _at(arm: Arm, spec: Spec, values: Sequence[Any], aside: float) -> tuple[tuple[float, ...], ...]:
+    """Where an arm stands, with the ends of its intervals: (x, low, high) and (y, low, high)."""
+    y = _ends(arm, spec["y"])
+    if spec["x"] in QUANTITIES:
+        return _ends(arm, spec["x"]), y
+    value = arm[spec["x"]]
+    at = values.index(value) + aside if _by_place(spec, values) else value * (1 + aside)
+    return (float(at),), y
+
+
+def _ends(arm: Arm, name: str) -> tuple[float, ...]:
+    found = arm.mean(name).scaled(quantity(name).scale)
+    known = found.known and found.low < found.high
+    return (found.estimate, found.low, found.high) if known else (found.estimate,)
+
+
+def _values(spec: Spec, lines: Lines) -> list[Any]:
+    """The values of a field on the x axis, none last; nothing where x is a quantity."""
+    if spec["x"] in QUANTITIES:
+        return []
+    values = {arm[spec["x"]] for those in lines.values() for arm in those}
+    return sorted(values, key=lambda value: math.inf if value is None else value)
+
+
+def _by_place(spec: Spec, values: Sequence[Any]) -> bool:
+    """Whether values stand at equal distances: where one is none, or no scale is asked for."""
+    return None in values or "x" not in spec.get("scale", {})
+
+
+def _scale(axes: Axes, spec: Spec, name: str) -> None:
+    scale, limits = (spec.get(key, {}).get(name) for key in ("scale", "limits"))
+    axis = getattr(axes, f"{name}axis")
+    if scale == "missing":
+        low, high = limits or getattr(axes, f"get_{name}lim")()
+        limits = max(low, 0), min(high, _LAST)
+        getattr(axes, f"set_{name}scale")("function", functions=(_missing, _present))
+        ticks = [tick for tick in _TICKS if limits[0] <= tick <= limits[1]]
+        axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    elif scale:
+        getattr(axes, f"set_{name}scale")(scale)
+        axis.set_major_formatter("{x:g}")
+    if limits:
+        getattr(axes, f"set_{name}lim")(*limits)
+
+
+def _missing(percent: Any) -> Any:
+    return -np.log10(100 - np.minimum(percent, _LAST))
+
+
+def _present(place: Any) -> Any:
+    return 100 - 10.0 ** -np.asarray(place)
+
+
+def _mark(axes: Axes, mark: Spec) -> None:
+    """Dashed lines, and the name of the upright one at its head."""
+    style = {"color": QUIET, "linestyle": "--", "linewidth": 1.0, "zorder": 1}
+    for name, line in (("x", axes.axvline), ("y", axes.axhline)):
+        for value in np.atleast_1d(mark.get(name, [])):
+            line(float(value), **style)
+    if "name" in mark:
+        at, frame = (mark["x"], 1.0), axes.get_xaxis_transform()
+        place = {"xytext": (3, -9), "textcoords": "offset points", "fontsize": 8}
+        axes.annotate(mark["name"], at, xycoords=frame, color=QUIET, **place)
+
+
+def _handles(look: Looks) -> list[Any]:
+    return [
+        _handle(name, one.colour, marker=marker, ms=6, lw=1) for name, (one, marker) in look.items()
+    ]
+
+
+def _common(panels: Sequence[Spec], found: Iterable[Lines]) -> list[Any]:
+    """What is drawn alike in every colour."""
+    every = [arm for lines in found for those in lines.values() for arm in those]
+    marks = []
+    if any(spec.get("tried", True) for spec in panels) and any(arm.candidates[1:] for arm in every):
+        marks.append(_handle("tried, not chosen", QUIET, marker="o", ms=3.5, alpha=0.5, lw=0))
+    if any(arm.failed == len(arm.rows) for arm in every):
+        marks.append(_handle("every run failed", QUIET, marker="o", ms=6, mfc="white", lw=0))
+    return marks
+
+
+def _handle(name: str, colour: str, **style: Any) -> Any:
+    return require("matplotlib.lines", "report").Line2D([], [], color=colour, label=name, **style)

@@ -1,0 +1,230 @@
+"""Effects: what a study measures, each with its interval and its twin by nested selection.
+
+An effect is declared in the study's file::
+
+    NAME:
+      kind: difference     # or mean, share, at_zeros, rank; difference where it is left out
+      what: from q* = 0.25 to 16, mean over the sparsities
+      where: {part: main}  # fields of all its runs; a list is any of these values
+      from: {q: 0.25}      # difference: of these runs
+      to: {q: 16}          #   to those; or pairs: [[FROM, TO], ...]
+      of: {skip: 0}        # mean, share, rank: of these runs
+      each: [sparsity]     # one pair, or arm, for each value; all pooled, a seed counted once
+      choose: [clip]       # fields that validation chooses, beside the study's tuned ones
+      measure: zeros_end   # a quantity; test_accuracy where it is left out
+      rates: all           # share: of all the values tried, not only of those chosen
+      ours: {part: clipped}              # at_zeros: these arms
+      rivals: [{part: topk}, ...]        #   and each rival's; {thresholded: true}: cut off
+      with: noise, hold: contraction     # rank: two predictions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from sparsefield.errors import InvalidInput
+from sparsefield.studies.arms import Arm, arms
+from sparsefield.studies.equal_zeros import Setting, cut_off, meet, method
+from sparsefield.studies.quantities import Quantity, quantity
+from sparsefield.studies.ranks import rank_correlation
+from sparsefield.studies.record import Record
+from sparsefield.studies.study import Study
+from sparsefield.sweep.statistics import DIFFERENCES, BySeed, Interval, mean, pooled, share
+
+Verdict = Literal["rises", "falls", "open", "unknown", "missing", "value"]
+KEYS = (
+    *("kind", "what", "where", "from", "to", "pairs", "of", "each", "choose", "measure"),
+    *("rates", "ours", "rivals", "with", "hold"),
+)
+RANK = Quantity("rank correlation", lambda row: None, share=False, digits=2)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a record says of an effect.
+
+    Attributes
+    ----------
+    name, what
+        as declared.
+    found, nested
+        estimate and interval; the same by nested selection, see :meth:`Arm.nested`: equal where
+        nothing was chosen.
+    quantity
+        how it is shown.
+    change
+        whether it is a change, and not a level: whether zero would say that there is none.
+    """
+
+    name: str
+    what: str
+    found: Interval
+    nested: Interval
+    quantity: Quantity
+    change: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """Rises, falls, open (the interval holds zero), unknown (too few seeds), or missing."""
+        return self._verdict(self.found)
+
+    @property
+    def nested_verdict(self) -> Verdict:
+        """The same of the nested twin."""
+        return self._verdict(self.nested)
+
+    def text(self, found: Interval) -> str:
+        """An interval of this effect, with its unit."""
+        return self.quantity.text(found, signed=self.change)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for JSON."""
+        numbers = {key: asdict(getattr(self, key)) for key in ("found", "nested")}
+        verdicts = {"verdict": self.verdict, "nested_verdict": self.nested_verdict}
+        return {"name": self.name, "what": self.what, **numbers, **verdicts}
+
+    def _verdict(self, found: Interval) -> Verdict:
+        if not found.n:
+            return "missing"
+        if not self.change:
+            return "value"
+        if not found.known:
+            return "unknown"
+        if not found.excludes(0.0):
+            return "open"
+        return "rises" if found.estimate > 0 else "falls"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a record as an effect reads them."""
+
+    name: str
+    spec: Mapping[str, Any]
+    record: Record
+    nested: bool
+
+    @property
+    def measure(self) -> str:
+        """The name of the quantity."""
+        return str(self.spec.get("measure", "test_accuracy"))
+
+    def arms(self, selector: Mapping[str, Any]) -> list[Arm]:
+        """The arms that fit, by nested selection where that is asked for."""
+        where = {**self.spec.get("where", {}), **selector}
+        choose, each = (self.spec.get(key, ()) for key in ("choose", "each"))
+        found = arms(self.record, where, choose=choose, each=each)
+        return [arm.nested() for arm in found] if self.nested else list(found)
+
+    def by_seed(self, selector: Mapping[str, Any]) -> dict[tuple[Any, ...], BySeed]:
+        """The measure of the one arm that there must be for each value of ``each``."""
+        found: dict[tuple[Any, ...], Arm] = {}
+        for arm in self.arms(selector):
+            key = tuple(str(arm[field]) for field in self.spec.get("each", ()))
+            if key in found:
+                raise InvalidInput(
+                    f"effect {self.name}: {dict(selector)} leaves several arms, which differ in "
+                    f"{', '.join(_differing(found[key], arm))}; "
+                    "name these in where or in each, or let validation choose"
+                )
+            found[key] = arm
+        return {key: arm.by_seed(self.measure) for key, arm in found.items()}
+
+
+def effects(study: Study, record: Record) -> dict[str, Effect]:
+    """Every effect of a study, by its name."""
+    return {name: effect(study, record, name) for name in study.effects}
+
+
+def effect(study: Study, record: Record, name: str) -> Effect:
+    """One effect of a study, as a record has it.
+
+    Raises
+    ------
+    InvalidInput
+        The study declares none of that name, or one that cannot be read.
+    """
+    if name not in study.effects:
+        there = ", ".join(study.effects) or "none"
+        raise InvalidInput(f"study {study.name}: has no effect {name!r}; there are {there}")
+    spec = study.effects[name]
+    odd = [key for key in spec if key not in KEYS]
+    kind = spec.get("kind", "difference")
+    if odd or kind not in _KINDS:
+        raise InvalidInput(f"effect {name}: {odd[0] if odd else kind}: is not known to effects")
+    shown = RANK if kind == "rank" else quantity(spec.get("measure", "test_accuracy"))
+    if kind == "share":
+        shown = quantity("failed")
+    change = kind in ("difference", "at_zeros", "rank") or (kind == "mean" and shown.signed)
+    found, twin = (_KINDS[kind](Runs(name, spec, record, nested)) for nested in (False, True))
+    return Effect(name, str(spec.get("what", "")), found, twin, shown, change)
+
+
+def _difference(runs: Runs) -> Interval:
+    spec = runs.spec
+    sides = []
+    for one, other in spec.get("pairs") or [[spec["from"], spec["to"]]]:
+        a, b = runs.by_seed(one), runs.by_seed(other)
+        sides += [(a[key], b[key]) for key in a if key in b]
+    low, high = quantity(runs.measure).within
+    return pooled(sides, within=(-max(high, -low), high))
+
+
+def _mean(runs: Runs) -> Interval:
+    found = list(runs.by_seed(runs.spec.get("of", {})).values())
+    within = quantity(runs.measure).within
+    if len(found) == 1:
+        return mean(list(found[0].values()), within=within)
+    return pooled([(dict.fromkeys(by_seed, 0.0), by_seed) for by_seed in found], within=within)
+
+
+def _share(runs: Runs) -> Interval:
+    """Failed runs, of the values chosen or of all that were tried."""
+    found = runs.arms(runs.spec.get("of", {}))
+    groups = [arm.candidates if runs.spec.get("rates") == "all" else [arm.rows] for arm in found]
+    failed = [bool(row["failed"]) for group in groups for rows in group for row in rows]
+    return share(sum(failed), len(failed))
+
+
+def _at_zeros(runs: Runs) -> Interval:
+    rivals = [_method(runs, one) for one in runs.spec["rivals"]]
+    met = meet(_method(runs, runs.spec["ours"]), rivals).values()
+    return pooled([(ours.accuracy, rival.accuracy) for ours, rival in met], within=DIFFERENCES)
+
+
+def _method(runs: Runs, selector: Mapping[str, Any]) -> list[Setting]:
+    kept = {key: value for key, value in selector.items() if key != "thresholded"}
+    return (cut_off if "thresholded" in selector else method)(runs.arms(kept))
+
+
+def _rank(runs: Runs) -> Interval:
+    made = [arm for arm in runs.arms(runs.spec.get("of", {})) if arm.by_seed(runs.measure)]
+    names = [runs.spec[key] for key in ("with", "hold") if key in runs.spec]
+    return rank_correlation(
+        [arm.mean(runs.measure).estimate for arm in made],
+        *([_better(name, arm) for arm in made] for name in names),
+    )
+
+
+def _better(name: str, arm: Arm) -> float:
+    """A prediction, more of it being better: slower contraction, less noise of the gradient."""
+    value = quantity(name).of(arm.rows[0])
+    if value is None:
+        raise InvalidInput(f"rank: there is no {name} for {arm['family']} in part {arm['part']}")
+    return -value if name == "noise" else value
+
+
+def _differing(one: Arm, other: Arm) -> Iterator[str]:
+    a, b = one.rows[0].config, other.rows[0].config
+    return (name for name in a if a[name] != b[name])
+
+
+_KINDS = {
+    "difference": _difference,
+    "mean": _mean,
+    "share": _share,
+    "at_zeros": _at_zeros,
+    "rank": _rank,
+}
