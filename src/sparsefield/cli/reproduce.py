@@ -69,7 +69,7 @@ def _draw(found: Reproduced) -> None:
     from sparsefield.pictures.saving import save_figure
     from sparsefield.pictures.study import draw_study
 
-    save_figure(draw_study(found.study, found.record), found.figure_path)
+    save_figure(draw_study(found.study, found.record), found.paths["figure"])
 
 
 def _show(found: Reproduced) -> None:
@@ -87,8 +87,7 @@ def _show(found: Reproduced) -> None:
     without = lost(sum(row["steps_made"] is None for row in found.record.rows))
     if without:
         console.print(without, highlight=False)
-    paths = {"page": found.page_path, "figure": found.figure_path, "record": found.record_path}
-    for label, path in paths.items():
+    for label, path in found.paths.items():
         console.print(f"{label + ':':<8}{path}", highlight=False, markup=False, soft_wrap=True)
 
 

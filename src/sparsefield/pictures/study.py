@@ -8,6 +8,7 @@ A study's file declares it::
         - title: no skip
           where: {skip: 0}      # of these runs
           choose: [clip]        # what validation chooses, beside the study's tuned fields
+          each: [lr]            # tuned fields of which every value is shown
           x: zeros_end          # a field or a quantity
           y: test_accuracy      # a quantity
           line: name            # one look a value of this field, or of the study's own names
@@ -27,11 +28,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefield.errors import require
+from sparsefield.pictures.labels import phrase
 from sparsefield.pictures.plotting import INK, QUIET, Look, looks, new_figure, styled
 from sparsefield.studies import Arm, Record, Study, arms
-from sparsefield.studies.labels import family, phrase
-from sparsefield.studies.quantities import QUANTITIES, quantity, shown
-from sparsefield.studies.tables import heading, named
+from sparsefield.studies.quantities import QUANTITIES, quantity
+from sparsefield.studies.tables import family, heading, named, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +43,7 @@ _WIDTH, _HEIGHT, _ASIDE = 4.4, 3.9, 0.05  # inches of a panel; of a step, from l
 _TICKS = (0, 50, 70, 80, 85, 90, 93, 95, 96, 97, 98, 99, 99.5)
 _LAST = 99.7  # per cent: what is closer to 100 is drawn there, where room is for what is missing
 Spec = Mapping[str, Any]
+Style = dict[str, Any]
 Lines = dict[str, list[Arm]]
 Looks = dict[str, tuple[Look, str]]
 
@@ -60,7 +62,7 @@ def _draw(panels: Sequence[Spec], found: Sequence[Lines]) -> Figure:
         look = dict(zip(lines, zip(looks(len(lines)), _MARKERS * 4, strict=False), strict=False))
         _panel(axes, spec, lines, look)
         if not same:
-            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
+            place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
             axes.legend(handles=_handles(look), ncols=3, labelcolor=INK, **place)
         elif number == 1:
             key = _handles(look)
@@ -71,7 +73,9 @@ def _draw(panels: Sequence[Spec], found: Sequence[Lines]) -> Figure:
 
 def _lines(study: Study, record: Record, spec: Spec) -> Lines:
     """The arms of each look by what they are called, in the order of numbers or of the record."""
-    found = arms(record, spec.get("where"), choose=spec.get("choose", ()))
+    found = arms(
+        record, spec.get("where"), choose=spec.get("choose", ()), each=spec.get("each", ())
+    )
     field = spec.get("line", "name")
     kept = [arm for arm in found if arm.by_seed(spec["y"])]
     if field != "name" and field != "family":
@@ -105,12 +109,10 @@ def _panel(axes: Axes, spec: Spec, lines: Lines, look: Looks) -> None:
 def _line(
     axes: Axes, spec: Spec, those: Sequence[Arm], look: tuple[Look, str], values: Any, aside: float
 ) -> None:
-    style = {"color": look[0].colour, "marker": look[1], "linestyle": "none"}
-    if spec.get("tried", True):
-        for arm, one in ((arm, one) for arm in those for one in arm.tried()):
-            if one.rows != arm.rows and one.by_seed(spec["y"]):
-                x, y = (end[0] for end in _at(one, spec, values, aside))
-                axes.plot([x], [y], ms=3.5, mew=0, alpha=0.35, **style)
+    style: Style = {"color": look[0].colour, "marker": look[1], "linestyle": "none"}
+    for one in _passed_over(those, spec):
+        x, y = (end[0] for end in _at(one, spec, values, aside))
+        axes.plot([x], [y], ms=3.5, mew=0, alpha=0.35, **style)
     places = sorted((_at(arm, spec, values, aside), arm.failed == len(arm.rows)) for arm in those)
     if spec.get("join", True):
         dash = "-" if len(places) > 2 else ":"  # two points are no line: only what belongs together
@@ -119,8 +121,16 @@ def _line(
     for ((x, *across), (y, *upwards)), dead in places:
         for xs, ys in ((across, [y] * len(across)), ([x] * len(upwards), upwards)):
             axes.plot(xs, ys, color=style["color"], linewidth=1.3)
-        fill = {"mfc": "white", "mew": 1.2} if dead else {"mec": "white", "mew": 0.6}
+        fill: Style = {"mfc": "white", "mew": 1.2} if dead else {"mec": "white", "mew": 0.6}
         axes.plot([x], [y], ms=6, zorder=3, **fill, **style)
+
+
+def _passed_over(those: Iterable[Arm], spec: Spec) -> list[Arm]:
+    """What was tried and not chosen, as far as it has a result."""
+    if not spec.get("tried", True):
+        return []
+    others = (one for arm in those for one in arm.tried() if one.rows != arm.rows)
+    return [one for one in others if one.by_seed(spec["y"])]
 
 
 def _at(arm: Arm, spec: Spec, values: Sequence[Any], aside: float) -> tuple[tuple[float, ...], ...]:
@@ -178,13 +188,13 @@ def _present(place: Any) -> Any:
 
 def _mark(axes: Axes, mark: Spec) -> None:
     """Dashed lines, and the name of the upright one at its head."""
-    style = {"color": QUIET, "linestyle": "--", "linewidth": 1.0, "zorder": 1}
+    style: Style = {"color": QUIET, "linestyle": "--", "linewidth": 1.0, "zorder": 1}
     for name, line in (("x", axes.axvline), ("y", axes.axhline)):
         for value in np.atleast_1d(mark.get(name, [])):
             line(float(value), **style)
     if "name" in mark:
         at, frame = (mark["x"], 1.0), axes.get_xaxis_transform()
-        place = {"xytext": (3, -9), "textcoords": "offset points", "fontsize": 8}
+        place: Style = {"xytext": (3, -9), "textcoords": "offset points", "fontsize": 8}
         axes.annotate(mark["name"], at, xycoords=frame, color=QUIET, **place)
 
 
@@ -194,13 +204,15 @@ def _handles(look: Looks) -> list[Any]:
     ]
 
 
-def _common(panels: Sequence[Spec], found: Iterable[Lines]) -> list[Any]:
+def _common(panels: Sequence[Spec], found: Sequence[Lines]) -> list[Any]:
     """What is drawn alike in every colour."""
-    every = [arm for lines in found for those in lines.values() for arm in those]
+    pairs = [
+        (one, spec) for lines, spec in zip(found, panels, strict=True) for one in lines.values()
+    ]
     marks = []
-    if any(spec.get("tried", True) for spec in panels) and any(arm.candidates[1:] for arm in every):
+    if any(_passed_over(those, spec) for those, spec in pairs):
         marks.append(_handle("tried, not chosen", QUIET, marker="o", ms=3.5, alpha=0.5, lw=0))
-    if any(arm.failed == len(arm.rows) for arm in every):
+    if any(arm.failed == len(arm.rows) for those, _ in pairs for arm in those):
         marks.append(_handle("every run failed", QUIET, marker="o", ms=6, mfc="white", lw=0))
     return marks
 

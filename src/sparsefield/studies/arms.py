@@ -28,7 +28,7 @@ class Arm:
     candidates: tuple[Runs, ...]
 
     def __getitem__(self, field: str) -> Any:
-        return self.candidates[0][0][field] if not self.rows else self.rows[0][field]
+        return (self.rows or self.candidates[0])[0][field]
 
     @property
     def failed(self) -> int:

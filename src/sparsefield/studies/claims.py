@@ -71,13 +71,15 @@ def numbers(effect: Effect, claim: Claim) -> str:
     """What stands in a sentence for a claim: numbers, and the nested twin's where it differs."""
     if not effect.found.n:
         return "(not in this record)"
-    text = effect.text(effect.found)
+    text, twin = (
+        effect.text(effect.found),
+        effect.quantity.bare(effect.nested, signed=effect.change),
+    )
+    twin = f"by nested selection {twin}"
     if claim.verdict == "value":
-        return text
-    twin = ""
-    if effect.nested_verdict != effect.verdict:
-        twin = f"; by nested selection {effect.quantity.bare(effect.nested, signed=True)}"
-    return f"({text}{twin})"
+        away = not effect.found.low <= effect.nested.estimate <= effect.found.high
+        return f"{text} ({twin})" if away and effect.nested.n else text
+    return f"({text}; {twin})" if effect.nested_verdict != effect.verdict else f"({text})"
 
 
 def unborne(page: str, effects: Callable[[str], Effect]) -> tuple[str, ...]:

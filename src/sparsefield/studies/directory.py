@@ -10,10 +10,10 @@ from sparsefield.studies.record import RECORD, read_record
 from sparsefield.sweep.folder import make_directory
 from sparsefield.train.atomic import write_bytes
 
-CLAIM = "study.json"
+HELD = "study.json"
 
 
-def check_claim(directory: Path, study: str, scale: str) -> None:
+def check_held(directory: Path, study: str, scale: str) -> None:
     """The directory holds this study at this scale, or none.
 
     Raises
@@ -30,29 +30,19 @@ def check_claim(directory: Path, study: str, scale: str) -> None:
         )
 
 
-def claim(directory: Path, study: str, scale: str) -> None:
-    """Write down that the directory is this study's at this scale.
-
-    Raises
-    ------
-    InvalidInput
-        The directory cannot be made, or written.
-    """
+def hold(directory: Path, study: str, scale: str) -> None:
+    """Write down that the directory is this study's at this scale; make it if it is not there."""
     make_directory(directory)
-    write_bytes(directory / CLAIM, f"{json.dumps({'study': study, 'scale': scale})}\n".encode())
+    write_bytes(directory / HELD, f"{json.dumps({'study': study, 'scale': scale})}\n".encode())
 
 
 def _held(directory: Path) -> tuple[str, str] | None:
-    path = directory / CLAIM
-    if path.exists():
-        return _read(path)
-    if (directory / RECORD).exists():  # made before there were claims
-        record = read_record(directory / RECORD)
+    path = directory / HELD
+    if not path.exists():
+        if not (directory / RECORD).exists():
+            return None
+        record = read_record(directory / RECORD)  # made before there was a study.json
         return record.study, record.scale
-    return None
-
-
-def _read(path: Path) -> tuple[str, str]:
     try:
         content = json.loads(path.read_bytes())
         return str(content["study"]), str(content["scale"])

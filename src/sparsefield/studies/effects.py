@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.arms import Arm, arms
-from sparsefield.studies.equal_zeros import Setting, cut_off, meet, method
+from sparsefield.studies.equal_zeros import Setting, meet, settings
 from sparsefield.studies.quantities import Quantity, quantity
 from sparsefield.studies.ranks import rank_correlation
 from sparsefield.studies.record import Record
@@ -38,7 +38,7 @@ KEYS = (
     *("kind", "what", "where", "from", "to", "pairs", "of", "each", "choose", "measure"),
     *("rates", "ours", "rivals", "with", "hold"),
 )
-RANK = Quantity("rank correlation", lambda row: None, share=False, digits=2)
+RANK = Quantity("rank correlation", lambda row: None, 2, share=False)
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,20 @@ class Effect:
         """An interval of this effect, with its unit."""
         return self.quantity.text(found, signed=self.change)
 
+    @property
+    def told(self) -> str:
+        """Both verdicts; nothing of a level."""
+        twin = "" if self.nested_verdict == self.verdict else f", nested {self.nested_verdict}"
+        return f"{self.verdict}{twin}" if self.change else ""
+
     def to_dict(self) -> dict[str, Any]:
-        """The same for JSON."""
-        numbers = {key: asdict(getattr(self, key)) for key in ("found", "nested")}
+        """The same for JSON, which knows no NaN: null."""
+        found, nested = (
+            {key: None if value != value else value for key, value in asdict(one).items()}
+            for one in (self.found, self.nested)
+        )
         verdicts = {"verdict": self.verdict, "nested_verdict": self.nested_verdict}
-        return {"name": self.name, "what": self.what, **numbers, **verdicts}
+        return {"name": self.name, "what": self.what, "found": found, "nested": nested, **verdicts}
 
     def _verdict(self, found: Interval) -> Verdict:
         if not found.n:
@@ -196,7 +205,7 @@ def _at_zeros(runs: Runs) -> Interval:
 
 def _method(runs: Runs, selector: Mapping[str, Any]) -> list[Setting]:
     kept = {key: value for key, value in selector.items() if key != "thresholded"}
-    return (cut_off if "thresholded" in selector else method)(runs.arms(kept))
+    return settings(runs.arms(kept), cut="thresholded" in selector)
 
 
 def _rank(runs: Runs) -> Interval:

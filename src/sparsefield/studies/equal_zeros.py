@@ -9,7 +9,7 @@ sides meet at a level that lies within what the networks of both have.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
@@ -56,33 +56,28 @@ class Stand:
 Method = Sequence[Setting]
 
 
-def method(arms: Iterable[Arm]) -> list[Setting]:
-    """The settings of a method that train, in the order of what it is turned by."""
+def settings(arms: Iterable[Arm], *, cut: bool = False) -> list[Setting]:
+    """The settings of a method that train, in the order of what it is turned by.
+
+    With ``cut`` the method is to train dense and then cut off at rising thresholds. Nothing but the
+    test set was measured at these, so of several that are sparse enough the lowest is chosen.
+    """
     ordered = sorted(arms, key=lambda arm: (arm["sparsity"], arm["penalty_weight"] or 0.0))
     alive = [arm for arm in ordered if arm.failed < len(arm.rows)]
-    return [_setting(arm) for arm in alive if arm.by_seed() and arm.by_seed("zeros_end")]
+    if not cut:
+        return [_setting(arm) for arm in alive]
+    levels = [one for arm in alive for one in (_setting(arm), *_levels(arm))]
+    return [replace(one, validation=-float(place)) for place, one in enumerate(levels)]
 
 
-def cut_off(arms: Iterable[Arm]) -> list[Setting]:
-    """Dense networks, then cut off at rising thresholds: of them the lowest is chosen.
-
-    They have no validation accuracy, as nothing was measured at a level but on the test set.
-    """
-    found = [setting for arm in arms for setting in (_setting(arm), *_levels(arm))]
-    return [Setting(one.accuracy, one.zeros, -float(i)) for i, one in enumerate(found)]
-
-
-def meet(ours: Method, rivals: Iterable[Method]) -> dict[float, tuple[Stand, Stand]]:
+def meet(ours: Method, rivals: Sequence[Method]) -> dict[float, tuple[Stand, Stand]]:
     """At each level within the range of both, ours and the rival that validation chooses."""
     found = {}
     for level in LEVELS:
-        sides = [
-            [there for one in side if spans(one, level) and (there := at(one, level))]
-            for side in ([ours], rivals)
-        ]
-        if all(sides):
-            found[level] = tuple(max(side, key=lambda one: one.validation) for side in sides)
-    return found  # type: ignore[return-value]
+        own, others = _best([ours], level), _best(rivals, level)
+        if own and others:
+            found[level] = own, others
+    return found
 
 
 def at(method: Method, zeros: float) -> Stand | None:
@@ -93,6 +88,12 @@ def at(method: Method, zeros: float) -> Stand | None:
 def spans(method: Method, zeros: float) -> bool:
     """Whether some setting has no more zeros than these, but for less than ``MARGIN``."""
     return min((one.sparse for one in method), default=1.0) < zeros + MARGIN
+
+
+def _best(methods: Iterable[Method], level: float) -> Stand | None:
+    """What validation chooses of the methods that have this share of zeros within their range."""
+    stands = [there for one in methods if spans(one, level) and (there := at(one, level))]
+    return max(stands, key=lambda one: one.validation, default=None)
 
 
 def _setting(arm: Arm) -> Setting:

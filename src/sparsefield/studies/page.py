@@ -10,15 +10,15 @@ from typing import Any
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.claims import filled, unborne
 from sparsefield.studies.effects import Effect, effect
-from sparsefield.studies.quantities import shown
 from sparsefield.studies.record import Record
 from sparsefield.studies.study import Study
-from sparsefield.studies.tables import Table, escaped, table
+from sparsefield.studies.tables import Table, escaped, shown, table
 from sparsefield.sweep.progress import duration
 from sparsefield.train import TrainConfig
 
 _ABBREVIATED = 12  # letters of a digest or a commit
-_FACTS = ("data", "network", "depth", "width", "optimizer", "batch", "steps", "epochs")
+_FACTS = ("data", "network", "depth", "width", "optimizer", "batch", "steps", "epochs", "seed")
+_WARNING = "**The text was written for another record. This one does not bear out:**"
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,16 @@ def page(study: Study, record: Record, picture: str) -> Page:
         The page names an effect or a table that the study has not, or an unknown tag.
     """
     found = cache(partial(effect, study, record))
+    caption = escaped(str(study.figure.get("caption", study.title)))
     blocks = {
-        "figure": lambda _: f"![{escaped(study.figure.get('caption', study.title))}]({picture})",
-        "table": lambda name: _table(table(study, record, name), folded=not name),
+        "figure": lambda _: f"![{caption}]({picture})\n\n*{caption}*",
+        "table": lambda name: (
+            table(study, record, name).markdown() if name else _every(study, record)
+        ),
         "effects": lambda _: _folded("Every effect", effects_table(map(found, study.effects))),
         "setting": lambda _: f"*{escaped(setting(record))}*",
         "command": lambda _: f"```console\n$ {command(record)}\n```",
-        "made": lambda _: _made(record),
+        "made": lambda _: _folded("What made it", _made(record)),
     }
     text = filled(study.page, found, blocks)
     return Page(text.rstrip("\n") + "\n", unborne(study.page, found))
@@ -70,92 +73,74 @@ def borne_out(made: Page, name: str) -> Page:
 
 def with_warning(made: Page) -> str:
     """The page of any record: what it does not bear out stands above all else."""
-    if not made.unborne:
-        return made.text
     lines = "\n".join(f"> - {escaped(line)}" for line in made.unborne)
-    return f"> **The text was written for another record. This one does not bear out:**\n>\n{lines}\n\n{made.text}"
+    return f"> {_WARNING}\n>\n{lines}\n\n{made.text}" if lines else made.text
 
 
 def effects_table(found: Iterable[Effect]) -> Table:
     """Every effect: what it is, with its interval, its nested twin, seeds or arms, verdict."""
+    heads = ("effect", "what", "found", "by nested selection", "n", "verdict")
     rows = (
-        (one.name, one.what, one.text(one.found), one.text(one.nested), str(one.found.n))
-        + (_verdict(one),)
+        (
+            *(one.name, one.what, one.text(one.found), one.text(one.nested)),
+            str(one.found.n),
+            one.told,
+        )
         for one in found
     )
-    heads = ("effect", "what", "found", "nested selection", "n", "verdict")
     return Table(heads, tuple(rows))
 
 
 def setting(record: Record) -> str:
     """What the runs were, in one line: data, sizes, training, seeds."""
-    values = {name: _values(record, name) for name in _FACTS}
-    facts = [f"{name} {_range(those)}" for name, those in values.items() if those]
-    counts = {part: len({row.seed for row in record.rows_of(part)}) for part in record.parts}
-    return f"{', '.join(facts)}; seeds {_range(list(dict.fromkeys(counts.values())))}"
+    return "; ".join(f"{name} {told}" for name in _FACTS if (told := _values(record, name)))
 
 
 def command(record: Record) -> str:
     """The command that makes the record again."""
-    names = _values(record, "data")
-    data = f" --data {names[0]}" if len(names) == 1 else ""
+    names = {row["data"] for row in record.rows}
+    data = f" --data {names.pop()}" if len(names) == 1 else ""
     return f"sparsefield reproduce {record.study} --scale {record.scale}{data}"
 
 
-def _verdict(one: Effect) -> str:
-    same = one.nested_verdict == one.verdict
-    told = one.verdict if same else f"{one.verdict}, nested {one.nested_verdict}"
-    return "" if told == "value" else told
+def _every(study: Study, record: Record) -> str:
+    return _folded("Every value tried (★: chosen by validation)", table(study, record))
 
 
-def _table(found: Table, *, folded: bool) -> str:
-    return (
-        _folded("Every value tried (★: chosen by validation)", found)
-        if folded
-        else found.markdown()
-    )
+def _folded(summary: str, inside: Table) -> str:
+    return f"<details>\n<summary>{summary}</summary>\n\n{inside.markdown()}\n\n</details>"
 
 
-def _folded(summary: str, *inside: Table | str) -> str:
-    texts = (one.markdown() if isinstance(one, Table) else one for one in inside)
-    return "\n\n".join([f"<details>\n<summary>{summary}</summary>", *texts, "</details>"])
-
-
-def _made(record: Record) -> str:
-    """What made a record, folded."""
+def _made(record: Record) -> Table:
+    """What made a record."""
     made = record.made
-    lines = [
-        ("data", ", ".join(dict.fromkeys(_digest(record, part) for part in record.parts))),
+    lines = (
         ("runs", f"{len(record.rows)}, {duration(made.seconds)} one after the other"),
         ("commit", ", ".join(one[:_ABBREVIATED] for one in made.commits) or "not recorded"),
-        *((name, ", ".join(those)) for name, those in (made.versions | made.hardware).items()),
-        *((f"part {part}", _config(record, part)) for part in record.parts),
-    ]
-    return _folded("What made it", Table(("", ""), tuple(lines)))
+        *(
+            (name, ", ".join(those))
+            for name, those in (*made.versions.items(), *made.hardware.items())
+        ),
+        *((f"part {part}", _part(record, part)) for part in record.parts),
+    )
+    return Table(("", ""), lines)
 
 
-def _config(record: Record, part: str) -> str:
+def _part(record: Record, part: str) -> str:
     """What the runs of a part share, as far as it is not the default, and what they sweep over."""
     defaults = TrainConfig.model_construct().model_dump(mode="json")
-    shared = record.shared(part)
-    given = [f"{name} {shown(v)}" for name, v in shared.items() if v != defaults.get(name)]
-    swept = [f"{name} {_range(_values(record, name, part))}" for name in record.fields[part]]
-    return "; ".join([", ".join(given), *([f"over {', '.join(swept)}"] if swept else [])])
+    shared = record.shared(part).items()
+    given = [f"{name} {shown(value)}" for name, value in shared if value != defaults.get(name)]
+    swept = [f"{name} {_values(record, name, part)}" for name in (*record.fields[part], "seed")]
+    digest = f"data with SHA-256 {record.digests[part][:_ABBREVIATED] or 'unknown'}…"
+    return f"{', '.join([*given, digest])}; over {', '.join(swept)}"
 
 
-def _digest(record: Record, part: str) -> str:
-    names = ", ".join(map(str, _values(record, "data", part)))
-    return f"{names} (SHA-256 {record.digests[part][:_ABBREVIATED] or 'unknown'}…)"
-
-
-def _values(record: Record, name: str, part: str | None = None) -> list[Any]:
+def _values(record: Record, name: str, part: str | None = None) -> str:
+    """The values of a field: all of a few, the ends of many numbers."""
     rows = record.rows if part is None else record.rows_of(part)
-    found = {str(row[name]): row[name] for row in rows if row[name] is not None}
-    return list(found.values())
-
-
-def _range(values: Sequence[Any]) -> str:
-    """All of a few values, the ends of many numbers."""
+    values: Sequence[Any] = list({str(row[name]): row[name] for row in rows}.values())
+    values = [value for value in values if value is not None]
     if len(values) > 4 and all(isinstance(value, int | float) for value in values):
-        return f"{shown(min(values))} to {shown(max(values))}"
+        values = [f"{shown(min(values))} to {shown(max(values))}"]
     return ", ".join(map(shown, values))

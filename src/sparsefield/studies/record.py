@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sparsefield.errors import InvalidInput
-from sparsefield.studies.measures import MEASURES
 from sparsefield.train.atomic import write_bytes
 
 FORMAT = 1
 RECORD = "record.json"
-_HEAD = ("part", "seed")
+MEASURES = (
+    *("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason"),
+    *("steps_made", "steps_to_half", "seconds", "zeros_init", "zeros_end", "zeros_end_last"),
+    *("q_end", "saturated_init", "saturated_end", "chi1_init", "chi1_end"),
+    *("grad_ratio_init", "logit_rms_init", "logit_rms_end", "thresholded"),
+)
+_TOLD = ("study", "scale", "title", "question", "source")
 _LATER = frozenset({"thresholded"})  # measures younger than the format: null where absent
+_json = partial(json.dumps, ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -31,17 +38,15 @@ class Row:
     measures: Mapping[str, Any]
 
     def __getitem__(self, name: str) -> Any:
-        if name in _HEAD:
+        if name in ("part", "seed"):
             return getattr(self, name)
         return self.measures[name] if name in self.measures else self.config[name]
 
 
 @dataclass(frozen=True)
 class Made:
-    """What made the runs of a record; several values where the runs differ.
-
-    ``commits`` of the code, ``versions`` and ``hardware`` by name, ``seconds`` of all runs one
-    after the other.
+    """What made the runs: commits of the code; by name versions and hardware, several where runs
+    differ; the seconds of all runs one after the other.
     """
 
     commits: tuple[str, ...]
@@ -94,7 +99,7 @@ class Record:
         return {name: config[name] for name in config if name not in self.fields[part]}
 
 
-def differing(configs: list[Mapping[str, Any]]) -> tuple[str, ...]:
+def differing(configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """The fields that do not have one value in all configs, in the order of the config."""
     first = configs[0]
     return tuple(name for name in first if any(config[name] != first[name] for config in configs))
@@ -102,7 +107,16 @@ def differing(configs: list[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def write_record(path: Path, record: Record) -> None:
     """Write a record, one run a line, whole or not at all."""
-    write_bytes(path, dumped(record).encode())
+    parts = {
+        part: {"digest": record.digests[part], "fields": record.fields[part]}
+        | {"config": record.shared(part)}
+        for part in record.parts
+    }
+    told = {name: getattr(record, name) for name in (*_TOLD, "tuned")}
+    head = {"format": FORMAT, **told, "made": asdict(record.made), "parts": parts}
+    rows = ",\n".join(f"  {_json(_flat(record, row))}" for row in record.rows)
+    opening = _json(head, indent=1).removesuffix("\n}")
+    write_bytes(path, f'{opening},\n "runs": [\n{rows}\n ]\n}}\n'.encode())
 
 
 def read_record(path: str | Path) -> Record:
@@ -113,9 +127,8 @@ def read_record(path: str | Path) -> Record:
     InvalidInput
         No such file, or one that is damaged or no record.
     """
-    path = Path(path)
     try:
-        return _from_json(json.loads(path.read_bytes()))
+        return _from_json(json.loads(Path(path).read_bytes()))
     except FileNotFoundError:
         raise InvalidInput(f"{path}: there is no such record; make it with reproduce") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -123,32 +136,6 @@ def read_record(path: str | Path) -> Record:
             f"{path}: is damaged or no record of a study ({type(error).__name__}: {error}); "
             "bring it back, or make it again with reproduce"
         ) from None
-
-
-def dumped(record: Record) -> str:
-    """The record as JSON: the head indented, then one run a line."""
-    head = {
-        "format": FORMAT,
-        "study": record.study,
-        "scale": record.scale,
-        "title": record.title,
-        "question": record.question,
-        "source": record.source,
-        "tuned": record.tuned,
-        "made": asdict(record.made),
-        "parts": {part: _part(record, part) for part in record.parts},
-    }
-    rows = ",\n".join(f"  {_json(_flat(record, row))}" for row in record.rows)
-    opening = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
-    return f'{opening},\n "runs": [\n{rows}\n ]\n}}\n'
-
-
-def _part(record: Record, part: str) -> dict[str, Any]:
-    return {
-        "digest": record.digests[part],
-        "fields": record.fields[part],
-        "config": record.shared(part),
-    }
 
 
 def _flat(record: Record, row: Row) -> dict[str, Any]:
@@ -159,14 +146,19 @@ def _flat(record: Record, row: Row) -> dict[str, Any]:
 def _from_json(content: Mapping[str, Any]) -> Record:
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']}, not {FORMAT}")
-    parts = content["parts"]
+    parts, made = content["parts"], content["made"]
     return Record(
-        **{name: content[name] for name in ("study", "scale", "title", "question", "source")},
+        **{name: content[name] for name in _TOLD},
         tuned=tuple(content["tuned"]),
         digests={part: parts[part]["digest"] for part in parts},
         fields={part: tuple(parts[part]["fields"]) for part in parts},
         rows=tuple(_row(row, parts) for row in content["runs"]),
-        made=_made(content["made"]),
+        made=Made(
+            tuple(made["commits"]),
+            {name: tuple(those) for name, those in made["versions"].items()},
+            {name: tuple(those) for name, those in made["hardware"].items()},
+            float(made["seconds"]),
+        ),
     )
 
 
@@ -175,20 +167,3 @@ def _row(flat: Mapping[str, Any], parts: Mapping[str, Any]) -> Row:
     config = {**part["config"], **{name: flat[name] for name in part["fields"]}}
     measures = {name: flat.get(name) if name in _LATER else flat[name] for name in MEASURES}
     return Row(flat["part"], flat["seed"], config, measures)
-
-
-def _made(content: Mapping[str, Any]) -> Made:
-    return Made(
-        commits=tuple(content["commits"]),
-        versions=_tuples(content["versions"]),
-        hardware=_tuples(content["hardware"]),
-        seconds=float(content["seconds"]),
-    )
-
-
-def _tuples(named: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(values) for name, values in named.items()}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -13,64 +13,64 @@ from rich.progress import track
 
 from sparsefield.data import Dataset, load, shared_name
 from sparsefield.errors import InvalidInput
-from sparsefield.studies.measures import measures, nothing
-from sparsefield.studies.record import Made, Record, Row, differing
+from sparsefield.studies.measures import measures
+from sparsefield.studies.record import MEASURES, Made, Record, Row, differing
 from sparsefield.studies.study import Scale, Study
-from sparsefield.sweep import Plan, read_plan
+from sparsefield.sweep import read_plan
 from sparsefield.sweep.failure import read_failure
 from sparsefield.sweep.folder import place
-from sparsefield.sweep.plan import Planned
 from sparsefield.train import Result, TrainConfig
 from sparsefield.train.record import RESULT, read_result
 
 T = TypeVar("T")
+Content = Mapping[str, Any]
+Runs = list[tuple[Path, TrainConfig]]  # of a part: where each run is, and what it is
 
 
 def made_record(
-    study: Study,
-    scale: Scale,
-    parts: Mapping[str, Mapping[str, Any]],
-    directory: Path,
-    *,
-    progress: bool = False,
+    study: Study, scale: Scale, parts: Mapping[str, Content], directory: Path, *, progress: bool
 ) -> Record:
     """The record of sweeps that have ended, each in ``directory`` / its part.
 
-    With ``progress`` it is shown on stderr how many of the runs are measured.
+    With ``progress`` it is shown on stderr that the networks are measured.
 
     Raises
     ------
     InvalidInput
-        A damaged run, or runs of a part on different data.
+        A damaged run, one that has not ended, or runs of a part on different data.
     """
-    plans = {part: read_plan(content) for part, content in parts.items()}
-    results = {part: _results(directory / part, plan) for part, plan in plans.items()}
+    runs: dict[str, Runs] = {
+        part: [(place(directory / part, run), run.config) for run in read_plan(content).runs]
+        for part, content in parts.items()
+    }
+    results = {
+        part: [read_result(path) for path, _ in those if (path / RESULT).exists()]
+        for part, those in runs.items()
+    }
+    told = {key: getattr(study, key) for key in ("title", "question", "source", "tuned")}
     return Record(
         study=study.name,
         scale=scale,
-        title=study.title,
-        question=study.question,
-        source=study.source,
-        tuned=study.tuned,
+        **told,
         digests={part: _digest(directory / part, found) for part, found in results.items()},
         fields={
-            part: differing([_config(run.config) for run in plans[part].runs]) for part in plans
+            part: differing([_config(run) for _, run in those]) for part, those in runs.items()
         },
-        rows=_rows(plans, directory, progress=progress),
+        rows=_rows(runs, progress=progress),
         made=_made([result for found in results.values() for result in found]),
     )
 
 
-def _rows(plans: Mapping[str, Plan], directory: Path, *, progress: bool) -> tuple[Row, ...]:
+def _rows(runs: Mapping[str, Runs], *, progress: bool) -> tuple[Row, ...]:
     loaded = cache(lambda data, normalise: load(data, normalise=normalise))
-    runs = [(part, run) for part, plan in plans.items() for run in plan.runs]
+    every = [(part, *run) for part, those in runs.items() for run in those]
     return tuple(
-        _row(directory / part, part, run, loaded(run.config.data, run.config.normalise))
-        for part, run in _shown(runs, progress)
+        Row(part, run.seed, _config(run), _measured(path, loaded(run.data, run.normalise)))
+        for part, path, run in _shown(every, wanted=progress)
     )
 
 
-def _shown(runs: Sequence[T], wanted: bool) -> Iterable[T]:
+def _shown(runs: Sequence[T], *, wanted: bool) -> Iterable[T]:
     """The runs, one after the other, with a bar on a terminal and a line in a log."""
     console = Console(stderr=True)
     if wanted and not console.is_terminal:
@@ -80,19 +80,13 @@ def _shown(runs: Sequence[T], wanted: bool) -> Iterable[T]:
     return track(runs, "measuring", console=console, disable=hidden)
 
 
-def _row(directory: Path, part: str, run: Planned, dataset: Dataset) -> Row:
-    return Row(
-        part, run.config.seed, _config(run.config), _measured(place(directory, run), dataset)
-    )
-
-
 def _measured(directory: Path, dataset: Dataset) -> dict[str, Any]:
     if (directory / RESULT).exists():
         return measures(directory, dataset)
     failure = read_failure(directory)
     if failure is None:
         raise InvalidInput(f"{directory}: the run has not ended; make the study again to go on")
-    return nothing(failure.reason)
+    return {**dict.fromkeys(MEASURES), "failed": True, "reason": failure.reason}
 
 
 def _config(config: TrainConfig) -> dict[str, Any]:
@@ -101,12 +95,7 @@ def _config(config: TrainConfig) -> dict[str, Any]:
     return found | {"data": shared_name(config.data)}
 
 
-def _results(directory: Path, plan: Plan) -> list[Result]:
-    places = [place(directory, run) for run in plan.runs]
-    return [read_result(path) for path in places if (path / RESULT).exists()]
-
-
-def _digest(directory: Path, results: list[Result]) -> str:
+def _digest(directory: Path, results: Sequence[Result]) -> str:
     found = _distinct(result.data_digest for result in results)
     if len(found) > 1:
         raise InvalidInput(
@@ -116,22 +105,19 @@ def _digest(directory: Path, results: list[Result]) -> str:
     return found[0] if found else ""
 
 
-def _made(results: list[Result]) -> Made:
+def _made(results: Sequence[Result]) -> Made:
     return Made(
-        commits=_distinct(result.commit for result in results if result.commit),
-        versions=_by_name(result.versions for result in results),
-        hardware=_by_name(result.hardware for result in results),
-        seconds=round(math.fsum(result.seconds for result in results), 1),
+        _distinct(result.commit for result in results if result.commit),
+        _by_name([result.versions for result in results]),
+        _by_name([result.hardware for result in results]),
+        round(math.fsum(result.seconds for result in results), 1),
     )
 
 
-def _by_name(tables: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[Any]] = {}
-    for table in tables:
-        for name, value in table.items():
-            found.setdefault(name, []).append("none" if value is None else value)
-    return {name: _distinct(values) for name, values in found.items()}
+def _by_name(tables: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    names = dict.fromkeys(name for table in tables for name in table)
+    return {name: _distinct(table[name] for table in tables if name in table) for name in names}
 
 
 def _distinct(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(value) for value in values))
+    return tuple(dict.fromkeys("none" if value is None else str(value) for value in values))

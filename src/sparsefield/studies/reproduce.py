@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any, Literal
 
 from sparsefield.errors import InvalidInput, SparsefieldError, require
-from sparsefield.studies.directory import check_claim, claim
+from sparsefield.studies.directory import check_held, hold
 from sparsefield.studies.effects import Effect, effects
 from sparsefield.studies.page import page, with_warning
 from sparsefield.studies.record import RECORD, Record, write_record
@@ -22,16 +23,9 @@ from sparsefield.train.atomic import write_bytes
 
 @dataclass(frozen=True)
 class Reproduced:
-    """A study that was made.
+    """A study that was made: where, its record, and what that says.
 
-    Attributes
-    ----------
-    study, directory, record
-        what was made, where, and what was found.
-    effects
-        what the record says.
-    unborne
-        the claims of the study's page that this record does not bear out, a line each.
+    ``unborne``: the claims of the study's page that this record does not bear out, a line each.
     """
 
     study: Study
@@ -41,31 +35,20 @@ class Reproduced:
     unborne: tuple[str, ...]
 
     @property
-    def record_path(self) -> Path:
-        """``record.json``."""
-        return self.directory / RECORD
-
-    @property
-    def page_path(self) -> Path:
-        """``NAME.md``, which shows the figure at :attr:`figure_path`."""
-        return self.directory / f"{self.study.name}.md"
-
-    @property
-    def figure_path(self) -> Path:
-        """``NAME.svg``, drawn by :func:`sparsefield.pictures.study.draw_study`."""
-        return self.directory / f"{self.study.name}.svg"
+    def paths(self) -> dict[str, Path]:
+        """The page, the figure that it shows, which is drawn elsewhere, and the record."""
+        names = {"page": f"{self.study.name}.md", "figure": f"{self.study.name}.svg"}
+        return {key: self.directory / name for key, name in (names | {"record": RECORD}).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """The same for JSON."""
         return {
-            "study": self.record.study,
+            "study": self.study.name,
             "scale": self.record.scale,
-            "data": list(dict.fromkeys(row.config["data"] for row in self.record.rows)),
+            "data": list(dict.fromkeys(row["data"] for row in self.record.rows)),
             "directory": str(self.directory),
-            "record": str(self.record_path),
-            "page": str(self.page_path),
-            "figure": str(self.figure_path),
-            "effects": [_numbers(one.to_dict()) for one in self.effects],
+            **{key: str(path) for key, path in self.paths.items()},
+            "effects": [one.to_dict() for one in self.effects],
             "not_borne_out": list(self.unborne),
         }
 
@@ -99,10 +82,8 @@ def reproduce(
     out
         directory, for one study at one scale: ``study.json``, a sweep for each part,
         ``record.json``, ``NAME.md``; by default ``studies/NAME-SCALE``.
-    jobs, workers, address, retry_failed
+    jobs, workers, address, retry_failed, progress
         how the runs of each part are made, as in :func:`sparsefield.sweep.sweep`.
-    progress
-        show progress on stderr.
 
     Raises
     ------
@@ -117,16 +98,11 @@ def reproduce(
     how: dict[str, Any] = {"jobs": jobs, "engine": workers, "address": address}
     for part, content in parts.items():
         check(content, out=directory / part, **how)
-    claim(directory, study.name, scale)
+    hold(directory, study.name, scale)
+    how |= {"retry_failed": retry_failed, "progress": progress}
     for number, (part, content) in enumerate(parts.items(), 1):
-        sweep(
-            content,
-            out=directory / part,
-            **how,
-            retry_failed=retry_failed,
-            progress=progress,
-            name=f"part {part}, {number} of {len(parts)}",
-        )
+        told = f"part {part}, {number} of {len(parts)}"
+        sweep(content, out=directory / part, **how, name=told)
     return written(study, made_record(study, scale, parts, directory, progress=progress), directory)
 
 
@@ -140,27 +116,20 @@ def estimated(
 ) -> Estimate:
     """What :func:`reproduce` would cost from here on, all parts together; nothing is written."""
     _, parts, directory = _asked(name, scale, data, out)
-    found = [dry_run(content, out=directory / part, jobs=jobs) for part, content in parts.items()]
-    return Estimate(
-        runs=sum(one.runs for one in found),
-        ended=sum(one.ended for one in found),
-        steps=sum(one.steps for one in found),
-        jobs=max(one.jobs for one in found),
-        together=sum(one.together for one in found),
-        seconds=math.fsum(one.seconds for one in found),
-        wall_seconds=math.fsum(one.wall_seconds for one in found),
-        disk=sum(one.disk for one in found),
-        kinds=tuple(kind for one in found for kind in one.kinds),
-    )
+    found = [dry_run(one, out=directory / part, jobs=jobs) for part, one in parts.items()]
+    every = [field.name for field in fields(Estimate)]
+    total = {name: reduce(add, (getattr(one, name) for one in found)) for name in every}
+    return replace(found[0], **total | {"jobs": max(one.jobs for one in found)})
 
 
 def written(study: Study, record: Record, directory: Path) -> Reproduced:
     """Write a record and its page into ``directory``."""
     told = page(study, record, f"{study.name}.svg")
-    found = tuple(effects(study, record).values())
-    made = Reproduced(study, directory, record, found, told.unborne)
-    write_record(made.record_path, record)
-    write_bytes(made.page_path, with_warning(told).encode())
+    made = Reproduced(
+        study, directory, record, tuple(effects(study, record).values()), told.unborne
+    )
+    write_record(made.paths["record"], record)
+    write_bytes(made.paths["page"], with_warning(told).encode())
     return made
 
 
@@ -176,12 +145,5 @@ def _asked(
         except SparsefieldError as error:
             raise InvalidInput(f"study {study.name}, part {part}: {error}") from None
     directory = Path(out or Path("studies") / f"{study.name}-{scale}")
-    check_claim(directory, study.name, scale)
+    check_held(directory, study.name, scale)
     return study, parts, directory
-
-
-def _numbers(value: Any) -> Any:
-    """JSON knows no NaN: null."""
-    if isinstance(value, dict):
-        return {key: _numbers(one) for key, one in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -26,7 +26,7 @@ Content = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Study:
-    """One study of the catalogue.
+    """One study of the catalogue: its folder's ``study.yaml`` and ``page.md``.
 
     Attributes
     ----------
@@ -39,12 +39,12 @@ class Study:
     small, paper
         name of a part -> content of a sweep file; ``paper`` may be empty.
     page
-        its page: Markdown by hand, with tags for what the record says; see
-        :mod:`sparsefield.studies.claims`.
+        Markdown by hand, with the tags of :mod:`sparsefield.studies.claims`.
     names
         what to call arms: a name and the fields that they have, the first that fits.
     effects, tables, figure
-        what is measured, see :mod:`sparsefield.studies.effects`; what is shown.
+        what is measured and shown: see :mod:`~sparsefield.studies.effects`,
+        :mod:`~sparsefield.studies.tables`, :mod:`sparsefield.pictures.study`.
     """
 
     name: str
@@ -68,8 +68,7 @@ class Study:
         scale
             small: minutes to an hour; paper: the sizes of the source.
         data
-            in place of what the parts name; ``auto``: MNIST (for a CNN CIFAR-10) where it is at
-            hand without a network, else the embedded digits.
+            in place of what the parts name; ``auto``: see :func:`data_for`.
 
         Raises
         ------
@@ -84,7 +83,8 @@ class Study:
 
     def data(self, scale: Scale = "small", data: str | None = None) -> tuple[str, ...]:
         """The names of the data that the parts will run on, each once."""
-        found = [name for content in self.parts(scale, data).values() for name in _data(content)]
+        parts = self.parts(scale, data).values()
+        found = [name for one in parts for name in _swept(one) or [one["base"]["data"]]]
         return tuple(dict.fromkeys(found))
 
 
@@ -110,9 +110,8 @@ def study(name: str) -> Study:
         raise InvalidInput(
             f"study {name!r}: is unknown; did you mean {near[0]!r}? There are {', '.join(names)}"
         )
-    folder = _catalogue() / name
-    content = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
-    page = folder / "page.md"
+    told, page = (_catalogue() / name / file for file in ("study.yaml", "page.md"))
+    content = yaml.safe_load(told.read_text(encoding="utf-8"))
     return read_study(name, content, page.read_text(encoding="utf-8") if page.is_file() else PLAIN)
 
 
@@ -132,17 +131,17 @@ def read_study(name: str, content: Content, page: str = PLAIN) -> Study:
     for tuned in content["tuned"]:
         if tuned not in TrainConfig.model_fields or tuned == "seed":
             raise InvalidInput(f"study {name}: tuned={tuned!r}: is no field that can be tuned")
+    for scale in SCALES:
+        _check_parts(f"study {name}: {scale}", content.get(scale, {}), needed=scale == "small")
     told = {key: " ".join(str(content[key]).split()) for key in NEEDED[:3]}
     lists = {key: tuple(content.get(key, ())) for key in ("tuned", "names")}
-    found = Study(name=name, page=page, **{**content, **told, **lists})
-    _check_parts(found)
-    return found
+    return Study(name=name, page=page, **{**content, **told, **lists})
 
 
 def data_for(named: str, network: str, *, anything: bool) -> str:
     """The data to use for ``named``: the digits where MNIST or CIFAR-10 is wanted and not at hand.
 
-    A data set of these two that is named, not ``auto``, is replaced so only if ``anything`` will
+    ``auto`` is MNIST, for a CNN CIFAR-10. What is named is replaced so only if ``anything`` will
     do: the runs of a paper's own size are not made on other data.
 
     >>> data_for("digits", "dnn", anything=False)
@@ -157,26 +156,23 @@ def _catalogue() -> Any:
     return files("sparsefield.studies") / "catalogue"
 
 
-def _check_parts(found: Study) -> None:
-    if not found.small or not all(isinstance(getattr(found, scale), Mapping) for scale in SCALES):
-        raise InvalidInput(f"study {found.name}: small={found.small!r}: must map parts to sweeps")
-    for scale in SCALES:
-        for part, content in getattr(found, scale).items():
-            if not isinstance(content, Mapping) or not isinstance(content.get("base"), Mapping):
-                where = f"study {found.name}: {scale}: {part}"
-                raise InvalidInput(f"{where}: must be a sweep with its base, a mapping of fields")
+def _check_parts(where: str, parts: Any, *, needed: bool) -> None:
+    if not isinstance(parts, Mapping) or (needed and not parts):
+        raise InvalidInput(f"{where}={parts!r}: must map parts to sweeps")
+    for part, content in parts.items():
+        if not isinstance(content, Mapping) or not isinstance(content.get("base"), Mapping):
+            raise InvalidInput(f"{where}: {part}: must be a sweep with its base, a mapping")
 
 
-def _data(content: Content) -> list[str]:
-    """The data that a sweep names, each once."""
-    swept = [*content.get("grid", {}).get("data", [])]
-    swept += [fields["data"] for fields in content.get("list", []) if "data" in fields]
-    return swept or [content["base"]["data"]]
+def _swept(content: Content) -> list[str]:
+    """The data that a sweep goes over; most go over none."""
+    listed = [fields["data"] for fields in content.get("list", []) if "data" in fields]
+    return [*content.get("grid", {}).get("data", []), *listed]
 
 
 def _with_data(part: str, content: Content, scale: Scale, data: str | None) -> dict[str, Any]:
     found = deepcopy(dict(content))
-    if any("data" in fields for fields in [found.get("grid", {}), *found.get("list", [])]):
+    if _swept(found):
         if data is not None:
             raise InvalidInput(f"data={data!r}: part {part} sweeps over data; leave data out")
         return found

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from sparsefield.studies.tables import family
 from sparsefield.train import TrainConfig
 
-# One choice of activation is spread over these fields.
-HEIGHTS: tuple[str, ...] = ("clip", "m", "slope")
-_WEIGHT = ("penalty_weight",)  # and a penalty over these
-FAMILIES = {
-    **{"crelu": "CReLU", "cst": "CST", "relu": "shifted ReLU", "st": "soft threshold"},
-    "topk": "top-k",
-}
 _PENALTIES = {"l1": "L1", "hoyer": "Hoyer"}
-_DENSE = 0.5  # the sparsity of ReLU without a shift, whose edge of chaos is He initialisation
 _SYMBOLS = {"q": "q* =", "sparsity": "s =", "penalty_weight": "penalty weight"}
 
 
@@ -35,13 +27,6 @@ def labels(configs: Sequence[TrainConfig]) -> list[str]:
         f"{label} ({number})" if label in repeated else label
         for number, label in enumerate(found, start=1)
     ]
-
-
-def family(config: TrainConfig | Mapping[str, Any]) -> str:
-    """The name of a config's activation."""
-    values = config if isinstance(config, Mapping) else config.model_dump()
-    dense = values["family"] == "relu" and values["sparsity"] == _DENSE
-    return "dense ReLU" if dense else FAMILIES[values["family"]]
 
 
 def phrase(name: str, value: object) -> str:
@@ -67,8 +52,8 @@ def differing(one: TrainConfig, other: TrainConfig) -> set[str]:
     """
     a, b = one.model_dump(), other.model_dump()
     names = {name for name in a if a[name] != b[name]} - {"seed"}
-    parts = (HEIGHTS if "family" in names else ()) + (_WEIGHT if "penalty" in names else ())
-    return names - set(parts)
+    clip = {"clip", "m", "slope"} if "family" in names else set()
+    return names - clip - ({"penalty_weight"} if "penalty" in names else set())
 
 
 def _usual(configs: Sequence[TrainConfig]) -> dict[str, object]:
@@ -87,4 +72,4 @@ def _label(config: TrainConfig, usual: dict[str, object]) -> str:
     always = ["q"] if config.init == "eoc" else []
     names = always + [name for name in odd if name not in (*always, "seed", "family")]
     told = [phrase(name, values[name]) for name in names if values[name] is not None]
-    return ", ".join([family(config), *told])
+    return ", ".join([family(values), *told])
