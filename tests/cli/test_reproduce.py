@@ -27,7 +27,8 @@ def test_from_a_name_to_a_page_and_from_the_record_to_the_documentation(capsys, 
     assert "part plane, 1 of 1: 4 runs" in err
     assert "4/4" in err
     assert "measuring the networks of 4 runs" in err
-    assert "- plane: the most accurate arm is q* = " in out
+    assert "from q* = 1 to 4" in out
+    assert "does not bear out" not in out
     assert [line.split(":")[0] for line in out.splitlines()[-3:]] == ["page", "figure", "record"]
     folder = inside / "studies" / "tiny-small"
     assert {path.name for path in folder.iterdir()} == {
@@ -43,7 +44,9 @@ def test_from_a_name_to_a_page_and_from_the_record_to_the_documentation(capsys, 
     answer = json.loads(out)
     assert err == ""
     assert answer["record"] == "studies/tiny-small/record.json"
-    assert set(answer["findings"][0]) == {"sentence", "estimate", "low", "high", "n"}
+    assert answer["effects"][0]["name"] == "q"
+    assert set(answer["effects"][0]["found"]) == {"estimate", "low", "high", "n"}
+    assert answer["not_borne_out"] == []
 
     for name in ("docs/results", "results/records"):
         (inside / name).mkdir(parents=True)
@@ -78,9 +81,8 @@ def test_a_dry_run_makes_nothing(capsys, inside):
         (["reproduce", "tiny", "--scale", "large"], "large"),
         (["reproduce", "tiny", "--data", "nothing-here"], "unknown dataset 'nothing-here'"),
         (["reproduce", "tiny", "--jobs", "0"], "jobs=0: must be at least 1"),
-        (["reproduce", "tiny", "--engine", "slurm"], "slurm"),
-        (["reproduce", "tiny", "--together", "always"], "always"),
-        (["reproduce", "tiny", "--address", "1.2.3.4:5"], "belongs to engine ray"),
+        (["reproduce", "tiny", "--workers", "slurm"], "slurm"),
+        (["reproduce", "tiny", "--address", "1.2.3.4:5"], "belongs to"),
         (["report", "nowhere", "--docs", "docs"], "nowhere: holds no folder records"),
         (["report", ".", "--check"], "--check: compares documentation with records"),
     ],
@@ -95,20 +97,40 @@ def test_bad_input_is_one_line_and_exit_2(capsys, inside, arguments, said):
 
 def test_ray_that_is_not_there_names_the_extra(refused, inside, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    said = refused(main, "reproduce", "tiny", "--engine", "ray")
+    said = refused(main, "reproduce", "tiny", "--workers", "ray")
     assert "pip install 'sparsefield[ray]'" in said
     assert list(inside.iterdir()) == []
 
 
-@pytest.mark.parametrize(("flags", "sizes"), [(["--together", "never"], [1] * 4), ([], [4])])
-def test_runs_may_train_together_or_never(inside, flags, sizes):
-    assert main(["reproduce", "tiny", "--jobs", "1", "--json", *flags]) == 0
-    pieces = json.loads((inside / "studies/tiny-small/plane/pieces.json").read_text())["pieces"]
-    assert [len(piece["runs"]) for piece in pieces] == sizes
+def test_a_page_that_the_record_does_not_bear_out_is_said_and_stops_nothing(
+    capsys, inside, catalogue
+):
+    page = catalogue / "tiny" / "page.md"
+    page.write_text("# Tiny\n\nIt is so.\n\nMuch more {rises q, nested falls}.\n")
+    assert main(["reproduce", "tiny", "--jobs", "1"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "this record does not bear out: effect q: the page says rises q, nested falls" in said
+    told = (inside / "studies" / "tiny-small" / "tiny.md").read_text()
+    assert told.startswith("> **The text was written for another record.")
+    (inside / "docs" / "results").mkdir(parents=True)
+    (inside / "docs" / "results" / "intro.md").write_text("# Results\n")
+    (inside / "results" / "records").mkdir(parents=True)
+    record = inside / "studies" / "tiny-small" / "record.json"
+    shutil.copy(record, inside / "results" / "records" / "tiny-small.json")
+    assert main(["report", "results", "--docs", "docs"]) == 2  # documentation must be true
+    err = capsys.readouterr().err
+    assert "page tiny: effect q: the page says rises q" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_what_is_missing_is_said_before_hours_of_runs(refused, inside, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "pip install 'sparsefield[report]'" in refused(main, "reproduce", "tiny")
+    assert list(inside.iterdir()) == []
 
 
 def test_runs_without_a_result_are_tried_again_when_asked(capsys, inside):
-    flags = ["--jobs", "1", "--together", "never"]
+    flags = ["--jobs", "1"]
     assert main(["reproduce", "tiny", *flags, "--json"]) == 0
     run = inside / "studies" / "tiny-small" / "plane" / "runs" / "q4-seed1"
     (run / "result.json").unlink()

@@ -38,7 +38,7 @@ def running(tmp_path):
     (tmp_path / "a.yaml").write_text(yaml.safe_dump({"base": BASE, "grid": {"q": [1, 4]}}))
     command = [sys.executable, "-m", "sparsefield", "sweep", "a.yaml", "--jobs", "2"]
     process = subprocess.Popen(
-        [*command, "--together", "never"],
+        command,
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,

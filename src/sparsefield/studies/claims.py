@@ -95,7 +95,7 @@ def _unborne(claim: Claim, effect: Effect) -> str:
     found = Claim(effect.verdict, claim.effect, effect.nested_verdict)
     if claim == found or (claim.verdict == found.verdict == "value"):
         return ""
-    both = f"{effect.text(effect.found)}, nested {effect.text(effect.nested)}"
+    both = effect.why or f"{effect.text(effect.found)}, nested {effect.text(effect.nested)}"
     return f"effect {claim.effect}: the page says {claim}, the record {found}: {both}"
 
 

@@ -31,7 +31,7 @@ from sparsefield.studies.quantities import Quantity, quantity
 from sparsefield.studies.ranks import rank_correlation
 from sparsefield.studies.record import Record
 from sparsefield.studies.study import Study
-from sparsefield.sweep.statistics import DIFFERENCES, BySeed, Interval, mean, pooled, share
+from sparsefield.sweep.statistics import DIFFERENCES, NONE, BySeed, Interval, mean, pooled, share
 
 Verdict = Literal["rises", "falls", "open", "unknown", "missing", "value"]
 KEYS = (
@@ -56,6 +56,8 @@ class Effect:
         how it is shown.
     change
         whether it is a change, and not a level: whether zero would say that there is none.
+    why
+        it is missing, where the record does not fit the declaration.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Effect:
     nested: Interval
     quantity: Quantity
     change: bool
+    why: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -106,6 +109,10 @@ class Effect:
         return "rises" if found.estimate > 0 else "falls"
 
 
+class _Unfit(Exception):
+    """A record of other runs than an effect was declared for."""
+
+
 @dataclass(frozen=True)
 class Runs:
     """The runs of a record as an effect reads them."""
@@ -114,6 +121,11 @@ class Runs:
     spec: Mapping[str, Any]
     record: Record
     nested: bool
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.spec:
+            raise InvalidInput(f"effect {self.name}: {key}: is needed")
+        return self.spec[key]
 
     @property
     def measure(self) -> str:
@@ -133,9 +145,9 @@ class Runs:
         for arm in self.arms(selector):
             key = tuple(str(arm[field]) for field in self.spec.get("each", ()))
             if key in found:
-                raise InvalidInput(
-                    f"effect {self.name}: {dict(selector)} leaves several arms, which differ in "
-                    f"{', '.join(_differing(found[key], arm))}; "
+                raise _Unfit(
+                    f"{dict(selector)} leaves several arms, which differ in "
+                    f"{', '.join(_differing(found[key], arm))}: "
                     "name these in where or in each, or let validation choose"
                 )
             found[key] = arm
@@ -167,14 +179,18 @@ def effect(study: Study, record: Record, name: str) -> Effect:
     if kind == "share":
         shown = quantity("failed")
     change = kind in ("difference", "at_zeros", "rank") or (kind == "mean" and shown.signed)
-    found, twin = (_KINDS[kind](Runs(name, spec, record, nested)) for nested in (False, True))
-    return Effect(name, str(spec.get("what", "")), found, twin, shown, change)
+    told = name, str(spec.get("what", ""))
+    try:
+        found, twin = (_KINDS[kind](Runs(name, spec, record, nested)) for nested in (False, True))
+    except _Unfit as error:
+        return Effect(*told, NONE, NONE, shown, change, str(error))
+    return Effect(*told, found, twin, shown, change)
 
 
 def _difference(runs: Runs) -> Interval:
     spec = runs.spec
     sides = []
-    for one, other in spec.get("pairs") or [[spec["from"], spec["to"]]]:
+    for one, other in spec.get("pairs") or [[runs["from"], runs["to"]]]:
         a, b = runs.by_seed(one), runs.by_seed(other)
         sides += [(a[key], b[key]) for key in a if key in b]
     low, high = quantity(runs.measure).within
@@ -198,8 +214,8 @@ def _share(runs: Runs) -> Interval:
 
 
 def _at_zeros(runs: Runs) -> Interval:
-    rivals = [_method(runs, one) for one in runs.spec["rivals"]]
-    met = meet(_method(runs, runs.spec["ours"]), rivals).values()
+    rivals = [_method(runs, one) for one in runs["rivals"]]
+    met = meet(_method(runs, runs["ours"]), rivals).values()
     return pooled([(ours.accuracy, rival.accuracy) for ours, rival in met], within=DIFFERENCES)
 
 
@@ -221,13 +237,13 @@ def _better(name: str, arm: Arm) -> float:
     """A prediction, more of it being better: slower contraction, less noise of the gradient."""
     value = quantity(name).of(arm.rows[0])
     if value is None:
-        raise InvalidInput(f"rank: there is no {name} for {arm['family']} in part {arm['part']}")
+        raise _Unfit(f"theory has no {name} for {arm['family']} of part {arm['part']}")
     return -value if name == "noise" else value
 
 
 def _differing(one: Arm, other: Arm) -> Iterator[str]:
-    a, b = one.rows[0].config, other.rows[0].config
-    return (name for name in a if a[name] != b[name])
+    fields = one.candidates[0][0].config
+    return (name for name in ("part", *fields) if one[name] != other[name])
 
 
 _KINDS = {

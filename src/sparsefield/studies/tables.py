@@ -25,6 +25,7 @@ from sparsefield.studies.quantities import QUANTITIES
 from sparsefield.studies.record import Record, Row, differing
 from sparsefield.studies.study import Study
 from sparsefield.sweep.statistics import SHARES, mean
+from sparsefield.train import TrainConfig
 
 MARK = "★"
 HEADS = {
@@ -109,8 +110,9 @@ def escaped(text: str) -> str:
 
 def _columns(record: Record) -> tuple[str, ...]:
     """The fields in which runs differ, accuracy and zeros."""
-    fields = differing([row.config for row in record.rows])
-    return (*(name for name in fields if name not in _UNTOLD), "test_accuracy", "zeros_end")
+    fields = {*differing([row.config for row in record.rows])} - {*_UNTOLD}
+    told = (name for name in TrainConfig.model_fields if name in fields)  # in one order for all
+    return (*told, "test_accuracy", "zeros_end")
 
 
 def _row(study: Study, arm: Arm, one: Arm, columns: Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-from sparsefield.studies.labels import differing, labels, phrase
+from sparsefield.pictures.labels import differing, labels, phrase
 from sparsefield.train import TrainConfig
 
 
