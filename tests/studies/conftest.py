@@ -1,7 +1,7 @@
 import pytest
 
 from sparsefield.studies import Record, Row, read_study, reproduce
-from sparsefield.studies.record import MEASURES, Made, differing
+from sparsefield.studies.record import MEASURES, differing
 from sparsefield.train import TrainConfig
 
 BASE = {
@@ -79,18 +79,12 @@ def invent(arms, measure, *, seeds=3, study="planted", tuned=("lr",), scale="sma
         for seed in range(seeds)
         for config in configs
     )
-    return Record(
-        study=study,
-        scale=scale,
-        title="Invented",
-        question="What if?",
-        source="nowhere",
-        tuned=tuned,
-        digests={"plane": "0" * 64},
-        fields={"plane": differing(configs)},
-        rows=rows,
-        made=Made(("abc",), {"torch": ("2",)}, {"cpu": ("one",)}, 12.0),
-    )
+    fields = differing(configs)
+    shared = {name: value for name, value in configs[0].items() if name not in fields}
+    parts = {"plane": {"digest": "0" * 64, "fields": fields, "config": shared}}
+    made = {"commits": ["abc"], "versions": {"torch": ["2"]}, "hardware": {}, "seconds": 12.0}
+    told = ("Invented", "What if?", "nowhere", list(tuned))
+    return Record(study, scale, *told, made, parts, rows)
 
 
 def _measures(found):

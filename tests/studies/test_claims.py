@@ -10,7 +10,7 @@ from sparsefield.studies import Effect, Record, Row, borne_out, page, quantities
 from sparsefield.studies.claims import Claim, claims, numbers
 from sparsefield.studies.page import with_warning
 from sparsefield.studies.quantities import quantity
-from sparsefield.studies.record import MEASURES, Made
+from sparsefield.studies.record import MEASURES
 from sparsefield.sweep import read_plan
 from sparsefield.sweep.statistics import NONE, Interval
 
@@ -166,10 +166,9 @@ def test_no_page_dies_of_a_record_of_other_runs(name, scale, monkeypatch):
             measures = {**dict.fromkeys(MEASURES, value), "failed": i % 5 == 0, "thresholded": None}
             lost = {**dict.fromkeys(MEASURES), "failed": True}
             rows.append(Row(part, run.config.seed, config, lost if i % 11 == 0 else measures))
-    told = dict.fromkeys(found.parts(scale), "")
-    fields = dict.fromkeys(told, ())
-    made = Made((), {}, {}, 1.0)
-    record = Record(name, scale, "", "", "", found.tuned, told, fields, tuple(rows), made)
+    parts = dict.fromkeys(found.parts(scale), {"digest": "", "fields": [], "config": {}})
+    made = {"commits": [], "versions": {}, "hardware": {}, "seconds": 1.0}
+    record = Record(name, scale, "", "", "", found.tuned, made, parts, tuple(rows))
     text = with_warning(page(found, record, "a.svg"))
     assert "This one does not bear out" in text
     assert draw_study(found, record).axes

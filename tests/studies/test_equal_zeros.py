@@ -73,7 +73,7 @@ def test_a_rival_that_starts_above_a_level_is_not_pooled_with_equal_zeros(invent
     record = invented(ARMS, planted({}, zeros={"l1": 0.93}))
     ours, rival = (settings(arms(record, where)) for where in (OURS, L1))
     assert meet(ours, [rival]) == {}
-    assert at(rival, 0.8).zeros == pytest.approx(0.93)  # the twin: it would be there
+    assert at(rival, 0.8).sparse == pytest.approx(0.93)  # the twin: it would be there
 
 
 def test_dead_networks_do_not_make_a_setting_sparse(invented):
@@ -102,7 +102,7 @@ def test_a_seed_takes_the_setting_that_validation_prefers_where_both_will_do():
     bad = Setting({0: 0.5, 1: 0.1}, {0: 0.92, 1: 0.88}, 0.3)
     found = at([good, bad], 0.85)
     assert found.accuracy == pytest.approx({0: 0.7, 1: 0.9})
-    assert found.zeros == pytest.approx(0.9)
+    assert found.sparse == pytest.approx(0.9)
     better = Setting(bad.accuracy, bad.zeros, 0.95)  # the twin
     assert at([good, better], 0.85).accuracy[1] == pytest.approx(0.1)
 

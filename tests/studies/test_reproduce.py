@@ -13,7 +13,7 @@ from sparsefield.studies.recording import made_record
 
 def without_seconds(record):
     rows = [replace(row, measures={**row.measures, "seconds": 0}) for row in record.rows]
-    made = replace(record.made, seconds=0.0, commits=())
+    made = {**record.made, "seconds": 0.0, "commits": []}
     return replace(record, rows=tuple(rows), made=made)
 
 

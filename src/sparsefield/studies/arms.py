@@ -62,11 +62,9 @@ class Arm:
     def nested(self) -> Arm:
         """The arm by nested selection: each seed at the values that the other seeds choose.
 
-        An arm chosen from several by all its seeds is reported on the very seeds that chose it,
-        and looks better than it is. Here the validation of the other seeds chooses for each seed,
-        whose own run plays no part in the choice [Stone 1974; Varma and Simon 2006]; it is what
-        choosing by one seed fewer gives. Seeds without such a run are left out: all, where there is
-        but one seed.
+        An arm that all its seeds chose is reported on these very seeds, and looks better than it
+        is. Here the own run of a seed plays no part in its choice [Stone 1974; Varma and Simon
+        2006]. Seeds without such a run are left out: all, where there is but one seed.
         """
         if len(self.candidates) < 2:
             return self
@@ -84,21 +82,9 @@ def arms(
 ) -> tuple[Arm, ...]:
     """The arms of the runs that match, in the order of the record.
 
-    Parameters
-    ----------
-    record
-        of the study.
-    where
-        field -> its value, or a list of values; ``part`` too.
-    choose
-        fields to choose by validation, beside the study's tuned ones.
-    each
-        tuned fields that are not chosen: an arm for each value.
-
-    Raises
-    ------
-    InvalidInput
-        A field that no run has, or several candidates and no validation to choose by.
+    ``where``: field -> its value, or a list of values, ``part`` too. ``choose``: fields that
+    validation chooses, beside the study's tuned ones. ``each``: tuned fields that it does not.
+    Raises InvalidInput for a field that no run has, or nothing to choose by.
     """
     free = {*record.tuned, *choose} - {*each}
     groups: dict[str, dict[str, list[Row]]] = {}

@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from sparsefield.errors import InvalidInput
-from sparsefield.studies.effects import Effect, Verdict
+from sparsefield.studies.effects import Effect
 
 _TAG = re.compile(r"\{([a-z]+)((?: [^{}\n]*)?)\}")
 _ARGUMENT = re.compile(r"([\w.-]+)(?:, nested (\w+))?")
@@ -46,13 +45,7 @@ def claims(page: str) -> tuple[Claim, ...]:
 
 
 def filled(page: str, effects: Callable[[str], Effect], blocks: Mapping[str, Block]) -> str:
-    """A page with its numbers, and its blocks, in place of the tags.
-
-    Raises
-    ------
-    InvalidInput
-        An unknown tag, or what ``effects`` and ``blocks`` raise.
-    """
+    """A page with numbers and blocks in place of its tags; InvalidInput for an unknown one."""
 
     def one(tag: re.Match[str]) -> str:
         word, argument = tag[1], tag[2]
@@ -83,10 +76,7 @@ def numbers(effect: Effect, claim: Claim) -> str:
 
 
 def unborne(page: str, effects: Callable[[str], Effect]) -> tuple[str, ...]:
-    """One line for each claim that the record does not bear out.
-
-    Effect, verdict claimed, verdict found, numbers.
-    """
+    """A line for each claim not borne out: effect, verdict claimed, verdict found, numbers."""
     lines = (_unborne(claim, effects(claim.effect)) for claim in claims(page))
     return tuple(dict.fromkeys(line for line in lines if line))
 
@@ -101,7 +91,7 @@ def _unborne(claim: Claim, effect: Effect) -> str:
 
 def _claim(word: str, argument: str) -> Claim:
     found = _ARGUMENT.fullmatch(argument.strip())
-    if not found or (found[2] or "open") not in get_args(Verdict):
+    if not found or (found[2] or "open") not in VERDICTS:
         raise InvalidInput(
             f"page: {{{word}{argument}}}: a claim is {{{word} EFFECT}}, "
             f"or {{{word} EFFECT, nested VERDICT}}"

@@ -14,16 +14,9 @@ HELD = "study.json"
 
 
 def check_held(directory: Path, study: str, scale: str) -> None:
-    """The directory holds this study at this scale, or none.
-
-    Raises
-    ------
-    InvalidInput
-        It holds another, whose record and page would be written over, or a damaged one.
-    """
-    held = _held(directory)
-    if held not in (None, (study, scale)):
-        there, its_scale = held
+    """InvalidInput where it holds another, whose record and page would be written over."""
+    there, its_scale = _held(directory) or (study, scale)
+    if (there, its_scale) != (study, scale):
         raise InvalidInput(
             f"{directory}: holds study {there} at scale {its_scale}, not {study} at scale {scale}; "
             "a directory is for one study at one scale: give another one"
@@ -37,12 +30,9 @@ def hold(directory: Path, study: str, scale: str) -> None:
 
 
 def _held(directory: Path) -> tuple[str, str] | None:
-    path = directory / HELD
-    if not path.exists():
-        if not (directory / RECORD).exists():
-            return None
-        record = read_record(directory / RECORD)  # made before there was a study.json
-        return record.study, record.scale
+    path, old = directory / HELD, directory / RECORD
+    if not path.exists():  # as before there was one: then the record says
+        return (read_record(old).study, read_record(old).scale) if old.exists() else None
     try:
         content = json.loads(path.read_bytes())
         return str(content["study"]), str(content["scale"])

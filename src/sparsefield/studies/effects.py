@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.arms import Arm, arms
@@ -33,7 +33,6 @@ from sparsefield.studies.record import Record
 from sparsefield.studies.study import Study
 from sparsefield.sweep.statistics import DIFFERENCES, NONE, BySeed, Interval, mean, pooled, share
 
-Verdict = Literal["rises", "falls", "open", "unknown", "missing", "value"]
 KEYS = (
     *("kind", "what", "where", "from", "to", "pairs", "of", "each", "choose", "measure"),
     *("rates", "ours", "rivals", "with", "hold"),
@@ -45,19 +44,9 @@ RANK = Quantity("rank correlation", lambda row: None, 2, share=False)
 class Effect:
     """What a record says of an effect.
 
-    Attributes
-    ----------
-    name, what
-        as declared.
-    found, nested
-        estimate and interval; the same by nested selection, see :meth:`Arm.nested`: equal where
-        nothing was chosen.
-    quantity
-        how it is shown.
-    change
-        whether it is a change, and not a level: whether zero would say that there is none.
-    why
-        it is missing, where the record does not fit the declaration.
+    ``found`` and, by nested selection (see :meth:`Arm.nested`), ``nested``: equal where nothing was
+    chosen. ``change``: it is no level, so zero would say that there is none. ``why`` it is missing,
+    where the record does not fit the declaration.
     """
 
     name: str
@@ -69,24 +58,24 @@ class Effect:
     why: str = ""
 
     @property
-    def verdict(self) -> Verdict:
-        """Rises, falls, open (the interval holds zero), unknown (too few seeds), or missing."""
+    def verdict(self) -> str:
+        """Rises, falls, open (the interval holds zero), unknown (too few seeds), missing; value."""
         return self._verdict(self.found)
 
     @property
-    def nested_verdict(self) -> Verdict:
+    def nested_verdict(self) -> str:
         """The same of the nested twin."""
         return self._verdict(self.nested)
+
+    @property
+    def told(self) -> str:
+        """Both verdicts, the twin's where it differs; nothing of a level."""
+        twin = "" if self.nested_verdict == self.verdict else f", nested {self.nested_verdict}"
+        return f"{self.verdict}{twin}" if self.change else ""
 
     def text(self, found: Interval) -> str:
         """An interval of this effect, with its unit."""
         return self.quantity.text(found, signed=self.change)
-
-    @property
-    def told(self) -> str:
-        """Both verdicts; nothing of a level."""
-        twin = "" if self.nested_verdict == self.verdict else f", nested {self.nested_verdict}"
-        return f"{self.verdict}{twin}" if self.change else ""
 
     def to_dict(self) -> dict[str, Any]:
         """The same for JSON, which knows no NaN: null."""
@@ -97,13 +86,9 @@ class Effect:
         verdicts = {"verdict": self.verdict, "nested_verdict": self.nested_verdict}
         return {"name": self.name, "what": self.what, "found": found, "nested": nested, **verdicts}
 
-    def _verdict(self, found: Interval) -> Verdict:
-        if not found.n:
-            return "missing"
-        if not self.change:
-            return "value"
-        if not found.known:
-            return "unknown"
+    def _verdict(self, found: Interval) -> str:
+        if not (self.change and found.known):
+            return "missing" if not found.n else "unknown" if self.change else "value"
         if not found.excludes(0.0):
             return "open"
         return "rises" if found.estimate > 0 else "falls"
@@ -160,13 +145,7 @@ def effects(study: Study, record: Record) -> dict[str, Effect]:
 
 
 def effect(study: Study, record: Record, name: str) -> Effect:
-    """One effect of a study, as a record has it.
-
-    Raises
-    ------
-    InvalidInput
-        The study declares none of that name, or one that cannot be read.
-    """
+    """One effect of a study; InvalidInput if it declares none of that name, or one that is none."""
     if name not in study.effects:
         there = ", ".join(study.effects) or "none"
         raise InvalidInput(f"study {study.name}: has no effect {name!r}; there are {there}")
@@ -175,10 +154,9 @@ def effect(study: Study, record: Record, name: str) -> Effect:
     kind = spec.get("kind", "difference")
     if odd or kind not in _KINDS:
         raise InvalidInput(f"effect {name}: {odd[0] if odd else kind}: is not known to effects")
-    shown = RANK if kind == "rank" else quantity(spec.get("measure", "test_accuracy"))
-    if kind == "share":
-        shown = quantity("failed")
-    change = kind in ("difference", "at_zeros", "rank") or (kind == "mean" and shown.signed)
+    measure = "failed" if kind == "share" else spec.get("measure", "test_accuracy")
+    shown = RANK if kind == "rank" else quantity(measure)
+    change = shown.signed or kind not in ("mean", "share")
     told = name, str(spec.get("what", ""))
     try:
         found, twin = (_KINDS[kind](Runs(name, spec, record, nested)) for nested in (False, True))

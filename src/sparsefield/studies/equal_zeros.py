@@ -25,7 +25,7 @@ _ROUNDING = 1e-6  # of a share that top-k has exactly
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a method that trains: by seed accuracy and zeros, and what to choose it by.
+    """One setting of a method, or what lies between two: by seed accuracy and zeros; validation.
 
     The zeros are those of the runs that did not fail: a dead network has nothing but zeros.
     """
@@ -42,15 +42,6 @@ class Setting:
     def share(self, seed: int) -> float:
         """Zeros of a seed; a failed run has those that its setting has."""
         return self.zeros.get(seed, self.sparse)
-
-
-@dataclass(frozen=True)
-class Stand:
-    """What a method has for a share of zeros: zeros on average, accuracies, and validation."""
-
-    zeros: float
-    accuracy: BySeed
-    validation: float
 
 
 Method = Sequence[Setting]
@@ -70,7 +61,7 @@ def settings(arms: Iterable[Arm], *, cut: bool = False) -> list[Setting]:
     return [replace(one, validation=-float(place)) for place, one in enumerate(levels)]
 
 
-def meet(ours: Method, rivals: Sequence[Method]) -> dict[float, tuple[Stand, Stand]]:
+def meet(ours: Method, rivals: Sequence[Method]) -> dict[float, tuple[Setting, Setting]]:
     """At each level within the range of both, ours and the rival that validation chooses."""
     found = {}
     for level in LEVELS:
@@ -80,20 +71,16 @@ def meet(ours: Method, rivals: Sequence[Method]) -> dict[float, tuple[Stand, Sta
     return found
 
 
-def at(method: Method, zeros: float) -> Stand | None:
+def at(method: Method, zeros: float) -> Setting | None:
     """What validation chooses of a method for this share of zeros."""
-    return max(_stands(method, zeros), key=lambda one: one.validation, default=None)
+    return max(_there(method, zeros), key=lambda one: one.validation, default=None)
 
 
-def spans(method: Method, zeros: float) -> bool:
-    """Whether some setting has no more zeros than these, but for less than ``MARGIN``."""
-    return min((one.sparse for one in method), default=1.0) < zeros + MARGIN
-
-
-def _best(methods: Iterable[Method], level: float) -> Stand | None:
+def _best(methods: Iterable[Method], level: float) -> Setting | None:
     """What validation chooses of the methods that have this share of zeros within their range."""
-    stands = [there for one in methods if spans(one, level) and (there := at(one, level))]
-    return max(stands, key=lambda one: one.validation, default=None)
+    within = (one for one in methods if min((s.sparse for s in one), default=1) < level + MARGIN)
+    found = [there for one in within if (there := at(one, level))]
+    return max(found, key=lambda one: one.validation, default=None)
 
 
 def _setting(arm: Arm) -> Setting:
@@ -104,19 +91,19 @@ def _setting(arm: Arm) -> Setting:
 def _levels(arm: Arm) -> Iterator[Setting]:
     curves = {row.seed: row["thresholded"] for row in arm.rows if row["thresholded"]}
     for place in range(min((len(curve) for curve in curves.values()), default=0)):
-        found = {seed: curve[place][1:] for seed, curve in curves.items()}
-        accuracy, zeros = ({seed: one[i] for seed, one in found.items()} for i in (0, 1))
+        found = {seed: curve[place] for seed, curve in curves.items()}  # level, accuracy, zeros
+        accuracy, zeros = ({seed: one[i] for seed, one in found.items()} for i in (1, 2))
         yield Setting(accuracy, zeros, 0.0)
 
 
-def _stands(method: Method, zeros: float) -> Iterator[Stand]:
+def _there(method: Method, zeros: float) -> Iterator[Setting]:
     """One for each setting and each two neighbours that have as many zeros in every seed."""
     seeds = sorted(set.intersection(*(set(one.accuracy) for one in method))) if method else []
     for line in [*pairwise(method), *((one,) for one in method)] if seeds else []:
         found = {seed: place for seed in seeds if (place := _place(zeros, line, seed))}
         if len(found) == len(seeds):
-            accuracy = {seed: accuracy for seed, (_, accuracy) in found.items()}
-            yield Stand(fmean(share for share, _ in found.values()), accuracy, _by(zeros, line))
+            shares, accuracy = ({seed: one[i] for seed, one in found.items()} for i in (0, 1))
+            yield Setting(accuracy, shares, _validation(zeros, line))
 
 
 def _place(zeros: float, line: Method, seed: int) -> tuple[float, float] | None:
@@ -128,7 +115,7 @@ def _place(zeros: float, line: Method, seed: int) -> tuple[float, float] | None:
     return (zeros, _between(zeros, ends)) if any(there) else None
 
 
-def _by(zeros: float, line: Method) -> float:
+def _validation(zeros: float, line: Method) -> float:
     ends = [(one.sparse, one.validation) for one in line]
     if all(share >= zeros - _ROUNDING for share, _ in ends):
         return max(value for _, value in ends)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -18,6 +18,7 @@ from sparsefield.train import TrainConfig
 
 _ABBREVIATED = 12  # letters of a digest or a commit
 _FACTS = ("data", "network", "depth", "width", "optimizer", "batch", "steps", "epochs", "seed")
+_EVERY = "Every value tried (★: chosen by validation)"
 _WARNING = "**The text was written for another record. This one does not bear out:**"
 
 
@@ -37,18 +38,14 @@ class Page:
 def page(study: Study, record: Record, picture: str) -> Page:
     """The page of a record, with its figure at ``picture``, seen from the page.
 
-    Raises
-    ------
-    InvalidInput
-        The page names an effect or a table that the study has not, or an unknown tag.
+    Raises InvalidInput where it names an effect or a table that the study has not.
     """
     found = cache(partial(effect, study, record))
+    seen = partial(table, study, record)
     caption = escaped(str(study.figure.get("caption", study.title)))
     blocks = {
         "figure": lambda _: f"![{caption}]({picture})\n\n*{caption}*",
-        "table": lambda name: (
-            table(study, record, name).markdown() if name else _every(study, record)
-        ),
+        "table": lambda name: seen(name).markdown() if name else _folded(_EVERY, seen()),
         "effects": lambda _: _folded("Every effect", effects_table(map(found, study.effects))),
         "setting": lambda _: f"*{escaped(setting(record))}*",
         "command": lambda _: f"```console\n$ {command(record)}\n```",
@@ -59,13 +56,7 @@ def page(study: Study, record: Record, picture: str) -> Page:
 
 
 def borne_out(made: Page, name: str) -> Page:
-    """A page as it is.
-
-    Raises
-    ------
-    InvalidInput
-        A claim of it is not borne out by the record.
-    """
+    """A page as it is; InvalidInput where its record does not bear out a claim of it."""
     if made.unborne:
         raise InvalidInput(f"page {name}: {'; '.join(made.unborne)}; mend the page")
     return made
@@ -80,15 +71,8 @@ def with_warning(made: Page) -> str:
 def effects_table(found: Iterable[Effect]) -> Table:
     """Every effect: what it is, with its interval, its nested twin, seeds or arms, verdict."""
     heads = ("effect", "what", "found", "by nested selection", "n", "verdict")
-    rows = (
-        (
-            *(one.name, one.what, one.text(one.found), one.text(one.nested)),
-            str(one.found.n),
-            one.told,
-        )
-        for one in found
-    )
-    return Table(heads, tuple(rows))
+    told = ((one.name, one.what, one.text(one.found), one.text(one.nested), one) for one in found)
+    return Table(heads, tuple((*texts, str(one.found.n), one.told) for *texts, one in told))
 
 
 def setting(record: Record) -> str:
@@ -103,10 +87,6 @@ def command(record: Record) -> str:
     return f"sparsefield reproduce {record.study} --scale {record.scale}{data}"
 
 
-def _every(study: Study, record: Record) -> str:
-    return _folded("Every value tried (★: chosen by validation)", table(study, record))
-
-
 def _folded(summary: str, inside: Table) -> str:
     return f"<details>\n<summary>{summary}</summary>\n\n{inside.markdown()}\n\n</details>"
 
@@ -114,33 +94,30 @@ def _folded(summary: str, inside: Table) -> str:
 def _made(record: Record) -> Table:
     """What made a record."""
     made = record.made
-    lines = (
-        ("runs", f"{len(record.rows)}, {duration(made.seconds)} one after the other"),
-        ("commit", ", ".join(one[:_ABBREVIATED] for one in made.commits) or "not recorded"),
-        *(
-            (name, ", ".join(those))
-            for name, those in (*made.versions.items(), *made.hardware.items())
-        ),
-        *((f"part {part}", _part(record, part)) for part in record.parts),
-    )
-    return Table(("", ""), lines)
+    commits = ", ".join(one[:_ABBREVIATED] for one in made["commits"])
+    lines = {
+        "runs": f"{len(record.rows)}, {duration(made['seconds'])} one after the other",
+        "commit": commits or "not recorded",
+        **{name: ", ".join(those) for name, those in (made["versions"] | made["hardware"]).items()},
+        **{f"part {part}": _part(record, part) for part in record.parts},
+    }
+    return Table(("", ""), tuple(lines.items()))
 
 
 def _part(record: Record, part: str) -> str:
     """What the runs of a part share, as far as it is not the default, and what they sweep over."""
-    defaults = TrainConfig.model_construct().model_dump(mode="json")
-    shared = record.shared(part).items()
-    given = [f"{name} {shown(value)}" for name, value in shared if value != defaults.get(name)]
-    swept = [f"{name} {_values(record, name, part)}" for name in (*record.fields[part], "seed")]
-    digest = f"data with SHA-256 {record.digests[part][:_ABBREVIATED] or 'unknown'}…"
-    return f"{', '.join([*given, digest])}; over {', '.join(swept)}"
+    told, defaults = record.parts[part], TrainConfig.model_construct().model_dump(mode="json")
+    shared = [f"{k} {shown(v)}" for k, v in told["config"].items() if v != defaults.get(k)]
+    swept = [f"{name} {_values(record, name, part)}" for name in (*told["fields"], "seed")]
+    digest = f"data with SHA-256 {told['digest'][:_ABBREVIATED] or 'unknown'}…"
+    return f"{', '.join([*shared, digest])}; over {', '.join(swept)}"
 
 
 def _values(record: Record, name: str, part: str | None = None) -> str:
     """The values of a field: all of a few, the ends of many numbers."""
     rows = record.rows if part is None else record.rows_of(part)
-    values: Sequence[Any] = list({str(row[name]): row[name] for row in rows}.values())
-    values = [value for value in values if value is not None]
+    found = {str(row[name]): row[name] for row in rows if row[name] is not None}
+    values: list[Any] = list(found.values())
     if len(values) > 4 and all(isinstance(value, int | float) for value in values):
         values = [f"{shown(min(values))} to {shown(max(values))}"]
     return ", ".join(map(shown, values))

@@ -26,19 +26,13 @@ _OF_THEORY = (
 def predicted(name: str, config: Mapping[str, Any]) -> float | None:
     """A prediction for a fully connected network of Gaussian weights, at initialisation.
 
-    None for a CNN, top-k, PyTorch's own initialisation, and where q* is no stable fixed point.
-
-    Parameters
-    ----------
-    name
-        ``contraction``: 1 - rho_L, what is left to tell two inputs of correlation ``INPUTS`` apart
-        in the last hidden layer, by the correlation map at infinite width. ``noise``: how far
-        log(|g_1|^2 / |g_L|^2), the growth of squared gradients, lies from network to network: half
-        the distance of its 16 % and 84 % quantiles, by the exact law at this width, over 200
-        networks; infinite where no gradient passes in more than 16 % of them. ``escape``: the
-        probability that the variance leaves [q*/2, 2 q*].
-    config
-        of the run.
+    ``contraction``: 1 - rho_L, what is left to tell two inputs of correlation ``INPUTS`` apart in
+    the last hidden layer, by the correlation map at infinite width. ``noise``: how far
+    log(|g_1|^2 / |g_L|^2), the growth of squared gradients, lies from network to network: half the
+    distance of its 16 % and 84 % quantiles, by the exact law at this width, over 200 networks;
+    infinite where no gradient passes in more than 16 % of them. ``escape``: the probability that
+    the variance leaves [q*/2, 2 q*]. None for a CNN, top-k, PyTorch's own initialisation, and where
+    q* is no stable fixed point.
     """
     if config["network"] != "dnn" or config["init"] != "eoc" or config["family"] == "topk":
         return None

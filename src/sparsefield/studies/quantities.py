@@ -55,13 +55,7 @@ class Quantity:
 
 
 def quantity(name: str) -> Quantity:
-    """A quantity by its name.
-
-    Raises
-    ------
-    InvalidInput
-        There is none of that name.
-    """
+    """A quantity by its name; InvalidInput, which names all, if there is none."""
     if name not in QUANTITIES:
         raise InvalidInput(f"measure {name!r}: is unknown; there are {', '.join(QUANTITIES)}")
     return QUANTITIES[name]

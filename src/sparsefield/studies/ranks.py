@@ -23,10 +23,9 @@ def rank_correlation(
     """Spearman's rank correlation, with its bootstrap interval (percentiles) over arms.
 
     With ``held`` the partial correlation: what both share with a third is taken away. Arms are
-    resampled, not seeds: over seeds the order of the arms hardly changes, and what a correlation
-    claims is that it would hold of other arms. As arms are chosen and not drawn, the interval says
-    how much hangs on single ones, no more. Below five arms there is none, nor where all resamples
-    agree: what cannot vary tells no range.
+    resampled, not seeds, over which their order hardly changes. As arms are chosen and not drawn,
+    the interval says how much hangs on single ones, no more. Below five arms there is none, nor
+    where all resamples agree: what cannot vary tells no range.
 
     >>> rank_correlation([1, 2, 3, 4, 5], [1, 4, 9, 16, 25]).estimate
     1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ MEASURES = (
     *("q_end", "saturated_init", "saturated_end", "chi1_init", "chi1_end"),
     *("grad_ratio_init", "logit_rms_init", "logit_rms_end", "thresholded"),
 )
-_TOLD = ("study", "scale", "title", "question", "source")
-_LATER = frozenset({"thresholded"})  # measures younger than the format: null where absent
+TOLD = ("title", "question", "source", "tuned")  # as in the catalogue when the record was made
+_LATER = ("thresholded",)  # measures younger than the format: null where absent
+_MADE = ("commits", "versions", "hardware", "seconds")
 _json = partial(json.dumps, ensure_ascii=False, allow_nan=False)
 
 
@@ -44,33 +45,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What made the runs: commits of the code; by name versions and hardware, several where runs
-    differ; the seconds of all runs one after the other.
-    """
-
-    commits: tuple[str, ...]
-    versions: Mapping[str, tuple[str, ...]]
-    hardware: Mapping[str, tuple[str, ...]]
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Record:
     """What a study found at one scale.
 
-    Attributes
-    ----------
-    study, scale, title, question, source, tuned
-        as in the catalogue when the record was made.
-    digests
-        of the data, by part.
-    fields
-        the fields in which the runs of a part differ, seeds aside, by part.
-    rows
-        the runs, in the order of their sweeps.
-    made
-        what made them.
+    ``parts``: by name the ``digest`` of the data, the ``fields`` in which runs differ, seeds aside,
+    and the ``config`` that they share. ``made``: the ``commits`` of the code, ``versions`` and
+    ``hardware`` by name, several where runs differ, and ``seconds`` of all runs one by one.
     """
 
     study: str
@@ -78,55 +58,32 @@ class Record:
     title: str
     question: str
     source: str
-    tuned: tuple[str, ...]
-    digests: Mapping[str, str]
-    fields: Mapping[str, tuple[str, ...]]
+    tuned: Sequence[str]
+    made: Mapping[str, Any]
+    parts: Mapping[str, Mapping[str, Any]]
     rows: tuple[Row, ...]
-    made: Made
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts that have a run."""
-        return tuple(dict.fromkeys(row.part for row in self.rows))
 
     def rows_of(self, part: str) -> tuple[Row, ...]:
         """The runs of a part."""
         return tuple(row for row in self.rows if row.part == part)
 
-    def shared(self, part: str) -> dict[str, Any]:
-        """The fields that all runs of a part share."""
-        config = self.rows_of(part)[0].config
-        return {name: config[name] for name in config if name not in self.fields[part]}
 
-
-def differing(configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The fields that do not have one value in all configs, in the order of the config."""
     first = configs[0]
-    return tuple(name for name in first if any(config[name] != first[name] for config in configs))
+    return [name for name in first if any(config[name] != first[name] for config in configs)]
 
 
 def write_record(path: Path, record: Record) -> None:
     """Write a record, one run a line, whole or not at all."""
-    parts = {
-        part: {"digest": record.digests[part], "fields": record.fields[part]}
-        | {"config": record.shared(part)}
-        for part in record.parts
-    }
-    told = {name: getattr(record, name) for name in (*_TOLD, "tuned")}
-    head = {"format": FORMAT, **told, "made": asdict(record.made), "parts": parts}
+    told = {name: value for name, value in vars(record).items() if name != "rows"}
+    opening = _json({"format": FORMAT, **told}, indent=1).removesuffix("\n}")
     rows = ",\n".join(f"  {_json(_flat(record, row))}" for row in record.rows)
-    opening = _json(head, indent=1).removesuffix("\n}")
     write_bytes(path, f'{opening},\n "runs": [\n{rows}\n ]\n}}\n'.encode())
 
 
 def read_record(path: str | Path) -> Record:
-    """Read a record.
-
-    Raises
-    ------
-    InvalidInput
-        No such file, or one that is damaged or no record.
-    """
+    """Read a record; InvalidInput where there is none, or a damaged one."""
     try:
         return _from_json(json.loads(Path(path).read_bytes()))
     except FileNotFoundError:
@@ -139,31 +96,20 @@ def read_record(path: str | Path) -> Record:
 
 
 def _flat(record: Record, row: Row) -> dict[str, Any]:
-    swept = {name: row.config[name] for name in record.fields[row.part]}
+    swept = {name: row.config[name] for name in record.parts[row.part]["fields"]}
     return {"part": row.part, **swept, "seed": row.seed, **row.measures}
 
 
 def _from_json(content: Mapping[str, Any]) -> Record:
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']}, not {FORMAT}")
-    parts, made = content["parts"], content["made"]
-    return Record(
-        **{name: content[name] for name in _TOLD},
-        tuned=tuple(content["tuned"]),
-        digests={part: parts[part]["digest"] for part in parts},
-        fields={part: tuple(parts[part]["fields"]) for part in parts},
-        rows=tuple(_row(row, parts) for row in content["runs"]),
-        made=Made(
-            tuple(made["commits"]),
-            {name: tuple(those) for name, those in made["versions"].items()},
-            {name: tuple(those) for name, those in made["hardware"].items()},
-            float(made["seconds"]),
-        ),
-    )
+    made = {name: content["made"][name] for name in _MADE}
+    rows = tuple(_row(flat, content["parts"][flat["part"]]) for flat in content["runs"])
+    told = {name: content[name] for name in ("study", "scale", *TOLD, "parts")}
+    return Record(**told, made=made, rows=rows)
 
 
-def _row(flat: Mapping[str, Any], parts: Mapping[str, Any]) -> Row:
-    part = parts[flat["part"]]
+def _row(flat: Mapping[str, Any], part: Mapping[str, Any]) -> Row:
     config = {**part["config"], **{name: flat[name] for name in part["fields"]}}
     measures = {name: flat.get(name) if name in _LATER else flat[name] for name in MEASURES}
     return Row(flat["part"], flat["seed"], config, measures)

@@ -14,7 +14,7 @@ from rich.progress import track
 from sparsefield.data import Dataset, load, shared_name
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.measures import measures
-from sparsefield.studies.record import MEASURES, Made, Record, Row, differing
+from sparsefield.studies.record import MEASURES, TOLD, Record, Row, differing
 from sparsefield.studies.study import Scale, Study
 from sparsefield.sweep import read_plan
 from sparsefield.sweep.failure import read_failure
@@ -24,7 +24,7 @@ from sparsefield.train.record import RESULT, read_result
 
 T = TypeVar("T")
 Content = Mapping[str, Any]
-Runs = list[tuple[Path, TrainConfig]]  # of a part: where each run is, and what it is
+Runs = Sequence[tuple[Path, TrainConfig]]  # of a part: where each run is, and what it is
 
 
 def made_record(
@@ -32,33 +32,40 @@ def made_record(
 ) -> Record:
     """The record of sweeps that have ended, each in ``directory`` / its part.
 
-    With ``progress`` it is shown on stderr that the networks are measured.
-
-    Raises
-    ------
-    InvalidInput
-        A damaged run, one that has not ended, or runs of a part on different data.
+    Raises InvalidInput for a damaged run, one that has not ended, or runs of a part on other data.
     """
-    runs: dict[str, Runs] = {
+    runs = {
         part: [(place(directory / part, run), run.config) for run in read_plan(content).runs]
         for part, content in parts.items()
     }
-    results = {
-        part: [read_result(path) for path, _ in those if (path / RESULT).exists()]
-        for part, those in runs.items()
-    }
-    told = {key: getattr(study, key) for key in ("title", "question", "source", "tuned")}
+    results = {part: _results(those) for part, those in runs.items()}
+    told = {part: _part(directory / part, those, results[part]) for part, those in runs.items()}
     return Record(
-        study=study.name,
-        scale=scale,
-        **told,
-        digests={part: _digest(directory / part, found) for part, found in results.items()},
-        fields={
-            part: differing([_config(run) for _, run in those]) for part, those in runs.items()
-        },
-        rows=_rows(runs, progress=progress),
+        study.name,
+        scale,
+        **{name: getattr(study, name) for name in TOLD[:-1]},
+        tuned=list(study.tuned),
         made=_made([result for found in results.values() for result in found]),
+        parts=told,
+        rows=_rows(runs, progress=progress),
     )
+
+
+def _results(runs: Runs) -> list[Result]:
+    return [read_result(path) for path, _ in runs if (path / RESULT).exists()]
+
+
+def _part(directory: Path, runs: Runs, results: Sequence[Result]) -> dict[str, Any]:
+    digests = _distinct(result.data_digest for result in results)
+    if len(digests) > 1:
+        raise InvalidInput(
+            f"{directory}: its runs were made on {len(digests)} different data sets; "
+            "give a new directory, or the data that it was begun with"
+        )
+    configs = [_config(config) for _, config in runs]
+    fields = differing(configs)
+    shared = {name: value for name, value in configs[0].items() if name not in fields}
+    return {"digest": "".join(digests), "fields": fields, "config": shared}
 
 
 def _rows(runs: Mapping[str, Runs], *, progress: bool) -> tuple[Row, ...]:
@@ -95,29 +102,19 @@ def _config(config: TrainConfig) -> dict[str, Any]:
     return found | {"data": shared_name(config.data)}
 
 
-def _digest(directory: Path, results: Sequence[Result]) -> str:
-    found = _distinct(result.data_digest for result in results)
-    if len(found) > 1:
-        raise InvalidInput(
-            f"{directory}: its runs were made on {len(found)} different data sets; "
-            "give a new directory, or the data that it was begun with"
-        )
-    return found[0] if found else ""
+def _made(results: Sequence[Result]) -> dict[str, Any]:
+    return {
+        "commits": _distinct(result.commit for result in results if result.commit),
+        "versions": _by_name([result.versions for result in results]),
+        "hardware": _by_name([result.hardware for result in results]),
+        "seconds": round(math.fsum(result.seconds for result in results), 1),
+    }
 
 
-def _made(results: Sequence[Result]) -> Made:
-    return Made(
-        _distinct(result.commit for result in results if result.commit),
-        _by_name([result.versions for result in results]),
-        _by_name([result.hardware for result in results]),
-        round(math.fsum(result.seconds for result in results), 1),
-    )
-
-
-def _by_name(tables: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+def _by_name(tables: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     names = dict.fromkeys(name for table in tables for name in table)
     return {name: _distinct(table[name] for table in tables if name in table) for name in names}
 
 
-def _distinct(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys("none" if value is None else str(value) for value in values))
+def _distinct(values: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys("none" if value is None else str(value) for value in values))

@@ -28,23 +28,12 @@ Content = Mapping[str, Any]
 class Study:
     """One study of the catalogue: its folder's ``study.yaml`` and ``page.md``.
 
-    Attributes
-    ----------
-    name
-        of its folder, its page and its record.
-    title, question, source
-        a headline; a plain question; paper, table or figure.
-    tuned
-        fields of the config that are chosen in each arm, by validation accuracy.
-    small, paper
-        name of a part -> content of a sweep file; ``paper`` may be empty.
-    page
-        Markdown by hand, with the tags of :mod:`sparsefield.studies.claims`.
-    names
-        what to call arms: a name and the fields that they have, the first that fits.
-    effects, tables, figure
-        what is measured and shown: see :mod:`~sparsefield.studies.effects`,
-        :mod:`~sparsefield.studies.tables`, :mod:`sparsefield.pictures.study`.
+    ``source``: paper, table or figure. ``tuned``: fields of the config that validation chooses in
+    each arm. ``small`` and ``paper``: name of a part -> content of a sweep file. ``page``: Markdown
+    by hand, with the tags of :mod:`sparsefield.studies.claims`. ``names``: what to call arms, the
+    first of which the fields fit. ``effects``, ``tables``, ``figure``: what is measured and shown,
+    see :mod:`sparsefield.studies.effects`, :mod:`sparsefield.studies.tables` and
+    :mod:`sparsefield.pictures.study`.
     """
 
     name: str
@@ -63,17 +52,8 @@ class Study:
     def parts(self, scale: Scale = "small", data: str | None = None) -> dict[str, dict[str, Any]]:
         """The sweep of each part at a scale, with the data that will be used written out.
 
-        Parameters
-        ----------
-        scale
-            small: minutes to an hour; paper: the sizes of the source.
-        data
-            in place of what the parts name; ``auto``: see :func:`data_for`.
-
-        Raises
-        ------
-        InvalidInput
-            A scale that the study has not, or data given to a part that sweeps over data.
+        ``data`` in place of what the parts name; ``auto``: see :func:`data_for`. InvalidInput for
+        a scale that the study has not, or data given to a part that sweeps over data.
         """
         there = [one for one in SCALES if getattr(self, one)]
         if scale not in there:
@@ -84,8 +64,7 @@ class Study:
     def data(self, scale: Scale = "small", data: str | None = None) -> tuple[str, ...]:
         """The names of the data that the parts will run on, each once."""
         parts = self.parts(scale, data).values()
-        found = [name for one in parts for name in _swept(one) or [one["base"]["data"]]]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(name for one in parts for name in _data(one)))
 
 
 def study_names() -> tuple[str, ...]:
@@ -94,12 +73,7 @@ def study_names() -> tuple[str, ...]:
 
 
 def study(name: str) -> Study:
-    """A study of the catalogue.
-
-    Raises
-    ------
-    InvalidInput
-        There is none of that name; the line names the nearest, and all.
+    """A study of the catalogue; InvalidInput, which names the nearest, if there is none.
 
     >>> study("dt26-dnn").tuned
     ('lr',)
@@ -118,10 +92,7 @@ def study(name: str) -> Study:
 def read_study(name: str, content: Content, page: str = PLAIN) -> Study:
     """A study from the content of its file; its sweeps are read when they are made.
 
-    Raises
-    ------
-    InvalidInput
-        A missing or unknown key, a tuned field that is none, a part without a base.
+    InvalidInput for a missing or unknown key, a tuned field that is none, a part without base.
     """
     odd = [key for key in content if key not in (*NEEDED, *ALLOWED)]
     odd += [key for key in NEEDED if key not in content]
@@ -164,15 +135,15 @@ def _check_parts(where: str, parts: Any, *, needed: bool) -> None:
             raise InvalidInput(f"{where}: {part}: must be a sweep with its base, a mapping")
 
 
-def _swept(content: Content) -> list[str]:
-    """The data that a sweep goes over; most go over none."""
-    listed = [fields["data"] for fields in content.get("list", []) if "data" in fields]
-    return [*content.get("grid", {}).get("data", []), *listed]
+def _data(content: Content) -> list[str]:
+    """The data of a sweep: one, unless it goes over several."""
+    found: list[str] = content.get("grid", {}).get("data", [content["base"].get("data", "digits")])
+    return found
 
 
 def _with_data(part: str, content: Content, scale: Scale, data: str | None) -> dict[str, Any]:
     found = deepcopy(dict(content))
-    if _swept(found):
+    if "data" in found.get("grid", {}):
         if data is not None:
             raise InvalidInput(f"data={data!r}: part {part} sweeps over data; leave data out")
         return found

@@ -20,7 +20,7 @@ from typing import Any
 
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.arms import Arm, arms, matching
-from sparsefield.studies.equal_zeros import LEVELS, MARGIN, Stand, at, settings
+from sparsefield.studies.equal_zeros import LEVELS, MARGIN, Setting, at, settings
 from sparsefield.studies.quantities import QUANTITIES
 from sparsefield.studies.record import Record, Row, differing
 from sparsefield.studies.study import Study
@@ -53,13 +53,7 @@ class Table:
 
 
 def table(study: Study, record: Record, name: str = "all") -> Table:
-    """A table that a study declares.
-
-    Raises
-    ------
-    InvalidInput
-        The study declares none of that name.
-    """
+    """A table that a study declares; InvalidInput if it declares none of that name."""
     if name not in (*study.tables, "all"):
         raise InvalidInput(
             f"study {study.name}: has no table {name!r}; {[*study.tables]} there are"
@@ -152,12 +146,12 @@ def _methods(
         for values in dict.fromkeys(tuple(arm[field] for field in each) for arm in found):
             those = [arm for arm in found if tuple(arm[field] for field in each) == values]
             method = settings(those, cut=bool(cut))
-            cells = (_stand(at(method, level), level) for level in LEVELS)
+            cells = (_met(at(method, level), level) for level in LEVELS)
             yield (*map(shown, values), f"{named(study, those[0].rows[0])}{cut}", *cells)
 
 
-def _stand(stand: Stand | None, level: float) -> str:
-    if stand is None:
+def _met(there: Setting | None, level: float) -> str:
+    if there is None:
         return "none as sparse"
-    found = mean(list(stand.accuracy.values()), within=SHARES).show(100)
-    return f"{found} (at {100 * stand.zeros:.1f} %)" if stand.zeros >= level + MARGIN else found
+    found = mean(list(there.accuracy.values()), within=SHARES).show(100)
+    return f"{found} (at {100 * there.sparse:.1f} %)" if there.sparse >= level + MARGIN else found
