@@ -8,11 +8,11 @@ import pytest
 
 from sparsefield.errors import InvalidInput
 from sparsefield.pictures.publish import ORDER, differences, publish, same_picture
-from sparsefield.studies import study_names
+from sparsefield.studies import study, study_names
 
 pytest.importorskip("matplotlib")
 ROOT = Path(__file__).parents[2]
-NAMES = ("dt26-cnn", "p24-cnn")
+NAMES = ("dt26-cnn", "frontier")
 
 
 @pytest.fixture
@@ -56,13 +56,16 @@ def test_written_once_and_then_as_it_is(results, documentation):
 def test_the_index_has_questions_answers_and_pictures(results, documentation):
     publish(results, documentation)
     text = (documentation / "results" / "index.md").read_text()
-    assert text.startswith(
-        "# Results\n\nBefore.\n\n## Five more\n\n### [Is a convolutional network"
-    )
-    answer = (documentation / "results" / "dt26-cnn.md").read_text().split("\n\n")[1]
-    assert answer.startswith("Not in these small ones.")
-    assert answer in text
-    assert text.count("](../figures/results-") == 2
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings == [
+        *("# Results", "## The five findings", f"### [{study('frontier').question}](frontier.md)"),
+        *("## Five more", f"### [{study('dt26-cnn').question}](dt26-cnn.md)".replace("*", r"\*")),
+        "## After",
+    ]
+    for name in NAMES:
+        answer = (documentation / "results" / f"{name}.md").read_text().split("\n\n")[1]
+        assert answer in text
+    assert text.count("](../figures/results-") == 1
     assert text.index("## After") < text.index("{toctree}")
     assert sorted(name for names in ORDER.values() for name in names) == [
         name for name in study_names() if name != "demo"
@@ -72,10 +75,11 @@ def test_the_index_has_questions_answers_and_pictures(results, documentation):
 def test_a_changed_number_is_found(results, documentation):
     publish(results, documentation)
     change(
-        results / "records" / "p24-cnn-small.json", zeros_end=lambda run: run["zeros_end"] - 0.01
+        results / "records" / "frontier-small.json", zeros_end=lambda run: run["zeros_end"] - 0.01
     )
     found = differences(results, documentation)
-    assert [Path(line.split(": ")[0]).name for line in found] == ["p24-cnn.md"]
+    changed = ["frontier.md", "results-frontier-small.svg"]
+    assert [Path(line.split(": ")[0]).name for line in found] == changed
     assert "differs from what the records say, first in line" in found[0]
 
 
@@ -104,10 +108,10 @@ def test_an_effect_that_the_record_lacks_fails_the_build(results, documentation)
 
 def test_a_page_edited_by_hand_is_found(results, documentation):
     publish(results, documentation)
-    for name in ("results/index.md", "results/p24-cnn.md", "figures/results-p24-cnn-small.svg"):
+    for name in ("results/index.md", "results/frontier.md", "figures/results-frontier-small.svg"):
         path = documentation / name
         held = path.read_text()
-        path.write_text(held.replace("p24-cnn", "p42-cnn").replace("<svg", "<gvs"))
+        path.write_text(held.replace("frontier", "border").replace("<svg", "<gvs"))
         assert path.read_text() != held, name
         assert [line.split(":")[0] for line in differences(results, documentation)] == [str(path)]
         path.write_text(held)
@@ -115,10 +119,10 @@ def test_a_page_edited_by_hand_is_found(results, documentation):
 
 def test_what_is_missing_or_without_a_record_is_found(results, documentation):
     publish(results, documentation)
-    (documentation / "results" / "p24-cnn.md").unlink()
+    (documentation / "results" / "frontier.md").unlink()
     (documentation / "results" / "gone.md").write_text("# Gone\n")
     assert differences(results, documentation) == [
-        f"{documentation}/results/p24-cnn.md: is missing",
+        f"{documentation}/results/frontier.md: is missing",
         f"{documentation}/results/gone.md: no record makes it",
     ]
 
@@ -140,9 +144,9 @@ def test_other_files_of_results_are_left_alone(results, documentation):
 
 
 def test_a_record_under_another_name(results, documentation):
-    path = results / "records" / "p24-cnn-small.json"
-    path.rename(path.with_name("p24.json"))
-    with pytest.raises(InvalidInput, match="name it p24-cnn-small.json"):
+    path = results / "records" / "frontier-small.json"
+    path.rename(path.with_name("front.json"))
+    with pytest.raises(InvalidInput, match="name it frontier-small.json"):
         publish(results, documentation)
 
 

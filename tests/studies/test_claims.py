@@ -166,7 +166,7 @@ def test_no_page_dies_of_a_record_of_other_runs(name, scale, monkeypatch):
             measures = {**dict.fromkeys(MEASURES, value), "failed": i % 5 == 0, "thresholded": None}
             lost = {**dict.fromkeys(MEASURES), "failed": True}
             rows.append(Row(part, run.config.seed, config, lost if i % 11 == 0 else measures))
-    parts = dict.fromkeys(found.parts(scale), {"digest": "", "fields": [], "config": {}})
+    parts = {key: {"digest": "", "fields": [], "config": {}} for key in found.parts(scale)}
     made = {"commits": [], "versions": {}, "hardware": {}, "seconds": 1.0}
     record = Record(name, scale, "", "", "", found.tuned, made, parts, tuple(rows))
     text = with_warning(page(found, record, "a.svg"))

@@ -29,14 +29,9 @@ Published = Mapping[str, tuple[Record, Page]]
 
 
 def publish(directory: str | Path, docs: str | Path) -> list[Path]:
-    """Write the documentation that the records of ``directory`` make into ``docs``.
+    """Write what the records of ``directory`` make into ``docs``; the files that changed.
 
-    Returns the files that changed.
-
-    Raises
-    ------
-    InvalidInput
-        As :func:`read_records`; or a page whose claims its record does not bear out.
+    InvalidInput where a page claims what its record does not bear out; then nothing is written.
     """
     changed = []
     for path, content in _documents(Path(directory), Path(docs)).items():
@@ -58,13 +53,7 @@ def differences(directory: str | Path, docs: str | Path) -> list[str]:
 
 
 def read_records(directory: Path) -> dict[str, Record]:
-    """The record of each study in ``directory`` / records; of two scales the paper's.
-
-    Raises
-    ------
-    InvalidInput
-        No such directory, a damaged record, or one whose file is not named STUDY-SCALE.json.
-    """
+    """The record of each study in ``directory`` / records, STUDY-SCALE.json; of two the paper's."""
     if not (directory / RECORDS).is_dir():
         raise InvalidInput(f"{directory}: holds no folder {RECORDS}; give the one that holds it")
     found = {}
@@ -101,17 +90,18 @@ def _index(said: Published, intro: str) -> str:
     for heading, names in groups.items():
         there = [name for name in names if name in said]
         parts += [f"## {heading}"] if there else []
-        parts += [_entry(name, *said[name]) for name in there]
+        first = heading == next(iter(ORDER))
+        parts += [_entry(name, *said[name], pictured=first) for name in there]
     contents = "\n".join(name for names in groups.values() for name in names if name in said)
     parts += [below.strip(), f"```{{toctree}}\n:hidden:\n\n{contents}\n```" if contents else ""]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _entry(name: str, record: Record, told: Page) -> str:
-    """A question, its answer, in which setting, and the picture."""
-    asked = f"### [{escaped(study(name).question)}]({name}.md)"
+def _entry(name: str, record: Record, told: Page, *, pictured: bool) -> str:
+    """A question, its answer; in which setting, and the picture."""
+    asked = f"### [{escaped(study(name).question)}]({name}.md)\n\n{told.opening}"
     picture = f"![{escaped(study(name).title)}](../figures/results-{name}-{record.scale}.svg)"
-    return f"{asked}\n\n{told.opening}\n\n*{escaped(setting(record))}*\n\n{picture}"
+    return f"{asked}\n\n*{escaped(setting(record))}*\n\n{picture}" if pictured else asked
 
 
 def _intro(docs: Path) -> str:
@@ -136,12 +126,10 @@ def _difference(path: Path, content: bytes) -> str | None:
 
 
 def _same(path: Path, content: bytes) -> bool:
-    if not path.exists():
-        return False
-    held = path.read_bytes()
-    if held == content or path.suffix != ".svg":
-        return held == content
-    return same_picture(held.decode(), content.decode())
+    held = path.read_bytes() if path.exists() else b""
+    return held == content or (
+        path.suffix == ".svg" and bool(held) and same_picture(held.decode(), content.decode())
+    )
 
 
 def same_picture(one: str, other: str) -> bool:

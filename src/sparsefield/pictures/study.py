@@ -14,7 +14,7 @@ A study's file declares it::
           line: name            # one look a value of this field, or of the study's own names
           scale: {x: log, y: missing}   # missing: equal room for equal factors of 1 - share
           limits: {y: [0, 100]}
-          mark: {x: 0.01, name: the rule}   # dashed lines across
+          mark: {x: [1], y: [90]}       # dashed lines across
           join: false           # marks without a line
           tried: false          # only what validation chose
 """
@@ -46,6 +46,7 @@ Spec = Mapping[str, Any]
 Style = dict[str, Any]
 Lines = dict[str, list[Arm]]
 Looks = dict[str, tuple[Look, str]]
+Place = tuple[tuple[float, ...], tuple[float, ...]]  # (x, low, high) and (y, low, high)
 
 
 def draw_study(study: Study, record: Record) -> Figure:
@@ -57,15 +58,14 @@ def draw_study(study: Study, record: Record) -> Figure:
 def _draw(panels: Sequence[Spec], found: Sequence[Lines]) -> Figure:
     figure = new_figure(_WIDTH * len(panels), _HEIGHT)
     same = all(lines.keys() == found[0].keys() for lines in found)
+    below: Style = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 3}
     for number, (spec, lines) in enumerate(zip(panels, found, strict=True), 1):
         axes = figure.add_subplot(1, len(panels), number)
         look = dict(zip(lines, zip(looks(len(lines)), _MARKERS * 4, strict=False), strict=False))
         _panel(axes, spec, lines, look)
+        key = [_handle(name, one.colour, marker=mark, lw=1) for name, (one, mark) in look.items()]
         if not same:
-            place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
-            axes.legend(handles=_handles(look), ncols=3, labelcolor=INK, **place)
-        elif number == 1:
-            key = _handles(look)
+            axes.legend(handles=key, labelcolor=INK, **below)
     marks = [*(key if same else []), *_common(panels, found)]
     figure.legend(handles=marks, loc="outside lower center", ncols=6, labelcolor=INK)
     return figure
@@ -73,23 +73,17 @@ def _draw(panels: Sequence[Spec], found: Sequence[Lines]) -> Figure:
 
 def _lines(study: Study, record: Record, spec: Spec) -> Lines:
     """The arms of each look by what they are called, in the order of numbers or of the record."""
-    found = arms(
-        record, spec.get("where"), choose=spec.get("choose", ()), each=spec.get("each", ())
-    )
+    options = {key: spec.get(key, ()) for key in ("choose", "each")}
+    kept = [arm for arm in arms(record, spec.get("where"), **options) if arm.by_seed(spec["y"])]
     field = spec.get("line", "name")
-    kept = [arm for arm in found if arm.by_seed(spec["y"])]
-    if field != "name" and field != "family":
+    if field not in ("name", "family"):
         kept.sort(key=lambda arm: (arm[field] is None, arm[field]))
     lines: Lines = {}
     for arm in kept:
-        lines.setdefault(_called(study, arm, field), []).append(arm)
+        own = {"name": lambda row: named(study, row), "family": lambda row: family(row.config)}
+        called = own.get(field, lambda row: phrase(field, row[field]))(arm.rows[0])
+        lines.setdefault(called, []).append(arm)
     return lines
-
-
-def _called(study: Study, arm: Arm, field: str) -> str:
-    if field == "name":
-        return named(study, arm.rows[0])
-    return family(arm.rows[0].config) if field == "family" else phrase(field, arm[field])
 
 
 def _panel(axes: Axes, spec: Spec, lines: Lines, look: Looks) -> None:
@@ -103,7 +97,9 @@ def _panel(axes: Axes, spec: Spec, lines: Lines, look: Looks) -> None:
         axes.set_xticks(list(at), [shown(value) for value in values])
         axes.xaxis.minorticks_off()
     axes.set(xlabel=heading(spec["x"]), ylabel=heading(spec["y"]), title=spec.get("title", ""))
-    _mark(axes, spec.get("mark", {}))
+    for name, line in (("x", axes.axvline), ("y", axes.axhline)):
+        for value in spec.get("mark", {}).get(name, []):
+            line(value, color=QUIET, linestyle="--", linewidth=1.0, zorder=1)
 
 
 def _line(
@@ -113,7 +109,7 @@ def _line(
     for one in _passed_over(those, spec):
         x, y = (end[0] for end in _at(one, spec, values, aside))
         axes.plot([x], [y], ms=3.5, mew=0, alpha=0.35, **style)
-    places = sorted((_at(arm, spec, values, aside), arm.failed == len(arm.rows)) for arm in those)
+    places = sorted((_at(arm, spec, values, aside), _dead(arm)) for arm in those)
     if spec.get("join", True):
         dash = "-" if len(places) > 2 else ":"  # two points are no line: only what belongs together
         xs, ys = ([at[axis][0] for at, _ in places] for axis in (0, 1))
@@ -127,14 +123,16 @@ def _line(
 
 def _passed_over(those: Iterable[Arm], spec: Spec) -> list[Arm]:
     """What was tried and not chosen, as far as it has a result."""
-    if not spec.get("tried", True):
-        return []
     others = (one for arm in those for one in arm.tried() if one.rows != arm.rows)
-    return [one for one in others if one.by_seed(spec["y"])]
+    return [one for one in others if spec.get("tried", True) and one.by_seed(spec["y"])]
 
 
-def _at(arm: Arm, spec: Spec, values: Sequence[Any], aside: float) -> tuple[tuple[float, ...], ...]:
-    """Where an arm stands, with the ends of its intervals: (x, low, high) and (y, low, high)."""
+def _dead(arm: Arm) -> bool:
+    return arm.failed == len(arm.rows)
+
+
+def _at(arm: Arm, spec: Spec, values: Sequence[Any], aside: float) -> Place:
+    """Where an arm stands, with the ends of its intervals."""
     y = _ends(arm, spec["y"])
     if spec["x"] in QUANTITIES:
         return _ends(arm, spec["x"]), y
@@ -186,36 +184,19 @@ def _present(place: Any) -> Any:
     return 100 - 10.0 ** -np.asarray(place)
 
 
-def _mark(axes: Axes, mark: Spec) -> None:
-    """Dashed lines, and the name of the upright one at its head."""
-    style: Style = {"color": QUIET, "linestyle": "--", "linewidth": 1.0, "zorder": 1}
-    for name, line in (("x", axes.axvline), ("y", axes.axhline)):
-        for value in np.atleast_1d(mark.get(name, [])):
-            line(float(value), **style)
-    if "name" in mark:
-        at, frame = (mark["x"], 1.0), axes.get_xaxis_transform()
-        place: Style = {"xytext": (3, -9), "textcoords": "offset points", "fontsize": 8}
-        axes.annotate(mark["name"], at, xycoords=frame, color=QUIET, **place)
-
-
-def _handles(look: Looks) -> list[Any]:
-    return [
-        _handle(name, one.colour, marker=marker, ms=6, lw=1) for name, (one, marker) in look.items()
-    ]
-
-
 def _common(panels: Sequence[Spec], found: Sequence[Lines]) -> list[Any]:
     """What is drawn alike in every colour."""
-    pairs = [
-        (one, spec) for lines, spec in zip(found, panels, strict=True) for one in lines.values()
-    ]
-    marks = []
-    if any(_passed_over(those, spec) for those, spec in pairs):
-        marks.append(_handle("tried, not chosen", QUIET, marker="o", ms=3.5, alpha=0.5, lw=0))
-    if any(arm.failed == len(arm.rows) for those, _ in pairs for arm in those):
-        marks.append(_handle("every run failed", QUIET, marker="o", ms=6, mfc="white", lw=0))
-    return marks
+    pairs = [(one, spec) for some, spec in zip(found, panels, strict=True) for one in some.values()]
+    dots: Style = {"marker": "o", "lw": 0}
+    marks = {
+        "tried, not chosen": any(_passed_over(*pair) for pair in pairs)
+        and {"ms": 3.5, "alpha": 0.5},
+        "every run failed": any(_dead(arm) for those, _ in pairs for arm in those)
+        and {"mfc": "white"},
+    }
+    return [_handle(name, QUIET, **dots | own) for name, own in marks.items() if own]
 
 
 def _handle(name: str, colour: str, **style: Any) -> Any:
-    return require("matplotlib.lines", "report").Line2D([], [], color=colour, label=name, **style)
+    line = require("matplotlib.lines", "report").Line2D
+    return line([], [], color=colour, label=name, **{"ms": 6} | style)
