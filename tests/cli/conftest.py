@@ -7,6 +7,8 @@ from sparsefield import studies
 
 BASE = {"depth": 3, "width": 16, "sparsity": 0.7, "batch": 64, "steps": 10, "device": "cpu"}
 PARTS = {"plane": {"base": {"data": "auto", **BASE}, "grid": {"q": [1, 4]}, "seeds": 2}}
+EFFECTS = {"q": {"what": "from q* = 1 to 4", "from": {"q": 1}, "to": {"q": 4}}}
+PAGE = "# Tiny\n\nA tiny answer.\n\n{figure}\n\n{table}\n\n{effects}\n\n{command}\n\n{made}\n"
 STUDY = {"title": "Tiny", "question": "Why?", "source": "nowhere", "tuned": []}
 
 
@@ -15,7 +17,7 @@ def catalogue(tmp_path, monkeypatch):
     """A catalogue of one tiny study, tiny; its folder. MNIST is nowhere."""
     folder = tmp_path / "catalogue"
     folder.mkdir()
-    (folder / "tiny.yaml").write_text(yaml.safe_dump({**STUDY, "small": PARTS, "paper": PARTS}))
+    _put(folder, "tiny", PARTS)
     monkeypatch.setattr(sys.modules[studies.Study.__module__], "_catalogue", lambda: folder)
     monkeypatch.delenv("SPARSEFIELD_DATA", raising=False)
     monkeypatch.setenv("SPARSEFIELD_CACHE", str(tmp_path / "cache"))
@@ -27,10 +29,16 @@ def study(catalogue):
     """Put a study of these parts, the same at both scales, into the catalogue."""
 
     def put(name, parts):
-        content = {**STUDY, "small": parts, "paper": parts}
-        (catalogue / f"{name}.yaml").write_text(yaml.safe_dump(content))
+        _put(catalogue, name, parts)
 
     return put
+
+
+def _put(folder, name, parts):
+    (folder / name).mkdir(parents=True)
+    content = {**STUDY, "small": parts, "paper": parts, "effects": EFFECTS}
+    (folder / name / "study.yaml").write_text(yaml.safe_dump(content))
+    (folder / name / "page.md").write_text(PAGE)
 
 
 @pytest.fixture

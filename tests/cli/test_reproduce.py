@@ -27,7 +27,8 @@ def test_from_a_name_to_a_page_and_from_the_record_to_the_documentation(capsys, 
     assert "part plane, 1 of 1: 4 runs" in err
     assert "4/4" in err
     assert "measuring the networks of 4 runs" in err
-    assert "- plane: the most accurate arm is q* = " in out
+    assert "from q* = 1 to 4" in out
+    assert "does not bear out" not in out
     assert [line.split(":")[0] for line in out.splitlines()[-3:]] == ["page", "figure", "record"]
     folder = inside / "studies" / "tiny-small"
     assert {path.name for path in folder.iterdir()} == {
@@ -43,7 +44,9 @@ def test_from_a_name_to_a_page_and_from_the_record_to_the_documentation(capsys, 
     answer = json.loads(out)
     assert err == ""
     assert answer["record"] == "studies/tiny-small/record.json"
-    assert set(answer["findings"][0]) == {"sentence", "estimate", "low", "high", "n"}
+    assert answer["effects"][0]["name"] == "q"
+    assert set(answer["effects"][0]["found"]) == {"estimate", "low", "high", "n"}
+    assert answer["not_borne_out"] == []
 
     for name in ("docs/results", "results/records"):
         (inside / name).mkdir(parents=True)
@@ -96,6 +99,33 @@ def test_ray_that_is_not_there_names_the_extra(refused, inside, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     said = refused(main, "reproduce", "tiny", "--workers", "ray")
     assert "pip install 'sparsefield[ray]'" in said
+    assert list(inside.iterdir()) == []
+
+
+def test_a_page_that_the_record_does_not_bear_out_is_said_and_stops_nothing(
+    capsys, inside, catalogue
+):
+    page = catalogue / "tiny" / "page.md"
+    page.write_text("# Tiny\n\nIt is so.\n\nMuch more {rises q, nested falls}.\n")
+    assert main(["reproduce", "tiny", "--jobs", "1"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "this record does not bear out: effect q: the page says rises q, nested falls" in said
+    told = (inside / "studies" / "tiny-small" / "tiny.md").read_text()
+    assert told.startswith("> **The text was written for another record.")
+    (inside / "docs" / "results").mkdir(parents=True)
+    (inside / "docs" / "results" / "intro.md").write_text("# Results\n")
+    (inside / "results" / "records").mkdir(parents=True)
+    record = inside / "studies" / "tiny-small" / "record.json"
+    shutil.copy(record, inside / "results" / "records" / "tiny-small.json")
+    assert main(["report", "results", "--docs", "docs"]) == 2  # documentation must be true
+    err = capsys.readouterr().err
+    assert "page tiny: effect q: the page says rises q" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_what_is_missing_is_said_before_hours_of_runs(refused, inside, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "pip install 'sparsefield[report]'" in refused(main, "reproduce", "tiny")
     assert list(inside.iterdir()) == []
 
 

@@ -52,7 +52,7 @@ def two(study):
 
 def begun(folder):
     """The study cut off: of its first part a run is made, of its second none."""
-    assert main(["reproduce", "two", "--jobs", "1", "--together", "never", "--json"]) == 0
+    assert main(["reproduce", "two", "--jobs", "1", "--json"]) == 0
     shutil.rmtree(folder / "studies/two-small/one/runs/seed1")
     shutil.rmtree(folder / "studies/two-small/more")
     (folder / "studies/two-small/record.json").unlink()

@@ -1,8 +1,7 @@
 import pytest
 
 from sparsefield.studies import Record, Row, read_study, reproduce
-from sparsefield.studies.measures import MEASURES
-from sparsefield.studies.record import Made, differing
+from sparsefield.studies.record import MEASURES, differing
 from sparsefield.train import TrainConfig
 
 BASE = {
@@ -27,7 +26,12 @@ TINY = {
         "alone": {"base": {**BASE, "monitor_every": 0, "lr": 1e9, "optimizer": "sgd"}},
     },
     "paper": {"plane": {"base": {**BASE, "data": "mnist", "width": 30}}},
+    "effects": {
+        "q": {"where": {"part": "plane"}, "from": {"q": 0.25}, "to": {"q": 4}},
+        "accuracy": {"kind": "mean", "of": {"part": "plane", "q": 4}},
+    },
 }
+PAGE = "# Tiny\n\nIt has {value accuracy}.\n\n{figure}\n\n{table}\n\n{effects}\n\n{made}\n"
 
 
 @pytest.fixture
@@ -38,8 +42,8 @@ def content():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """A study of ten runs of a tenth of a second."""
-    return read_study("tiny", TINY)
+    """A study of nine runs of a tenth of a second."""
+    return read_study("tiny", TINY, PAGE)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +58,15 @@ def invented():
     return invent
 
 
-def invent(arms, measure, *, seeds=3, study="dt26-dnn", tuned=("lr",), scale="small"):
+@pytest.fixture
+def declared():
+    """Make a study of these effects, the learning rate tuned, with this page."""
+    return lambda effects, page="", **more: read_study(
+        "planted", {**TINY, "effects": effects, **more}, page
+    )
+
+
+def invent(arms, measure, *, seeds=3, study="planted", tuned=("lr",), scale="small"):
     """A record with a row for each arm (a mapping of fields) and seed.
 
     ``measure(config, seed)`` gives some measures; None means that the run has no result.
@@ -67,18 +79,12 @@ def invent(arms, measure, *, seeds=3, study="dt26-dnn", tuned=("lr",), scale="sm
         for seed in range(seeds)
         for config in configs
     )
-    return Record(
-        study=study,
-        scale=scale,
-        title="Invented",
-        question="What if?",
-        source="nowhere",
-        tuned=tuned,
-        digests={"plane": "0" * 64},
-        fields={"plane": differing(configs)},
-        rows=rows,
-        made=Made(("abc",), {"torch": ("2",)}, {"cpu": ("one",)}, 12.0),
-    )
+    fields = differing(configs)
+    shared = {name: value for name, value in configs[0].items() if name not in fields}
+    parts = {"plane": {"digest": "0" * 64, "fields": fields, "config": shared}}
+    made = {"commits": ["abc"], "versions": {"torch": ["2"]}, "hardware": {}, "seconds": 12.0}
+    told = ("Invented", "What if?", "nowhere", list(tuned))
+    return Record(study, scale, *told, made, parts, rows)
 
 
 def _measures(found):
@@ -87,12 +93,3 @@ def _measures(found):
     same = {"validation_accuracy": found.get("test_accuracy", 0.5)}
     usual = {**dict.fromkeys(MEASURES, 0.5), "thresholded": None, "failed": False, "reason": None}
     return {**usual, **same, **found}
-
-
-@pytest.fixture
-def documentation(tmp_path):
-    """An empty documentation with its introduction."""
-    folder = tmp_path / "docs" / "results"
-    folder.mkdir(parents=True)
-    (folder / "intro.md").write_text("# Results\n\nAn introduction.\n")
-    return folder.parent

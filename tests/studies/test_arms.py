@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from sparsefield.errors import InvalidInput
-from sparsefield.studies import arms, chosen
-from sparsefield.studies.arms import best_of, validated
-from sparsefield.studies.contrasts import between, nested
+from sparsefield.studies import arms
+from sparsefield.studies.arms import validated
 
 ARMS = [{"q": q, "lr": lr} for q in (1.0, 4.0) for lr in (1e-3, 1e-2)]
 
@@ -20,12 +19,11 @@ def by_rate(config, seed):
 
 
 def test_chosen_by_validation_and_reported_by_test(invented):
-    record = invented(ARMS, by_rate)
-    found = arms(record)
-    assert [(arm["q"], arm.tuned) for arm in found] == [(1.0, {"lr": 1e-2}), (4.0, {"lr": 1e-2})]
+    found = arms(invented(ARMS, by_rate))
+    assert [(arm["q"], arm["lr"]) for arm in found] == [(1.0, 1e-2), (4.0, 1e-2)]
     assert [arm.mean().estimate for arm in found] == pytest.approx([0.7, 0.7])
-    by_test = chosen(record.rows, ["lr"], by="test_accuracy")  # the twin
-    assert by_test[0].mean().estimate == pytest.approx(0.9)
+    by_test = max((one.mean().estimate for one in found[0].tried()), default=0)  # the twin
+    assert by_test == pytest.approx(0.9)
 
 
 def test_a_lost_run_counts_as_nothing(invented):
@@ -33,20 +31,29 @@ def test_a_lost_run_counts_as_nothing(invented):
     lost = lambda config, seed: (  # noqa: E731
         None if seed == 2 and config["lr"] > 5e-3 else by_rate(config, seed)
     )
-    assert {arm.tuned["lr"] for arm in arms(invented(ARMS, lost))} == {1e-3}
-    assert {arm.tuned["lr"] for arm in arms(invented(ARMS, by_rate))} == {1e-2}
+    assert {arm["lr"] for arm in arms(invented(ARMS, lost))} == {1e-3}
+    assert {arm["lr"] for arm in arms(invented(ARMS, by_rate))} == {1e-2}
+    assert validated([]) == 0.0
 
 
 def test_without_tuned_fields_every_config_is_an_arm(invented):
-    found = arms(invented(ARMS, by_rate, tuned=()))
-    assert len(found) == 4
-    assert all(arm.n == 3 and arm.tuned == {} for arm in found)
+    for record, each in (
+        (invented(ARMS, by_rate, tuned=()), ()),
+        (invented(ARMS, by_rate), ["lr"]),
+    ):
+        found = arms(record, each=each)
+        assert len(found) == 4
+        assert all(len(arm.rows) == 3 and len(arm.candidates) == 1 for arm in found)
 
 
 def test_arms_of_some_values(invented):
     record = invented(ARMS, by_rate)
-    assert [arm["q"] for arm in arms(record, "plane", q=4.0)] == [4.0]
-    assert arms(record, "no such part") == arms(record, q=3.0) == ()
+    assert [arm["q"] for arm in arms(record, {"part": "plane", "q": 4.0})] == [4.0]
+    assert [arm["q"] for arm in arms(record, {"q": [1.0, 4.0, 16.0]})] == [1.0, 4.0]
+    assert [arm["lr"] for arm in arms(record, {"lr": 1e-3})] == [1e-3, 1e-3]
+    assert arms(record, {"part": "no such part"}) == arms(record, {"q": 3.0}) == ()
+    with pytest.raises(InvalidInput, match="where: hue='red': no run has such a field"):
+        arms(record, {"hue": "red"})
 
 
 def test_nothing_kept_apart_is_said(invented):
@@ -58,8 +65,7 @@ def test_nothing_kept_apart_is_said(invented):
 
 def test_arms_without_any_result(invented):
     (arm, _) = arms(invented(ARMS, lambda config, seed: None))
-    assert (arm.n, arm.failed, arm.mean().n, arm.tuned["lr"]) == (3, 3, 0, 1e-3)
-    assert arm.failing().estimate == 1.0
+    assert (len(arm.rows), arm.failed, arm.mean().n, arm["lr"]) == (3, 3, 0, 1e-3)
 
 
 def test_by_seed_and_within_what_can_be(invented):
@@ -79,29 +85,14 @@ def test_a_rate_at_an_edge_is_known(invented):
 
     for best, word in zip(rates, ("lowest", "", "highest"), strict=True):
         several, one = arms(invented(tried, peak(best)))
-        assert (several["lr"], several.tried("lr"), several.edge("lr")) == (best, rates, word)
-        assert (one.tried("lr"), one.edge("lr"), one.edge("family")) == ((1e-3,), "", "")
+        assert (several["lr"], several.edge("lr")) == (best, word)
+        assert (one.edge("lr"), one.edge("family")) == ("", "")
 
 
-def test_the_best_of_several_was_chosen_from_all_that_they_tried(invented):
-    found = arms(invented(ARMS, lambda config, seed: {"test_accuracy": 0.1 * config["q"]}))
-    best = best_of(found)
-    assert (best["q"], best.rows) == (4.0, found[1].rows)
-    assert best.candidates == (*found[0].candidates, *found[1].candidates)
-    assert best.tried("q") == (1.0, 4.0)
-
-
-def test_a_run_without_a_result_counts_as_nothing_in_every_choice(invented):
-    """Two arms at one rate each: the one that loses a run is better by the others alone."""
-
-    def measure(config, seed):
-        return None if config["q"] > 1 and seed == 0 else {"test_accuracy": 0.6 + config["q"] / 50}
-
-    plain, losing = arms(invented(ARMS[::2], measure))
-    assert losing.mean("validation_accuracy").estimate > plain.validated()
-    assert losing.validated() == validated(losing.rows) == pytest.approx(0.68 * 2 / 3)
-    assert best_of([plain, losing]).rows == plain.rows
-    assert validated([]) == 0.0
+def test_more_may_be_chosen_than_what_is_tuned(invented):
+    record = invented(ARMS, lambda config, seed: {"test_accuracy": 0.1 * config["q"]})
+    (best,) = arms(record, choose=["q", "part"])
+    assert (best["q"], len(best.candidates)) == (4.0, 4)
 
 
 def test_each_seed_is_at_the_rate_that_the_others_choose(invented):
@@ -114,16 +105,14 @@ def test_each_seed_is_at_the_rate_that_the_others_choose(invented):
     (arm, _) = arms(invented(ARMS, measure))
     assert (arm["lr"], arm.by_seed()) == (1e-2, pytest.approx({0: 0.8, 1: 0.4, 2: 0.4}))
     assert arm.nested().by_seed() == pytest.approx({0: 0.5, 1: 0.4, 2: 0.4})
-    assert arm.nested().config == arm.config
 
 
 def test_nothing_to_choose_and_no_other_seed(invented):
     (arm, _) = arms(invented(ARMS[::2], by_rate))
     assert arm.nested() is arm
-    assert nested([(arm, arm)]) is None
     (arm, _) = arms(invented(ARMS, by_rate, seeds=1))
     assert arm.nested().rows == ()
-    assert nested([(arm, arm)]).n == 0
+    assert arm.nested()["q"] == 1.0
 
 
 def noise(config, seed, *, sd=0.01):
@@ -144,15 +133,3 @@ def test_a_choice_among_rates_that_are_alike_flatters_and_nested_selection_does_
     found = arms(invented(grid, noise))
     assert abs(standing([arm.nested() for arm in found])) < 4
     assert standing(found) > 8  # the twin
-
-
-def test_a_real_gain_outlives_nested_selection(invented):
-    def measure(config, seed):
-        gain = 0.1 * (config["lr"] > 5e-3) * (config["q"] > 1)
-        return {"test_accuracy": noise(config, seed)["test_accuracy"] + gain}
-
-    pairs = [arms(invented(ARMS, measure, seeds=6))]
-    found = nested(pairs)
-    assert found.excludes(0.0)
-    assert found.low <= 0.1 <= found.high
-    assert found.n == between(pairs).n == 6

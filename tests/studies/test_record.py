@@ -6,19 +6,18 @@ import pytest
 
 from sparsefield.errors import InvalidInput
 from sparsefield.studies import read_record, write_record
-from sparsefield.studies.measures import MEASURES
-from sparsefield.studies.record import dumped
+from sparsefield.studies.record import MEASURES
 
 
 def test_there_and_back(made, tmp_path):
     path = tmp_path / "a.json"
     write_record(path, made.record)
-    assert read_record(path) == made.record == read_record(made.record_path)
-    assert path.read_bytes() == made.record_path.read_bytes()
+    assert read_record(path) == made.record == read_record(made.paths["record"])
+    assert path.read_bytes() == made.paths["record"].read_bytes()
 
 
 def test_one_run_a_line(made):
-    text = dumped(made.record)
+    text = made.paths["record"].read_text()
     lines = [line for line in text.splitlines() if line.startswith('  {"part"')]
     assert len(lines) == len(made.record.rows) == 9
     first = json.loads(lines[0].rstrip(","))
@@ -28,10 +27,12 @@ def test_one_run_a_line(made):
 
 def test_what_a_record_says_of_itself(made):
     record = made.record
-    assert record.parts == ("plane", "alone")
-    assert record.fields == {"plane": ("q", "lr"), "alone": ()}
-    assert record.shared("plane")["width"] == 20
-    assert "q" not in record.shared("plane")
+    assert {part: told["fields"] for part, told in record.parts.items()} == {
+        "plane": ["q", "lr"],
+        "alone": [],
+    }
+    assert record.parts["plane"]["config"]["width"] == 20
+    assert "q" not in record.parts["plane"]["config"]
     row = record.rows[0]
     assert (row["q"], row["lr"], row["depth"], row["seed"], row["part"]) == (
         0.25,
@@ -40,10 +41,10 @@ def test_what_a_record_says_of_itself(made):
         0,
         "plane",
     )
-    assert record.made.seconds > 0
-    assert record.made.hardware["threads"] == ("1",)
-    assert set(record.made.versions) == {"python", "torch", "numpy", "sparsefield"}
-    assert len(set(record.digests.values())) == 1
+    assert record.made["seconds"] > 0
+    assert record.made["hardware"]["threads"] == ["1"]
+    assert set(record.made["versions"]) == {"python", "torch", "numpy", "sparsefield"}
+    assert len({told["digest"] for told in record.parts.values()}) == 1
 
 
 DAMAGE = {
@@ -58,7 +59,7 @@ DAMAGE = {
 
 
 def test_a_record_from_before_thresholds_is_read(made, tmp_path):
-    text = made.record_path.read_text()
+    text = made.paths["record"].read_text()
     path = tmp_path / "old.json"
     path.write_text(text.replace(', "thresholded": null', ""))
     assert "thresholded" not in path.read_text()
@@ -80,7 +81,7 @@ def test_a_list_goes_there_and_back(invented, tmp_path):
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_record_is_one_line(made, tmp_path, damage):
     path = tmp_path / "a.json"
-    path.write_text(DAMAGE[damage](made.record_path.read_text()))
+    path.write_text(DAMAGE[damage](made.paths["record"].read_text()))
     with pytest.raises(InvalidInput, match="is damaged or no record of a study") as error:
         read_record(path)
     assert len(str(error.value).splitlines()) == 1

@@ -4,8 +4,7 @@ import pytest
 
 from sparsefield.errors import InvalidInput
 from sparsefield.studies import read_study, study, study_names
-from sparsefield.studies.study import SCALES
-from sparsefield.studies.which_data import data_for
+from sparsefield.studies.study import SCALES, data_for
 from sparsefield.sweep import read_grid
 
 
@@ -27,9 +26,11 @@ def at_hand(tmp_path, monkeypatch):
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_study_of_the_catalogue_can_be_made(name, scale):
     found = study(name)
-    assert found.name == name
-    assert found.title
-    assert found.question.endswith("?")
+    assert (found.name, bool(found.title), found.question[-1]) == (name, True, "?")
+    assert f"# {found.question}\n".replace("*", "") in found.page.replace("*", "")
+    if not getattr(found, scale):
+        assert (name, scale) == ("demo", "paper")
+        return
     for part, content in found.parts(scale).items():
         plan = read_grid(content)
         assert len(plan.runs) > 1, part
@@ -57,6 +58,7 @@ def test_an_unknown_study_is_one_line_with_the_nearest():
         ({"colour": "red"}, "colour: a study has"),
         ({"small": {}}, "small={}: must map parts to sweeps"),
         ({"small": {"a": {"grid": {"q": [1]}}}}, "small: a: must be a sweep with its base"),
+        ({"paper": []}, "paper=.*must map parts to sweeps"),
         ({"small": {"a": {"base": "base.yaml"}}}, "small: a: must be a sweep with its base"),
     ],
 )

@@ -14,6 +14,7 @@ import tyro
 from sparsefield.errors import InvalidInput
 
 from .bench import bench
+from .demo import demo
 from .energy import energy
 from .flags import Flags, given
 from .pictures import figure, phase_map
@@ -136,23 +137,6 @@ def train(
         print(jsonlib.dumps(result.to_dict(), allow_nan=False))
     else:
         print(_summary(result, directory))
-
-
-def demo(out: Path = Path("demo"), json: Json = False) -> None:
-    """See a 90 % sparse deep network train because of how it was initialised.
-
-    Parameters
-    ----------
-    out
-        folder of the runs and the report
-    json
-        print one JSON object and nothing else
-    """
-    from sparsefield.studies.demo import demo
-
-    path = demo(out, progress=not json)
-    if json:
-        print(jsonlib.dumps({"report": str(path)}))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -13,7 +13,7 @@ class Making:
     Parameters
     ----------
     jobs
-        runs at a time; by default as many as have their threads' cores to themselves
+        how many at a time; by default as many as have their threads' cores to themselves
     workers
         processes of this machine, or tasks of a Ray cluster
     address

@@ -46,7 +46,7 @@ def report(
 
 
 def _documentation(directory: Path, docs: Path, *, check: bool, json: bool) -> None:
-    from sparsefield.studies import differences, publish
+    from sparsefield.pictures.publish import differences, publish
 
     if not check:
         written = [str(path) for path in publish(directory, docs)]

@@ -46,37 +46,48 @@ def reproduce(
         print one JSON object and nothing else
     """
     from sparsefield import studies
+    from sparsefield.errors import require
 
     if making.dry_run:
-        cost = studies.estimated(name, scale=scale, data=data, out=out, **making.cost_keywords)
+        cost = studies.estimated(name, scale=scale, data=data, out=out, jobs=making.jobs)
         print(jsonlib.dumps(cost.to_dict(), allow_nan=False) if json else cost)
         return
+    require("matplotlib", "report")  # before hours of runs, not after
     if not json:
         print("data: " + ", ".join(studies.study(name).data(scale, data)), flush=True)
     found = studies.reproduce(
         name, scale=scale, data=data, out=out, **making.keywords, progress=not json
     )
+    _draw(found)
     if json:
         print(jsonlib.dumps(found.to_dict(), allow_nan=False))
     else:
         _show(found)
 
 
+def _draw(found: Reproduced) -> None:
+    from sparsefield.pictures.saving import save_figure
+    from sparsefield.pictures.study import draw_study
+
+    save_figure(draw_study(found.study, found.record), found.paths["figure"])
+
+
 def _show(found: Reproduced) -> None:
     from rich.console import Console
 
+    from sparsefield.studies.page import effects_table
+    from sparsefield.studies.tables import table
     from sparsefield.sweep.printing import show
 
     console = Console()
-    for table in found.reading.tables:
-        show(console, _table(table))
-    for finding in found.reading.findings:
-        console.print(f"- {finding.sentence}", highlight=False, markup=False)
+    for one in (table(found.study, found.record), effects_table(found.effects)):
+        show(console, _table(one))
+    for line in found.unborne:
+        console.print(f"this record does not bear out: {line}", highlight=False, markup=False)
     without = lost(sum(row["steps_made"] is None for row in found.record.rows))
     if without:
         console.print(without, highlight=False)
-    paths = {"page": found.page_path, "figure": found.figure_path, "record": found.record_path}
-    for label, path in paths.items():
+    for label, path in found.paths.items():
         console.print(f"{label + ':':<8}{path}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -84,7 +95,7 @@ def _table(table: Table) -> Shown:
     from rich.box import SIMPLE
     from rich.table import Table as Shown
 
-    shown = Shown(title=table.title, box=SIMPLE, pad_edge=False)
+    shown = Shown(box=SIMPLE, pad_edge=False)
     for name in table.columns:
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table.rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsefield.errors import InvalidInput
-from sparsefield.studies.labels import labels
+from sparsefield.pictures.labels import labels
 from sparsefield.sweep.failure import FAILED
 from sparsefield.sweep.spread import Spread, spread
 from sparsefield.train import Run, TrainConfig, read_run

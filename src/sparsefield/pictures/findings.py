@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from sparsefield.pictures.arms import Arm
+from sparsefield.pictures.labels import differing, phrase
 from sparsefield.pictures.prediction import at_start, gradient_profile
-from sparsefield.studies.labels import differing, family, phrase
+from sparsefield.studies.tables import family
 from sparsefield.sweep.spread import spread
 from sparsefield.train import TrainConfig
 
@@ -119,7 +120,9 @@ def _effect(reference: Arm, arm: Arm) -> str:
 def _choice(reference: TrainConfig, config: TrainConfig) -> str:
     (name,) = differing(reference, config)
     if name == "family":
-        return f"{_capital(family(config))} in place of {family(reference)}"
+        return (
+            f"{_capital(family(config.model_dump()))} in place of {family(reference.model_dump())}"
+        )
     old, new = getattr(reference, name), getattr(config, name)
     return f"{_capital(phrase(name, new))} in place of {phrase(name, old)}"
 

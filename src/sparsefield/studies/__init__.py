@@ -1,15 +1,13 @@
-"""Studies: questions that one command answers, with records, intervals and pages made of them."""
+"""Studies: a record of runs, effects with intervals, the claims that rest on them, a page."""
 
 from sparsefield.studies.arms import Arm as Arm
 from sparsefield.studies.arms import arms as arms
-from sparsefield.studies.arms import chosen as chosen
+from sparsefield.studies.effects import Effect as Effect
+from sparsefield.studies.effects import effect as effect
+from sparsefield.studies.effects import effects as effects
+from sparsefield.studies.page import Page as Page
+from sparsefield.studies.page import borne_out as borne_out
 from sparsefield.studies.page import page as page
-from sparsefield.studies.publishing import differences as differences
-from sparsefield.studies.publishing import publish as publish
-from sparsefield.studies.reading import Finding as Finding
-from sparsefield.studies.reading import Reading as Reading
-from sparsefield.studies.reading import Table as Table
-from sparsefield.studies.reading import read as read
 from sparsefield.studies.record import Record as Record
 from sparsefield.studies.record import Row as Row
 from sparsefield.studies.record import read_record as read_record
@@ -21,4 +19,5 @@ from sparsefield.studies.study import Study as Study
 from sparsefield.studies.study import read_study as read_study
 from sparsefield.studies.study import study as study
 from sparsefield.studies.study import study_names as study_names
-from sparsefield.sweep.statistics import Interval as Interval
+from sparsefield.studies.tables import Table as Table
+from sparsefield.studies.tables import table as table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sparsefield.data import Dataset
-from sparsefield.studies.thresholding import thresholded
-from sparsefield.train import Run, TrainConfig, read_run
-from sparsefield.train.network import build, restore, shape_for
+from sparsefield.studies.record import MEASURES
+from sparsefield.train import Run, TrainConfig, load_model, read_run
+from sparsefield.train.network import build, shape_for
 
-MEASURES = (
-    *("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason"),
-    *("steps_made", "steps_to_half", "seconds", "zeros_init", "zeros_end", "zeros_end_last"),
-    *("q_end", "saturated_init", "saturated_end", "chi1_init", "chi1_end"),
-    *("grad_ratio_init", "logit_rms_init", "logit_rms_end", "thresholded"),
-)
 LEVELS = (0.7, 0.8, 0.85, 0.9, 0.95)
 SAMPLE, BATCH = 512, 128
 DIGITS = 7
-Layers = dict[str, NDArray[Any]]
-Measures = dict[str, Any]
+Layers = Mapping[str, NDArray[Any]]
+_RESULT = ("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason", "seconds")
 
 
-def measures(directory: Path, dataset: Dataset) -> Measures:
+def measures(directory: Path, dataset: Dataset) -> dict[str, Any]:
     """Measure a finished run; what its tables or its numbers do not allow is None.
 
     The keys: of the result ``test_accuracy``, ``validation_accuracy``, ``train_loss``,
@@ -57,45 +51,27 @@ def measures(directory: Path, dataset: Dataset) -> Measures:
         its trained activations cut off at each level; see :func:`curve`.
     """
     run = read_run(directory)
-    model = initial(run.config, dataset)
-    sample = held_out(dataset)
-    first, last = _at(run.layers, min), _at(run.layers, max)
-    found = {
-        **of_result(run),
-        "steps_to_half": _steps_to_half(run, dataset.classes),
-        "q_end": _mean(last.get("q"), 1 / run.config.q),
-        "saturated_init": _mean(first.get("saturated")),
-        "saturated_end": _mean(last.get("saturated")),
-        "chi1_init": chi1(model, first),
-        "grad_ratio_init": _ends(first.get("grad_rms")),
-        "logit_rms_init": logit_rms(model, sample),
-    }
-    restore(model, directory)
-    found |= {"chi1_end": chi1(model, last), "logit_rms_end": logit_rms(model, sample)}
-    found["thresholded"] = curve(directory, run.config, dataset)
-    return {name: rounded(found[name]) for name in MEASURES}
-
-
-def nothing(reason: str) -> Measures:
-    """The measures of a run that ended without a result."""
-    return {**dict.fromkeys(MEASURES), "failed": True, "reason": reason}
-
-
-def of_result(run: Run) -> Measures:
-    """Those that the result holds."""
+    begun, trained, sample = initial(run.config, dataset), load_model(directory), held_out(dataset)
+    first, last = _rows(run.layers, min), _rows(run.layers, max)
     result = run.result
-    return {
-        "test_accuracy": result.test_accuracy,
-        "validation_accuracy": result.validation_accuracy,
-        "train_loss": result.train_loss,
-        "failed": result.failed,
-        "reason": result.reason,
+    found = {
+        **{name: getattr(result, name) for name in _RESULT},
         "steps_made": result.steps,
-        "seconds": result.seconds,
-        "zeros_init": _mean(np.array(result.sparsity_init)),
+        "steps_to_half": _steps_to_half(run, dataset.classes),
+        "zeros_init": float(np.mean(result.sparsity_init)),
         "zeros_end": result.sparsity_mean,
         "zeros_end_last": result.sparsity_per_layer[-1],
+        "q_end": _mean(last, "q", 1 / run.config.q),
+        "saturated_init": _mean(first, "saturated"),
+        "saturated_end": _mean(last, "saturated"),
+        "chi1_init": chi1(begun, first),
+        "chi1_end": chi1(trained, last),
+        "grad_ratio_init": _first_over_last(first.get("grad_rms")),
+        "logit_rms_init": logit_rms(begun, sample),
+        "logit_rms_end": logit_rms(trained, sample),
+        "thresholded": curve(directory, run.config, dataset),
     }
+    return {name: rounded(found[name]) for name in MEASURES}
 
 
 def initial(config: TrainConfig, dataset: Dataset) -> nn.Module:
@@ -117,26 +93,34 @@ def logit_rms(model: nn.Module, inputs: Tensor) -> float:
 
 
 @torch.no_grad()
-def chi1(model: nn.Module, layers: Mapping[str, NDArray[Any]]) -> float | None:
+def chi1(model: nn.Module, layers: Layers) -> float | None:
     """Mean over the hidden layers but the first of fan_in E[W^2] E[phi'^2], one step's rows."""
-    if not layers:
+    hidden: Any = model.layers
+    if not layers or len(hidden) < 2:
         return None
-    linear = 1.0 - layers["sparsity"] - layers["saturated"]
-    factors = np.array(list(_weight_factors(model)))
-    return _mean(factors * linear[:-1]) if len(factors) else None
+    norms = [torch.linalg.vector_norm(one.weight, dtype=torch.float64) for one in hidden[1:]]
+    # fan_in E[W^2] = |W|^2 / outputs
+    factors = np.array(
+        [float(n) ** 2 / len(one.weight) for n, one in zip(norms, hidden[1:], strict=True)]
+    )
+    return float(np.mean(factors * (1.0 - layers["sparsity"] - layers["saturated"])[:-1]))
 
 
 def curve(directory: Path, config: TrainConfig, dataset: Dataset) -> list[list[float]] | None:
     """Accuracy and zeros of a dense network cut off at each of LEVELS; None of any other run.
 
-    Dense: fully connected, plain ReLU, no penalty. A convolutional network is left out: its whole
-    test set at every level would take the CPU longer than its training took the device.
+    Dense: fully connected, plain ReLU, no penalty. As FATReLU [Kurtz et al. 2020], CATS [Lee et al.
+    2024] and TEAL [Liu et al. 2024], without the training that some of them add. A convolutional
+    network is left out: its test set at every level would take longer than its training took.
     """
     kind = (config.network, config.family, config.sparsity, config.penalty)
     if kind != ("dnn", "relu", 0.5, "none"):
         return None
-    found = thresholded(directory, LEVELS, dataset=dataset)
-    return [[row.level, row.accuracy, row.sparsity_mean] for row in found]
+    from sparsefield.train.thresholds import Thresholded
+
+    network = Thresholded(directory, dataset=dataset)
+    found = [(level, network.evaluate(level)) for level in LEVELS]
+    return [[level, seen.accuracy, float(np.mean(seen.sparsity))] for level, seen in found]
 
 
 def rounded(value: Any) -> Any:
@@ -148,34 +132,24 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
-def _weight_factors(model: nn.Module) -> Iterator[float]:
-    """fan_in E[W^2] of every hidden layer but the first."""
-    layers: Any = model.layers
-    for layer in layers[1:]:
-        norm = torch.linalg.vector_norm(layer.weight, dtype=torch.float64)
-        yield float(norm) ** 2 / len(layer.weight)  # fan_in E[W^2] = |W|^2 / outputs
-
-
-def _at(layers: Layers, which: Any) -> Layers:
+def _rows(layers: Layers, which: Callable[..., Any]) -> Layers:
     """The rows of the first (min) or last (max) monitored step; empty where there is none."""
     steps = layers["step"]
-    if not len(steps):
-        return {}
-    chosen = steps == which(steps)
-    return {name: values[chosen] for name, values in layers.items()}
+    return (
+        {name: values[steps == which(steps)] for name, values in layers.items()}
+        if len(steps)
+        else {}
+    )
 
 
-def _mean(values: NDArray[Any] | None, scale: float = 1.0) -> float | None:
-    return None if values is None else float(np.mean(values)) * scale
+def _mean(rows: Layers, name: str, scale: float = 1.0) -> float | None:
+    return float(np.mean(rows[name])) * scale if name in rows else None
 
 
-def _ends(values: NDArray[Any] | None) -> float | None:
-    if values is None or not values[-1] > 0:
-        return None
-    return float(values[0] / values[-1])
+def _first_over_last(values: NDArray[Any] | None) -> float | None:
+    return float(values[0] / values[-1]) if values is not None and values[-1] > 0 else None
 
 
 def _steps_to_half(run: Run, classes: int) -> int | None:
-    half = 0.5 * math.log(classes)
-    steps = run.metrics["step"][run.metrics["loss"] < half]
+    steps = run.metrics["step"][run.metrics["loss"] < 0.5 * math.log(classes)]
     return int(steps[0]) if len(steps) else None

@@ -1,146 +1,123 @@
-"""A record as a page of Markdown, which GitHub and MyST read alike."""
+"""The page of a study: prose by hand, and what the record puts into it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
 
-from sparsefield.studies.arms import arms
-from sparsefield.studies.caveats import caveats, otherwise
-from sparsefield.studies.reading import Finding, Reading, Table, shown
+from sparsefield.errors import InvalidInput
+from sparsefield.studies.claims import filled, unborne
+from sparsefield.studies.effects import Effect, effect
 from sparsefield.studies.record import Record
-from sparsefield.studies.setting import setting
+from sparsefield.studies.study import Study
+from sparsefield.studies.tables import Table, escaped, shown, table
 from sparsefield.sweep.progress import duration
 from sparsefield.train import TrainConfig
 
 _ABBREVIATED = 12  # letters of a digest or a commit
+_FACTS = ("data", "network", "depth", "width", "optimizer", "batch", "steps", "epochs", "seed")
+_EVERY = "Every value tried (★: chosen by validation)"
+_WARNING = "**The text was written for another record. This one does not bear out:**"
 
 
-def page(made: Sequence[tuple[Record, Reading]], pictures: Mapping[str, str]) -> str:
-    """The page of a study from its records, one a scale.
+@dataclass(frozen=True)
+class Page:
+    """A page as Markdown, and the claims of its prose that the record does not bear out."""
 
-    Parameters
-    ----------
-    made
-        the records, and what each says.
-    pictures
-        scale -> where its figure lies, seen from the page.
+    text: str
+    unborne: tuple[str, ...]
+
+    @property
+    def opening(self) -> str:
+        """Its answer: the first paragraph below the title."""
+        return next((part for part in self.text.split("\n\n") if not part.startswith("#")), "")
+
+
+def page(study: Study, record: Record, picture: str) -> Page:
+    """The page of a record, with its figure at ``picture``, seen from the page.
+
+    Raises InvalidInput where it names an effect or a table that the study has not.
     """
-    first, _ = made[0]
-    head = [
-        f"# {first.title}",
-        first.question,
-        f"Source: {first.source}. Every sentence, number and picture here is computed from the "
-        "record of the runs.",
-    ]
-    sections = [
-        _section(record, reading, pictures[record.scale], headed=len(made) > 1)
-        for record, reading in made
-    ]
-    return "\n\n".join([*head, *sections]) + "\n"
+    found = cache(partial(effect, study, record))
+    seen = partial(table, study, record)
+    caption = escaped(str(study.figure.get("caption", study.title)))
+    blocks = {
+        "figure": lambda _: f"![{caption}]({picture})\n\n*{caption}*",
+        "table": lambda name: seen(name).markdown() if name else _folded(_EVERY, seen()),
+        "effects": lambda _: _folded("Every effect", effects_table(map(found, study.effects))),
+        "setting": lambda _: f"*{escaped(setting(record))}*",
+        "command": lambda _: f"```console\n$ {command(record)}\n```",
+        "made": lambda _: _folded("What made it", _made(record)),
+    }
+    text = filled(study.page, found, blocks)
+    return Page(text.rstrip("\n") + "\n", unborne(study.page, found))
 
 
-def bullet(finding: Finding) -> str:
-    """A finding in a list, and nested selection where it says otherwise."""
-    return _bullets([finding.sentence + otherwise(finding)])
+def borne_out(made: Page, name: str) -> Page:
+    """A page as it is; InvalidInput where its record does not bear out a claim of it."""
+    if made.unborne:
+        raise InvalidInput(f"page {name}: {'; '.join(made.unborne)}; mend the page")
+    return made
 
 
-def escaped(text: str) -> str:
-    """Stars and dollars are meant as they stand."""
-    return text.replace("*", r"\*").replace("$", r"\$")
+def with_warning(made: Page) -> str:
+    """The page of any record: what it does not bear out stands above all else."""
+    lines = "\n".join(f"> - {escaped(line)}" for line in made.unborne)
+    return f"> {_WARNING}\n>\n{lines}\n\n{made.text}" if lines else made.text
 
 
-def table_text(table: Table) -> str:
-    """A table, numbers to the right, and its note below."""
-    lines = [table.columns, tuple("---:" for _ in table.columns), *table.rows]
-    text = "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-    return f"{text}\n\n{escaped(table.note)}" if table.note else text
+def effects_table(found: Iterable[Effect]) -> Table:
+    """Every effect: what it is, with its interval, its nested twin, seeds or arms, verdict."""
+    heads = ("effect", "what", "found", "by nested selection", "n", "verdict")
+    told = ((one.name, one.what, one.text(one.found), one.text(one.nested), one) for one in found)
+    return Table(heads, tuple((*texts, str(one.found.n), one.told) for *texts, one in told))
 
 
-def made_rows(record: Record) -> list[tuple[str, str]]:
-    """What made a record: name and value."""
-    made = record.made
-    return [
-        ("command", f"`{command(record)}`"),
-        ("data", ", ".join(_data(record))),
-        ("runs", f"{len(record.rows)}, {duration(made.seconds)} one after the other"),
-        ("commit", ", ".join(made.commits) or "not recorded"),
-        *((name, ", ".join(values)) for name, values in made.versions.items()),
-        *((name, ", ".join(values)) for name, values in made.hardware.items()),
-    ]
+def setting(record: Record) -> str:
+    """What the runs were, in one line: data, sizes, training, seeds."""
+    return "; ".join(f"{name} {told}" for name in _FACTS if (told := _values(record, name)))
 
 
 def command(record: Record) -> str:
     """The command that makes the record again."""
-    names = {row.config["data"] for row in record.rows}
+    names = {row["data"] for row in record.rows}
     data = f" --data {names.pop()}" if len(names) == 1 else ""
     return f"sparsefield reproduce {record.study} --scale {record.scale}{data}"
 
 
-def _section(record: Record, reading: Reading, picture: str, *, headed: bool) -> str:
-    level = "##" if headed else "#"
-    opening = [f"## Scale: {record.scale}"] if headed else []
-    tables = [
-        text for table in reading.tables for text in (f"{level}# {table.title}", table_text(table))
-    ]
-    told = caveats(record, reading)
-    return "\n\n".join(
-        [
-            *opening,
-            f"*Setting: {escaped(setting(record))}*",
-            f"{level}# Findings",
-            "\n".join(map(bullet, reading.findings)),
-            *([f"{level}# Caveats", _bullets(told)] if told else []),
-            f"![{reading.caption}]({picture})",
-            f"*{escaped(reading.caption)}*",
-            *tables,
-            f"{level}# How it was made",
-            *_how(record),
-        ]
-    )
+def _folded(summary: str, inside: Table) -> str:
+    return f"<details>\n<summary>{summary}</summary>\n\n{inside.markdown()}\n\n</details>"
 
 
-def _bullets(sentences: Iterable[str]) -> str:
-    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
+def _made(record: Record) -> Table:
+    """What made a record."""
+    made = record.made
+    commits = ", ".join(one[:_ABBREVIATED] for one in made["commits"])
+    lines = {
+        "runs": f"{len(record.rows)}, {duration(made['seconds'])} one after the other",
+        "commit": commits or "not recorded",
+        **{name: ", ".join(those) for name, those in (made["versions"] | made["hardware"]).items()},
+        **{f"part {part}": _part(record, part) for part in record.parts},
+    }
+    return Table(("", ""), tuple(lines.items()))
 
 
-def _how(record: Record) -> list[str]:
-    lines = [("", ""), ("---", "---"), *made_rows(record)]
-    return [
-        "\n".join(f"| {name} | {_cell(value)} |" for name, value in lines),
-        *(_config(record, part) for part in record.parts),
-    ]
-
-
-def _config(record: Record, part: str) -> str:
+def _part(record: Record, part: str) -> str:
     """What the runs of a part share, as far as it is not the default, and what they sweep over."""
-    defaults = TrainConfig.model_construct().model_dump(mode="json")
-    shared = record.shared(part)
-    given = {name: value for name, value in shared.items() if value != defaults.get(name)}
-    swept = [f"{name} ({', '.join(_values(record, part, name))})" for name in record.fields[part]]
-    found = arms(record, part)
-    chosen = [name for name in record.tuned if any(arm.tried(name)[1:] for arm in found)]
-    by = f" In each arm {', '.join(chosen)} is chosen by validation accuracy." if chosen else ""
-    count = len({row.seed for row in record.rows_of(part)})
-    settings = ", ".join(f"{name} {shown(value)}" for name, value in given.items())
-    return escaped(
-        f"Part {part}: {settings}; all else as by default. Over {', '.join(swept) or 'nothing'}, "
-        f"{count} seed{'' if count == 1 else 's'}.{by}"
-    )
+    told, defaults = record.parts[part], TrainConfig.model_construct().model_dump(mode="json")
+    shared = [f"{k} {shown(v)}" for k, v in told["config"].items() if v != defaults.get(k)]
+    swept = [f"{name} {_values(record, name, part)}" for name in (*told["fields"], "seed")]
+    digest = f"data with SHA-256 {told['digest'][:_ABBREVIATED] or 'unknown'}…"
+    return f"{', '.join([*shared, digest])}; over {', '.join(swept)}"
 
 
-def _values(record: Record, part: str, name: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(shown(row.config[name]) for row in record.rows_of(part)))
-
-
-def _data(record: Record) -> list[str]:
-    """Name and digest of the data, once where all parts have the same."""
-    return list(dict.fromkeys(_data_of(record, part) for part in record.parts))
-
-
-def _data_of(record: Record, part: str) -> str:
-    names = dict.fromkeys(row.config["data"] for row in record.rows_of(part))
-    return f"{' and '.join(names)} (SHA-256 {record.digests[part][:_ABBREVIATED] or 'unknown'}…)"
-
-
-def _cell(text: str) -> str:
-    return text if text.startswith("`") else escaped(text).replace("|", r"\|")
+def _values(record: Record, name: str, part: str | None = None) -> str:
+    """The values of a field: all of a few, the ends of many numbers."""
+    rows = record.rows if part is None else record.rows_of(part)
+    found = {str(row[name]): row[name] for row in rows if row[name] is not None}
+    values: list[Any] = list(found.values())
+    if len(values) > 4 and all(isinstance(value, int | float) for value in values):
+        values = [f"{shown(min(values))} to {shown(max(values))}"]
+    return ", ".join(map(shown, values))

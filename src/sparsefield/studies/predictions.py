@@ -1,15 +1,16 @@
-"""What theory predicts of a run before it starts: what is left of two inputs, and of a gradient."""
+"""What theory predicts of a run before it starts: contraction, noise of the gradient, escape."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from sparsefield.errors import SparsefieldError
 from sparsefield.theory import VarianceMap
+from sparsefield.theory.finite_width import finite_width
 from sparsefield.theory.gradients import simulate_gradients
 from sparsefield.train import TrainConfig
 
@@ -22,44 +23,39 @@ _OF_THEORY = (
 )
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Of a fully connected network of Gaussian weights, at initialisation.
+def predicted(name: str, config: Mapping[str, Any]) -> float | None:
+    """A prediction for a fully connected network of Gaussian weights, at initialisation.
 
-    Attributes
-    ----------
-    apart
-        1 - rho_L: of two inputs of correlation ``INPUTS``, what is left to tell them apart in the
-        last hidden layer, by the correlation map at infinite width.
-    noise
-        how far log(|g_1|^2 / |g_L|^2), the growth of squared gradients, lies from network to
-        network: half the distance of its 16 % and 84 % quantiles, which for a normal law is its
-        standard deviation. Infinite where no gradient passes in more than 16 % of networks. From
-        the exact law at this width, over 200 networks.
+    ``contraction``: 1 - rho_L, what is left to tell two inputs of correlation ``INPUTS`` apart in
+    the last hidden layer, by the correlation map at infinite width. ``noise``: how far
+    log(|g_1|^2 / |g_L|^2), the growth of squared gradients, lies from network to network: half the
+    distance of its 16 % and 84 % quantiles, by the exact law at this width, over 200 networks;
+    infinite where no gradient passes in more than 16 % of them. ``escape``: the probability that
+    the variance leaves [q*/2, 2 q*]. None for a CNN, top-k, PyTorch's own initialisation, and where
+    q* is no stable fixed point.
     """
-
-    apart: float
-    noise: float
-
-
-def predicted(config: Mapping[str, Any]) -> Prediction | None:
-    """The prediction for a config; None for a CNN, top-k and PyTorch's own initialisation."""
     if config["network"] != "dnn" or config["init"] != "eoc" or config["family"] == "topk":
         return None
-    return _predicted(TrainConfig(**{name: config[name] for name in _OF_THEORY}))
+    try:
+        return _predicted(name, TrainConfig(**{field: config[field] for field in _OF_THEORY}))
+    except SparsefieldError:
+        return None
 
 
-@lru_cache(maxsize=512)
-def _predicted(config: TrainConfig) -> Prediction:
+@lru_cache(maxsize=1024)
+def _predicted(name: str, config: TrainConfig) -> float:
     point = config.point()
     layers = point.variance_map(skip=config.skip)
-    assert isinstance(layers, VarianceMap)  # top-k has no correlation map here
+    assert isinstance(layers, VarianceMap)  # top-k, which has none, is left out above
+    size = {"width": config.width, "depth": config.depth}
+    if name == "escape":
+        return finite_width(layers, point.q, **size).escape_probability
+    if name == "noise":
+        growth = simulate_gradients(layers, point.q, **size, draws=_DRAWS)
+        return _half_distance(growth[:, 0])
     from_weights = 1.0 - point.sigma_b2 / point.q  # the first layer's bias is the same for both
-    apart = layers.correlation(point.q).iterate_deficit(from_weights * (1 - INPUTS), config.depth)
-    growth = simulate_gradients(
-        layers, point.q, width=config.width, depth=config.depth, draws=_DRAWS
-    )
-    return Prediction(float(apart[-1]), _half_distance(growth[:, 0]))
+    deficit = from_weights * (1 - INPUTS)
+    return float(layers.correlation(point.q).iterate_deficit(deficit, config.depth)[-1])
 
 
 def _half_distance(growth: np.ndarray[Any, np.dtype[np.float64]]) -> float:

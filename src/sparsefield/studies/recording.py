@@ -3,75 +3,88 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import track
 
 from sparsefield.data import Dataset, load, shared_name
 from sparsefield.errors import InvalidInput
-from sparsefield.studies.measures import measures, nothing
-from sparsefield.studies.measuring import measuring
-from sparsefield.studies.record import Made, Record, Row, differing
+from sparsefield.studies.measures import measures
+from sparsefield.studies.record import MEASURES, TOLD, Record, Row, differing
 from sparsefield.studies.study import Scale, Study
-from sparsefield.sweep import Grid, NamedConfig, read_grid
+from sparsefield.sweep import read_grid
 from sparsefield.sweep.failure import read_failure
 from sparsefield.sweep.folder import place
 from sparsefield.train import Result, TrainConfig
 from sparsefield.train.record import RESULT, read_result
 
+T = TypeVar("T")
+Content = Mapping[str, Any]
+Runs = Sequence[tuple[Path, TrainConfig]]  # of a part: where each run is, and what it is
+
 
 def made_record(
-    study: Study,
-    scale: Scale,
-    parts: Mapping[str, Mapping[str, Any]],
-    directory: Path,
-    *,
-    progress: bool = False,
+    study: Study, scale: Scale, parts: Mapping[str, Content], directory: Path, *, progress: bool
 ) -> Record:
     """The record of sweeps that have ended, each in ``directory`` / its part.
 
-    With ``progress`` it is shown on stderr how many of the runs are measured.
-
-    Raises
-    ------
-    InvalidInput
-        A damaged run, or runs of a part on different data.
+    Raises InvalidInput for a damaged run, one that has not ended, or runs of a part on other data.
     """
-    plans = {part: read_grid(content) for part, content in parts.items()}
-    results = {part: _results(directory / part, plan) for part, plan in plans.items()}
+    runs = {
+        part: [(place(directory / part, run), run.config) for run in read_grid(content).runs]
+        for part, content in parts.items()
+    }
+    results = {part: _results(those) for part, those in runs.items()}
+    told = {part: _part(directory / part, those, results[part]) for part, those in runs.items()}
     return Record(
-        study=study.name,
-        scale=scale,
-        title=study.title,
-        question=study.question,
-        source=study.source,
-        tuned=study.tuned,
-        digests={part: _digest(directory / part, found) for part, found in results.items()},
-        fields={
-            part: differing([_config(run.config) for run in plans[part].runs]) for part in plans
-        },
-        rows=_rows(plans, directory, progress=progress),
+        study.name,
+        scale,
+        **{name: getattr(study, name) for name in TOLD[:-1]},
+        tuned=list(study.tuned),
         made=_made([result for found in results.values() for result in found]),
+        parts=told,
+        rows=_rows(runs, progress=progress),
     )
 
 
-def _rows(plans: Mapping[str, Grid], directory: Path, *, progress: bool) -> tuple[Row, ...]:
+def _results(runs: Runs) -> list[Result]:
+    return [read_result(path) for path, _ in runs if (path / RESULT).exists()]
+
+
+def _part(directory: Path, runs: Runs, results: Sequence[Result]) -> dict[str, Any]:
+    digests = _distinct(result.data_digest for result in results)
+    if len(digests) > 1:
+        raise InvalidInput(
+            f"{directory}: its runs were made on {len(digests)} different data sets; "
+            "give a new directory, or the data that it was begun with"
+        )
+    configs = [_config(config) for _, config in runs]
+    fields = differing(configs)
+    shared = {name: value for name, value in configs[0].items() if name not in fields}
+    return {"digest": "".join(digests), "fields": fields, "config": shared}
+
+
+def _rows(runs: Mapping[str, Runs], *, progress: bool) -> tuple[Row, ...]:
     loaded = cache(lambda data, normalise: load(data, normalise=normalise))
-    found = []
-    with measuring(progress, sum(len(plan.runs) for plan in plans.values())) as shown:
-        for part, plan in plans.items():
-            for run in plan.runs:
-                dataset = loaded(run.config.data, run.config.normalise)
-                found.append(_row(directory / part, part, run, dataset))
-                shown.advance()
-    return tuple(found)
-
-
-def _row(directory: Path, part: str, run: NamedConfig, dataset: Dataset) -> Row:
-    return Row(
-        part, run.config.seed, _config(run.config), _measured(place(directory, run), dataset)
+    every = [(part, *run) for part, those in runs.items() for run in those]
+    return tuple(
+        Row(part, run.seed, _config(run), _measured(path, loaded(run.data, run.normalise)))
+        for part, path, run in _shown(every, wanted=progress)
     )
+
+
+def _shown(runs: Sequence[T], *, wanted: bool) -> Iterable[T]:
+    """The runs, one after the other, with a bar on a terminal and a line in a log."""
+    console = Console(stderr=True)
+    if wanted and not console.is_terminal:
+        count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+        console.print(f"measuring the networks of {count}", highlight=False)
+    hidden = not (wanted and console.is_terminal)
+    return track(runs, "measuring", console=console, disable=hidden)
 
 
 def _measured(directory: Path, dataset: Dataset) -> dict[str, Any]:
@@ -80,7 +93,7 @@ def _measured(directory: Path, dataset: Dataset) -> dict[str, Any]:
     failure = read_failure(directory)
     if failure is None:
         raise InvalidInput(f"{directory}: the run has not ended; make the study again to go on")
-    return nothing(failure.reason)
+    return {**dict.fromkeys(MEASURES), "failed": True, "reason": failure.reason}
 
 
 def _config(config: TrainConfig) -> dict[str, Any]:
@@ -89,37 +102,19 @@ def _config(config: TrainConfig) -> dict[str, Any]:
     return found | {"data": shared_name(config.data)}
 
 
-def _results(directory: Path, plan: Grid) -> list[Result]:
-    places = [place(directory, run) for run in plan.runs]
-    return [read_result(path) for path in places if (path / RESULT).exists()]
+def _made(results: Sequence[Result]) -> dict[str, Any]:
+    return {
+        "commits": _distinct(result.commit for result in results if result.commit),
+        "versions": _by_name([result.versions for result in results]),
+        "hardware": _by_name([result.hardware for result in results]),
+        "seconds": round(math.fsum(result.seconds for result in results), 1),
+    }
 
 
-def _digest(directory: Path, results: list[Result]) -> str:
-    found = _distinct(result.data_digest for result in results)
-    if len(found) > 1:
-        raise InvalidInput(
-            f"{directory}: its runs were made on {len(found)} different data sets; "
-            "give a new directory, or the data that it was begun with"
-        )
-    return found[0] if found else ""
+def _by_name(tables: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    names = dict.fromkeys(name for table in tables for name in table)
+    return {name: _distinct(table[name] for table in tables if name in table) for name in names}
 
 
-def _made(results: list[Result]) -> Made:
-    return Made(
-        commits=_distinct(result.commit for result in results if result.commit),
-        versions=_by_name(result.versions for result in results),
-        hardware=_by_name(result.hardware for result in results),
-        seconds=round(math.fsum(result.seconds for result in results), 1),
-    )
-
-
-def _by_name(tables: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[Any]] = {}
-    for table in tables:
-        for name, value in table.items():
-            found.setdefault(name, []).append("none" if value is None else value)
-    return {name: _distinct(values) for name, values in found.items()}
-
-
-def _distinct(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(value) for value in values))
+def _distinct(values: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys("none" if value is None else str(value) for value in values))

@@ -1,40 +1,39 @@
-"""A study: a question, and the sweeps that answer it, on a small scale and on the paper's."""
+"""A study: a question, the sweeps that answer it, the effects that it measures, and its page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
 import yaml
 
+from sparsefield.data import at_hand
 from sparsefield.errors import InvalidInput
-from sparsefield.studies.which_data import data_for
 from sparsefield.train import TrainConfig
 
 Scale = Literal["small", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
-KEYS = ("title", "question", "source", "tuned", *SCALES)
-_WORDS = ("title", "question", "source")
+NEEDED = ("title", "question", "source", "tuned", "small")
+ALLOWED = ("paper", "names", "effects", "tables", "figure")
+PREFERRED = {"dnn": "mnist", "cnn": "cifar10"}
+PLAIN = "{setting}\n\n{figure}\n\n{table}\n\n{effects}\n\n{command}\n\n{made}\n"
+Content = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Study:
-    """One study of the catalogue.
+    """One study of the catalogue: its folder's ``study.yaml`` and ``page.md``.
 
-    Attributes
-    ----------
-    name
-        of its file, its page and its record.
-    title, question, source
-        a headline; a sentence or two; paper, table or figure.
-    tuned
-        fields of the config that are chosen in each arm, by validation accuracy.
-    small, paper
-        name of a part -> content of a sweep file.
+    ``source``: paper, table or figure. ``tuned``: fields of the config that validation chooses in
+    each arm. ``small`` and ``paper``: name of a part -> content of a sweep file. ``page``: Markdown
+    by hand, with the tags of :mod:`sparsefield.studies.claims`. ``names``: what to call arms, the
+    first of which the fields fit. ``effects``, ``tables``, ``figure``: what is measured and shown,
+    see :mod:`sparsefield.studies.effects`, :mod:`sparsefield.studies.tables` and
+    :mod:`sparsefield.pictures.study`.
     """
 
     name: str
@@ -42,49 +41,39 @@ class Study:
     question: str
     source: str
     tuned: tuple[str, ...]
-    small: Mapping[str, Mapping[str, Any]]
-    paper: Mapping[str, Mapping[str, Any]]
+    small: Mapping[str, Content]
+    paper: Mapping[str, Content] = field(default_factory=dict)
+    page: str = PLAIN
+    names: tuple[Content, ...] = ()
+    effects: Mapping[str, Content] = field(default_factory=dict)
+    tables: Mapping[str, Content] = field(default_factory=dict)
+    figure: Content = field(default_factory=dict)
 
     def parts(self, scale: Scale = "small", data: str | None = None) -> dict[str, dict[str, Any]]:
         """The sweep of each part at a scale, with the data that will be used written out.
 
-        Parameters
-        ----------
-        scale
-            small: minutes to an hour; paper: the sizes of the source.
-        data
-            in place of what the parts name; ``auto``: see
-            :func:`sparsefield.studies.which_data.data_for`.
-
-        Raises
-        ------
-        InvalidInput
-            An unknown scale, or data given to a part that sweeps over data.
+        ``data`` in place of what the parts name; ``auto``: see :func:`data_for`. InvalidInput for
+        a scale that the study has not, or data given to a part that sweeps over data.
         """
-        if scale not in SCALES:
-            raise InvalidInput(f"scale={scale!r}: choose one of {', '.join(SCALES)}")
-        parts: Mapping[str, Mapping[str, Any]] = getattr(self, scale)
+        there = [one for one in SCALES if getattr(self, one)]
+        if scale not in there:
+            raise InvalidInput(f"scale={scale!r}: choose one of {', '.join(there)}")
+        parts: Mapping[str, Content] = getattr(self, scale)
         return {part: _with_data(part, content, scale, data) for part, content in parts.items()}
 
     def data(self, scale: Scale = "small", data: str | None = None) -> tuple[str, ...]:
         """The names of the data that the parts will run on, each once."""
-        found = [name for content in self.parts(scale, data).values() for name in _data(content)]
-        return tuple(dict.fromkeys(found))
+        parts = self.parts(scale, data).values()
+        return tuple(dict.fromkeys(name for one in parts for name in _data(one)))
 
 
 def study_names() -> tuple[str, ...]:
     """The studies of the catalogue, in alphabetical order."""
-    names = (path.name for path in _catalogue().iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+    return tuple(sorted(path.name for path in _catalogue().iterdir() if path.is_dir()))
 
 
 def study(name: str) -> Study:
-    """A study of the catalogue.
-
-    Raises
-    ------
-    InvalidInput
-        There is none of that name; the line names the nearest, and all.
+    """A study of the catalogue; InvalidInput, which names the nearest, if there is none.
 
     >>> study("dt26-dnn").tuned
     ('lr',)
@@ -95,61 +84,66 @@ def study(name: str) -> Study:
         raise InvalidInput(
             f"study {name!r}: is unknown; did you mean {near[0]!r}? There are {', '.join(names)}"
         )
-    text = (_catalogue() / f"{name}.yaml").read_text(encoding="utf-8")
-    return read_study(name, yaml.safe_load(text))
+    told, page = (_catalogue() / name / file for file in ("study.yaml", "page.md"))
+    content = yaml.safe_load(told.read_text(encoding="utf-8"))
+    return read_study(name, content, page.read_text(encoding="utf-8") if page.is_file() else PLAIN)
 
 
-def read_study(name: str, content: Mapping[str, Any]) -> Study:
+def read_study(name: str, content: Content, page: str = PLAIN) -> Study:
     """A study from the content of its file; its sweeps are read when they are made.
 
-    Raises
-    ------
-    InvalidInput
-        A missing or unknown key, a tuned field that is none, a part without a base.
+    InvalidInput for a missing or unknown key, a tuned field that is none, a part without base.
     """
-    odd = set(KEYS) ^ set(content)
+    odd = [key for key in content if key not in (*NEEDED, *ALLOWED)]
+    odd += [key for key in NEEDED if key not in content]
     if odd:
-        raise InvalidInput(f"study {name}: {sorted(odd)[0]}: a study has {', '.join(KEYS)}")
-    for field in content["tuned"]:
-        if field not in TrainConfig.model_fields or field == "seed":
-            raise InvalidInput(f"study {name}: tuned={field!r}: is no field that can be tuned")
-    values: dict[str, Any] = {key: " ".join(str(content[key]).split()) for key in _WORDS}
-    values |= {scale: content[scale] for scale in SCALES}
-    found = Study(name=name, tuned=tuple(content["tuned"]), **values)
-    _check_parts(found)
-    return found
+        keys = f"{', '.join(NEEDED)}, and may have {', '.join(ALLOWED)}"
+        raise InvalidInput(f"study {name}: {odd[0]}: a study has {keys}")
+    for tuned in content["tuned"]:
+        if tuned not in TrainConfig.model_fields or tuned == "seed":
+            raise InvalidInput(f"study {name}: tuned={tuned!r}: is no field that can be tuned")
+    for scale in SCALES:
+        _check_parts(f"study {name}: {scale}", content.get(scale, {}), needed=scale == "small")
+    told = {key: " ".join(str(content[key]).split()) for key in NEEDED[:3]}
+    lists = {key: tuple(content.get(key, ())) for key in ("tuned", "names")}
+    return Study(name=name, page=page, **{**content, **told, **lists})
+
+
+def data_for(named: str, network: str, *, anything: bool) -> str:
+    """The data to use for ``named``: the digits where MNIST or CIFAR-10 is wanted and not at hand.
+
+    ``auto`` is MNIST, for a CNN CIFAR-10. What is named is replaced so only if ``anything`` will
+    do: the runs of a paper's own size are not made on other data.
+
+    >>> data_for("digits", "dnn", anything=False)
+    'digits'
+    """
+    wanted = PREFERRED[network] if named == "auto" else named
+    replaceable = named == "auto" or (anything and wanted in PREFERRED.values())
+    return "digits" if replaceable and not at_hand(wanted) else wanted
 
 
 def _catalogue() -> Any:
     return files("sparsefield.studies") / "catalogue"
 
 
-def _check_parts(found: Study) -> None:
-    for scale in SCALES:
-        parts = getattr(found, scale)
-        if not isinstance(parts, Mapping) or not parts:
-            raise InvalidInput(f"study {found.name}: {scale}={parts!r}: must map parts to sweeps")
-        for part, content in parts.items():
-            _check_part(f"study {found.name}: {scale}: {part}", content)
+def _check_parts(where: str, parts: Any, *, needed: bool) -> None:
+    if not isinstance(parts, Mapping) or (needed and not parts):
+        raise InvalidInput(f"{where}={parts!r}: must map parts to sweeps")
+    for part, content in parts.items():
+        if not isinstance(content, Mapping) or not isinstance(content.get("base"), Mapping):
+            raise InvalidInput(f"{where}: {part}: must be a sweep with its base, a mapping")
 
 
-def _check_part(where: str, content: Any) -> None:
-    if not isinstance(content, Mapping) or not isinstance(content.get("base"), Mapping):
-        raise InvalidInput(f"{where}: must be a sweep with its base, a mapping of fields")
+def _data(content: Content) -> list[str]:
+    """The data of a sweep: one, unless it goes over several."""
+    found: list[str] = content.get("grid", {}).get("data", [content["base"].get("data", "digits")])
+    return found
 
 
-def _data(content: Mapping[str, Any]) -> list[str]:
-    """The data that a sweep names, each once."""
-    swept = [*content.get("grid", {}).get("data", [])]
-    swept += [fields["data"] for fields in content.get("list", []) if "data" in fields]
-    return swept or [content["base"]["data"]]
-
-
-def _with_data(
-    part: str, content: Mapping[str, Any], scale: Scale, data: str | None
-) -> dict[str, Any]:
+def _with_data(part: str, content: Content, scale: Scale, data: str | None) -> dict[str, Any]:
     found = deepcopy(dict(content))
-    if any("data" in fields for fields in [found.get("grid", {}), *found.get("list", [])]):
+    if "data" in found.get("grid", {}):
         if data is not None:
             raise InvalidInput(f"data={data!r}: part {part} sweeps over data; leave data out")
         return found

@@ -1,0 +1,99 @@
+"""Claims: the tags by which a page's prose names the effects, and the verdicts, it rests on.
+
+``{rises NAME}``, ``{falls NAME}``, ``{open NAME}`` (no difference that can be seen) end a sentence
+that rests on a comparison, and become its numbers; where nested selection says something else the
+tag says so too: ``{rises NAME, nested open}``. ``{value NAME}`` becomes a level. A claim that the
+record does not bear out is found here, and never shown as if it were true.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sparsefield.errors import InvalidInput
+from sparsefield.studies.effects import Effect
+
+_TAG = re.compile(r"\{([a-z]+)((?: [^{}\n]*)?)\}")
+_ARGUMENT = re.compile(r"([\w.-]+)(?:, nested (\w+))?")
+VERDICTS: tuple[str, ...] = ("rises", "falls", "open", "value")
+Block = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A verdict that prose relies on, and that of the nested twin."""
+
+    verdict: str
+    effect: str
+    nested: str
+
+    def __str__(self) -> str:
+        twin = "" if self.nested == self.verdict else f", nested {self.nested}"
+        return f"{self.verdict} {self.effect}{twin}"
+
+
+def claims(page: str) -> tuple[Claim, ...]:
+    """The claims of a page, in their order.
+
+    >>> claims("A larger q* helps {rises q, nested open}.")
+    (Claim(verdict='rises', effect='q', nested='open'),)
+    """
+    found = ((tag[1], tag[2]) for tag in _TAG.finditer(page))
+    return tuple(_claim(word, argument) for word, argument in found if word in VERDICTS)
+
+
+def filled(page: str, effects: Callable[[str], Effect], blocks: Mapping[str, Block]) -> str:
+    """A page with numbers and blocks in place of its tags; InvalidInput for an unknown one."""
+
+    def one(tag: re.Match[str]) -> str:
+        word, argument = tag[1], tag[2]
+        if word in VERDICTS:
+            claim = _claim(word, argument)
+            return numbers(effects(claim.effect), claim)
+        if word not in blocks:
+            known = ", ".join([*VERDICTS, *blocks])
+            raise InvalidInput(f"page: {tag[0]}: is no tag; there are {known}")
+        return blocks[word](argument.strip())
+
+    return _TAG.sub(one, page)
+
+
+def numbers(effect: Effect, claim: Claim) -> str:
+    """What stands in a sentence for a claim: numbers, and the nested twin's where it differs."""
+    if not effect.found.n:
+        return "(not in this record)"
+    text, twin = (
+        effect.text(effect.found),
+        effect.quantity.bare(effect.nested, signed=effect.change),
+    )
+    twin = f"by nested selection {twin}"
+    if claim.verdict == "value":
+        away = not effect.found.low <= effect.nested.estimate <= effect.found.high
+        return f"{text} ({twin})" if away and effect.nested.n else text
+    return f"({text}; {twin})" if effect.nested_verdict != effect.verdict else f"({text})"
+
+
+def unborne(page: str, effects: Callable[[str], Effect]) -> tuple[str, ...]:
+    """A line for each claim not borne out: effect, verdict claimed, verdict found, numbers."""
+    lines = (_unborne(claim, effects(claim.effect)) for claim in claims(page))
+    return tuple(dict.fromkeys(line for line in lines if line))
+
+
+def _unborne(claim: Claim, effect: Effect) -> str:
+    found = Claim(effect.verdict, claim.effect, effect.nested_verdict)
+    if claim == found or (claim.verdict == found.verdict == "value"):
+        return ""
+    both = effect.why or f"{effect.text(effect.found)}, nested {effect.text(effect.nested)}"
+    return f"effect {claim.effect}: the page says {claim}, the record {found}: {both}"
+
+
+def _claim(word: str, argument: str) -> Claim:
+    found = _ARGUMENT.fullmatch(argument.strip())
+    if not found or (found[2] or "open") not in VERDICTS:
+        raise InvalidInput(
+            f"page: {{{word}{argument}}}: a claim is {{{word} EFFECT}}, "
+            f"or {{{word} EFFECT, nested VERDICT}}"
+        )
+    return Claim(word, found[1], found[2] or word)

@@ -1,1 +1,0 @@
-"""One module a study, named after it: ``read(record)`` says what its record shows."""
