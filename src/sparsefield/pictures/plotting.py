@@ -1,15 +1,13 @@
-"""The look of every figure: palette, type, direct labels, and SVG that can stand inside HTML."""
+"""The look of every figure: palette, type, and labels at the ends of lines."""
 
 from __future__ import annotations
 
-import html
-import io
-import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sparsefield.errors import require
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-T = TypeVar("T")
+P, T = ParamSpec("P"), TypeVar("T")
 
 INK, QUIET, GRID = "#1a1a1a", "#6b6b6b", "#e4e4e4"
 # Okabe and Ito's palette, told apart in every common colour blindness; yellow is too pale on white.
@@ -70,11 +68,20 @@ def looks(count: int) -> list[Look]:
     return [Look(_COLOURS[i % size], _DASHES[i // size % len(_DASHES)]) for i in range(count)]
 
 
+def house_style(draw: Callable[P, T]) -> Callable[P, T]:
+    """The same function with the house style on while it runs."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        with require("matplotlib", "report").rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
 def styled(draw: Callable[[], T]) -> T:
     """What ``draw`` returns, with the house style on while it runs."""
-    matplotlib = require("matplotlib", "report")
-    with matplotlib.rc_context(_STYLE):
-        return draw()
+    return house_style(draw)()
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -96,22 +103,9 @@ def grid_of(
     return figure, panels
 
 
-def to_svg(figure: Figure, *, name: str, description: str) -> str:
-    """The figure as an SVG element for HTML, its ids made unique by ``name``."""
-    sink = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    styled(lambda: figure.savefig(sink, format="svg", metadata=nothing))
-    text = sink.getvalue()
-    element = re.sub(r"\s+$", "", text[text.index("<svg") :], flags=re.MULTILINE)
-    for pattern in (r'(\bid=")', r'(href="#)', r"(url\(#)"):
-        element = re.sub(pattern, rf"\g<1>{name}-", element)
-    label = html.escape(description, quote=True)
-    return element.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-
-
-def wrapped(label: str) -> str:
+def wrapped(label: str, width: int = 24) -> str:
     """The label in lines short enough to stand beside a panel."""
-    return "\n".join(textwrap.wrap(label, 24))
+    return "\n".join(textwrap.wrap(label, width))
 
 
 def apart(positions: Sequence[float], heights: Sequence[float]) -> list[float]:
@@ -135,9 +129,10 @@ def apart(positions: Sequence[float], heights: Sequence[float]) -> list[float]:
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, Look]]) -> None:
     """Write each label right of the axes at its height (in data), apart enough to be read.
 
-    The height of the axes and their limits must be final.
+    The limits of the axes must be final.
     """
     figure: Any = axes.get_figure(root=True)
+    figure.draw_without_rendering()  # fixes the height of the axes, which the labels share
     points = axes.get_window_extent().height * 72 / figure.dpi
     to_axes = axes.transData + axes.transAxes.inverted()
     wanted = [float(to_axes.transform((axes.get_xlim()[1], y))[1]) for y, _, _ in ends]
