@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefield.errors import require
-from sparsefield.pictures.plotting import INK, QUIET, house_style, looks, new_figure
+from sparsefield.pictures.plotting import INK, QUIET, house_style, looks, new_figure, plain_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,10 +117,9 @@ def draw_layers(axes: Axes, result: dict[str, Any]) -> None:
     at_largest = [row for row in result["layers"] if row["batch"] == largest]
     timed = [row for row in at_largest if row["status"] == "timed"]
     names = list(dict.fromkeys(row["of"] for row in timed))
-    dense = [row["contender"] for row in timed if row["dense"]]
     series: dict[str, dict[str, float]] = {}
     for row in timed:
-        times = series.setdefault("best dense" if row["contender"] in dense else row["contender"], {})
+        times = series.setdefault("best dense" if row["dense"] else row["contender"], {})
         times[row["of"]] = min(row["median_s"], times.get(row["of"], np.inf))
     styles = zip(series.items(), looks(len(series)), _MARKERS, strict=False)
     for index, ((name, times), look, marker) in enumerate(styles):
@@ -140,14 +139,6 @@ def draw_layers(axes: Axes, result: dict[str, Any]) -> None:
     axes.set_xlabel("layer, zeros in its input")
     axes.set_title(f"Single layers, batch {largest}")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
-
-
-def plain_log(axis: Any) -> None:
-    """Numbers as they are, on a logarithmic axis."""
-    ticker = require("matplotlib.ticker", "report")
-    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _grid(cells: Rows) -> tuple[list[float], list[int], Array]:

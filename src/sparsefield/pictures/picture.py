@@ -12,7 +12,7 @@ from sparsefield.errors import require
 from sparsefield.pictures.arms import Arm, percent, read_arms, title
 from sparsefield.pictures.plotting import INK, QUIET, Look, house_style, looks, new_figure, wrapped
 from sparsefield.pictures.saving import picture_path, save_figure
-from sparsefield.pictures.training import THEORY, draw_profiles
+from sparsefield.pictures.training import THEORY, draw_variance
 from sparsefield.sweep.statistics import Interval
 
 if TYPE_CHECKING:
@@ -55,10 +55,12 @@ def overview(arms: Sequence[Arm]) -> Figure:
     accuracy.set_xlim(0, 100)
     accuracy.set_yticks(range(len(arms)), [wrapped(arm.label) for arm in arms], color=INK)
     _finish(zeros, len(arms), "exact zeros in hidden layers (%)")
-    draw_profiles(variance, arms, "q")
+    draw_variance(variance, arms)
     variance.set_ylabel("variance $q_l$ before training")
     steps = max(run.result.steps for arm in arms for run in arm.runs)
-    figure.suptitle(f"{title(arms)}, {steps} steps", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.suptitle(
+        f"{title(arms)}, {steps} steps", x=0.01, ha="left", fontsize=11, fontweight="bold"
+    )
     figure.legend(handles=_key(), loc="outside lower left", ncols=6)
     return figure
 

@@ -6,16 +6,19 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from sparsefield.errors import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 INK, QUIET, GRID = "#1a1a1a", "#6b6b6b", "#e4e4e4"
 # Okabe and Ito's palette, told apart in every common colour blindness; yellow is too pale on white.
@@ -116,14 +119,14 @@ def apart(positions: Sequence[float], heights: Sequence[float]) -> list[float]:
     >>> apart([0.0, 0.1, 5.0], [1.0, 1.0, 1.0])
     [-0.45, 0.55, 5.0]
     """
-    order = sorted(range(len(positions)), key=lambda i: positions[i])
-    gaps = [(heights[one] + heights[two]) / 2 for one, two in pairwise(order)]
-    below = list(accumulate(gaps, initial=0.0))[: len(order)]
-    level = _monotone([positions[i] - base for i, base in zip(order, below, strict=True)])
-    found = [0.0] * len(positions)
-    for i, base, value in zip(order, below, level, strict=True):
-        found[i] = round(base + value, 12)
-    return found
+    from scipy.optimize import isotonic_regression
+
+    order = np.argsort(positions, kind="stable")
+    tall = np.array(heights)[order]
+    below = np.concatenate([[0.0], np.cumsum((tall[1:] + tall[:-1]) / 2)])[: len(order)]
+    moved = np.empty(len(order))
+    moved[order] = isotonic_regression(np.array(positions)[order] - below).x + below
+    return [round(float(y), 12) for y in moved]
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, Look]]) -> None:
@@ -151,12 +154,17 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, Look]]) -> None:
         )
 
 
-def _monotone(values: Sequence[float]) -> list[float]:
-    """The nearest sequence that does not fall: pool adjacent violators."""
-    pools: list[tuple[float, int]] = []  # mean and size
-    for value in values:
-        pools.append((value, 1))
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (b, m), (a, n) = pools.pop(), pools.pop()
-            pools.append(((a * n + b * m) / (n + m), n + m))
-    return [mean for mean, size in pools for _ in range(size)]
+def label_lines(axes: Axes, lines: Sequence[Line2D], names: Sequence[str]) -> None:
+    """Write its name where each line ends; below the top, if it leaves there."""
+    top = 0.98 * axes.get_ylim()[1]
+    heights = [min(float(np.asarray(line.get_ydata())[-1]), top) for line in lines]
+    drawn = [Look(str(line.get_color()), "-") for line in lines]
+    label_ends(axes, list(zip(heights, names, drawn, strict=True)))
+
+
+def plain_log(axis: Any) -> None:
+    """Numbers as they are, on a logarithmic axis."""
+    ticker = require("matplotlib.ticker", "report")
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axis.set_minor_formatter(ticker.NullFormatter())

@@ -34,14 +34,15 @@ _FIGURES = (
     ),
     (
         training.curves,
-        "Training loss and test accuracy. Thick: mean over seeds. Thin: each seed. Diamonds and "
-        "dots where there are fewer than three points. Rows of the record that average few batches "
-        "are joined with the row before. Numbers: mean over seeds and its 95 % interval.",
+        "Training loss and test accuracy. Thick: mean over seeds (of the loss, geometric). Thin: "
+        "each seed. Diamonds and dots where there are fewer than three points. Rows of the record "
+        "that average few batches are joined with the row before. Numbers: mean over seeds and its "
+        "95 % interval.",
     ),
     (
         training.zeros,
         "Share of exact zeros after each activation, on the test set. Thick: mean over seeds. "
-        "Thin: each seed.",
+        "Thin: each seed. Dashed: aimed at.",
     ),
     (
         training.depth_profiles,

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from sparsefield.errors import InvalidInput, require
 from sparsefield.pictures.arms import Arm, read_arms
-from sparsefield.pictures.findings import headline
 from sparsefield.pictures.report import report
 from sparsefield.studies.labels import labels
 from sparsefield.train import TrainConfig
@@ -125,16 +124,15 @@ def _seeded(config: TrainConfig, seed: int) -> TrainConfig:
 
 def table(arms: Sequence[Arm]) -> Table:
     """The arms as a table for the terminal."""
-    found = Table("arm", title="Mean ± sd over seeds", box=SIMPLE, pad_edge=False)
-    for name in ("test accuracy", "failed", "zeros, start → end", "seconds"):
+    found = Table("arm", title="Mean over seeds [95 % interval]", box=SIMPLE, pad_edge=False)
+    for name in ("test accuracy, %", "failed", "zeros, start → end, %"):
         found.add_column(name, justify="right", no_wrap=True)
     for arm in arms:
         found.add_row(
             arm.label,
-            arm.accuracy.percent(),
-            f"{arm.failed} of {arm.n}",
-            f"{arm.sparsity_init.mean:.1%} → {arm.sparsity_end.mean:.1%}",
-            f"{arm.seconds.mean:.0f}",
+            arm.accuracy.show(100),
+            f"{arm.failed} of {len(arm.runs)}",
+            f"{100 * arm.zeros_start.estimate:.1f} → {100 * arm.zeros_end.estimate:.1f}",
         )
     return found
 
@@ -142,7 +140,6 @@ def table(arms: Sequence[Arm]) -> Table:
 def _conclude(arms: Sequence[Arm], path: Path) -> None:
     console = Console()
     console.print(table(arms))
-    console.print(headline(arms), highlight=False, markup=False)
     console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
