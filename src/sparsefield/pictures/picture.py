@@ -57,10 +57,7 @@ def overview(arms: Sequence[Arm]) -> Figure:
     _finish(zeros, len(arms), "exact zeros in hidden layers (%)")
     draw_variance(variance, arms)
     variance.set_ylabel("variance $q_l$ before training")
-    steps = max(run.result.steps for arm in arms for run in arm.runs)
-    figure.suptitle(
-        f"{title(arms)}, {steps} steps", x=0.01, ha="left", fontsize=11, fontweight="bold"
-    )
+    figure.suptitle(title(arms), x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.legend(handles=_key(), loc="outside lower left", ncols=6)
     return figure
 

@@ -141,17 +141,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, Look]]) -> None:
     wanted = [float(to_axes.transform((axes.get_xlim()[1], y))[1]) for y, _, _ in ends]
     heights = [(11 * (label.count("\n") + 1) + 3) / points for _, label, _ in ends]
     for (_, label, look), y in zip(ends, apart(wanted, heights), strict=True):
-        axes.annotate(
-            label,
-            (1.0, y),
-            xycoords="axes fraction",
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            color=look.text,
-            fontsize=8,
-            annotation_clip=False,
-        )
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        style: dict[str, Any] = {"va": "center", "fontsize": 8, "annotation_clip": False}
+        axes.annotate(label, (1.0, y), (6, 0), color=look.text, **place, **style)
 
 
 def label_lines(axes: Axes, lines: Sequence[Line2D], names: Sequence[str]) -> None:

@@ -15,41 +15,11 @@ from sparsefield.pictures.saving import svg_element
 from sparsefield.train.atomic import write_bytes
 
 FILE = "report.html"
-_SYMBOLS = (
-    ("τ", "tau"),
-    ("m", "m"),
-    ("m / √q*", "clip"),
-    ("σ<sub>w</sub>²", "sigma_w2"),
-    ("σ<sub>b</sub>²", "sigma_b2"),
-    ("V′(q*)", "slope"),
-    ("V″(q*)", "curvature"),
-    ("χ₁", "chi1"),
-)
 _FIGURES = (
-    (
-        training.variance_maps,
-        "The variance map V of each arm at initialisation. A dot is one layer of one seed: its "
-        "measured q across, that of the next layer up. Where V crosses the diagonal is a fixed "
-        "point; where it crosses flatter than the diagonal, the variance returns to it.",
-    ),
-    (
-        training.curves,
-        "Training loss and test accuracy. Thick: mean over seeds (of the loss, geometric). Thin: "
-        "each seed. Diamonds and dots where there are fewer than three points. Rows of the record "
-        "that average few batches are joined with the row before. Numbers: mean over seeds and its "
-        "95 % interval.",
-    ),
-    (
-        training.zeros,
-        "Share of exact zeros after each activation, on the test set. Thick: mean over seeds. "
-        "Thin: each seed. Dashed: aimed at.",
-    ),
-    (
-        training.depth_profiles,
-        "Before the first step: variance of the pre-activations and rms gradient of the loss "
-        "with respect to them. Thick: geometric mean over seeds. Thin: each seed. Dashed: theory; "
-        "for the gradient it starts from the measured value at the last layer.",
-    ),
+    training.variance_maps,
+    training.curves,
+    training.zeros,
+    training.depth_profiles,
 )
 
 
@@ -105,7 +75,6 @@ def render(arms: Sequence[Arm]) -> str:
         arms=[(arm, look.text) for arm, look in zip(arms, looks(len(arms)), strict=True)],
         figures=_figures(arms),
         percent=percent,
-        symbols=_SYMBOLS,
         rows=config_rows(arms),
         made=provenance(arms),
     )
@@ -134,11 +103,11 @@ def provenance(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     return [(name, ", ".join(values)) for name, values in named.items()]
 
 
-def _figures(arms: Sequence[Arm]) -> list[tuple[int, str, str]]:
-    """Number, SVG and caption of each figure that has something to show."""
+def _figures(arms: Sequence[Arm]) -> dict[str, str]:
+    """The SVG of each figure that has something to show, by name."""
     measured = any(len(at_start(run, "q")) for arm in arms for run in arm.runs)
-    figures = _FIGURES if measured else [f for f in _FIGURES if f[0] is not training.depth_profiles]
-    return [
-        (number, svg_element(draw(arms), name=f"figure-{number}", description=caption), caption)
-        for number, (draw, caption) in enumerate(figures, start=1)
-    ]
+    drawn = _FIGURES if measured else _FIGURES[:-1]
+    return {
+        draw.__name__: svg_element(draw(arms), name=draw.__name__, description=str(draw.__doc__))
+        for draw in drawn
+    }

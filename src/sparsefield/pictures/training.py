@@ -49,14 +49,13 @@ _PLAIN = 300.0  # and more than this powers of ten at its ticks
 @house_style
 def variance_maps(arms: Sequence[Arm]) -> Figure:
     """V(q) of each arm, its fixed points, and q_l -> q_(l+1) as measured before the first step."""
-    figure, panels = grid_of(len(arms), height=3.1 if len(arms) > 2 else 3.7)  # room for the key
+    figure, panels = grid_of(len(arms), height=3.4)
     for axes, arm, look in zip(panels, arms, looks(len(arms)), strict=True):
         _draw_map(axes, arm, look)
         axes.set_title(wrapped(arm.label, 40), color=look.text)
         axes.set_xlabel("variance $q_l$ of layer $l$")
         axes.set_ylabel("$q_{l+1}$ and $V(q_l)$")
-    columns = 3 if figure.get_figwidth() < 9 else 6
-    figure.legend(handles=_map_key(), loc="outside lower center", ncols=columns)
+    figure.legend(handles=_map_key(), loc="outside lower center", ncols=6 if len(arms) > 2 else 3)
     return figure
 
 
