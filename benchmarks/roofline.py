@@ -16,10 +16,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from timing import record
 
-from sparsefield.pictures.plotting import INK, QUIET, styled
+from sparsefield.pictures.plotting import INK, house_style, new_figure
 from sparsefield.pictures.saving import save_figure
 
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -70,43 +71,39 @@ def bounds(
     }
 
 
+_MARKS = {  # by key: marker, colour, size, and what the key says
+    "arithmetic_s": ("|", "#0072B2", 9, "engine, arithmetic alone"),
+    "engine_s": ("o", "#0072B2", 6, "engine, measured"),
+    "dense_arithmetic_s": ("|", "#D55E00", 9, "dense, arithmetic alone"),
+    "best_dense_s": ("s", "#D55E00", 5, "best dense, measured; speed-up"),
+}
+
+
+@house_style
 def draw(lines: list[dict[str, Any]]) -> Any:
     """Measured times and their bounds, one row for each network and batch."""
-
-    def build() -> Any:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(7.0, 0.42 * len(lines) + 1.3), layout="constrained")
-        axes = figure.subplots()
-        for y, line in enumerate(reversed(lines)):
-            low, high = 1e3 * line["if_overlapped_s"], 1e3 * line["if_not_s"]
-            axes.barh(y, high - low, left=low, height=0.5, color="#56B4E9", alpha=0.6)
-            axes.plot(1e3 * line["arithmetic_s"], y, "|", color=QUIET, ms=9, mew=1.5)
-            axes.plot(1e3 * line["dense_arithmetic_s"], y, "|", color="#D55E00", ms=9, mew=1.5)
-            axes.plot(1e3 * line["best_dense_s"], y, "s", color="#D55E00", ms=5)
-            axes.plot(1e3 * line["engine_s"], y, "o", color="#0072B2", ms=6)
-            axes.annotate(
-                f"{line['speedup']:.1f}x",
-                (1e3 * line["best_dense_s"], y),
-                (7, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-                color=INK,
-            )
-        names = [f"{x['subject'].removeprefix('dnn-')}, batch {x['batch']}" for x in lines]
-        axes.set_yticks(range(len(lines)), [name.replace("-inner", "") for name in names[::-1]])
-        axes.set_xscale("log")
-        axes.margins(x=0.12)
-        axes.set_xlabel("ms a call (log)")
-        axes.set_title(
-            "circle: engine; blue bar: its bytes alone, from perfectly overlapped to not at all;\n"
-            "grey: its arithmetic alone. square: best dense, with the speed-up; orange: dense\n"
-            "arithmetic alone"
-        )
-        return figure
-
-    return styled(build)
+    figure = new_figure(7.0, 0.3 * len(lines) + 1.5)
+    axes = figure.subplots()
+    rows = range(len(lines))
+    low, high = (np.array([1e3 * x[key] for x in lines]) for key in ("if_overlapped_s", "if_not_s"))
+    bytes_alone = "engine, bytes alone: overlapped to not"
+    axes.barh(rows, high - low, left=low, height=0.5, color="#56B4E9", alpha=0.6, label=bytes_alone)
+    for key, (marker, colour, size, label) in _MARKS.items():
+        times = [1e3 * line[key] for line in lines]
+        axes.plot(times, rows, marker, ms=size, mew=1.5, color=colour, label=label)
+    for row, line in enumerate(lines):
+        at = (1e3 * line["best_dense_s"], row)
+        text = f"{line['speedup']:.1f}x"
+        axes.annotate(text, at, (7, 0), textcoords="offset points", va="center", fontsize=8)
+    names = [x["subject"].removeprefix("dnn-").replace("-inner", "") for x in lines]
+    labels = [f"{name}, batch {x['batch']}" for name, x in zip(names, lines, strict=True)]
+    axes.set_yticks(rows, labels, color=INK)
+    axes.set(xscale="log", xlabel="milliseconds a call", ylim=(len(lines) - 0.5, -0.5))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(x=0.12)
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
 
 
 def main() -> None:
@@ -114,15 +111,21 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results/benchmarks/engine"))
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/roofline.json"))
     parser.add_argument("--figure", type=Path, default=Path("docs/figures/roofline.svg"))
+    parser.add_argument(
+        "--redraw", action="store_true", help="measure nothing: draw what is in OUT"
+    )
     given = parser.parse_args()
-    peak = machine(torch.get_num_threads())
-    lines = [
-        bounds(path.stem, result, batch, peak)
-        for path in sorted(given.results.glob("dnn-*-inner*.json"))
-        for result in [json.loads(path.read_text())]
-        for batch in result["batches"]
-    ]
-    record(given.out, "What bounds the engine?", [{"machine": peak}, *lines])
+    if given.redraw:
+        lines = json.loads(given.out.read_text())["rows"][1:]
+    else:
+        peak = machine(torch.get_num_threads())
+        lines = [
+            bounds(path.stem, result, batch, peak)
+            for path in sorted(given.results.glob("dnn-*-inner*.json"))
+            for result in [json.loads(path.read_text())]
+            for batch in result["batches"]
+        ]
+        record(given.out, "What bounds the engine?", [{"machine": peak}, *lines])
     save_figure(draw(lines), given.figure)
     print(f"drawn to {given.figure}")
 

@@ -1,36 +1,56 @@
 import json
-import math
 
 import numpy as np
 import pytest
 
 from sparsefield.errors import InvalidInput
-from sparsefield.pictures.arms import read_arms
-from sparsefield.sweep.spread import Spread, spread
+from sparsefield.pictures.arms import percent, read_arms, title
+from sparsefield.sweep.statistics import DIFFERENCES, SHARES, Interval, mean, paired
 from sparsefield.train import TrainConfig
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_arm(runs):
     arms = read_arms(runs)
-    assert [arm.n for arm in arms] == [2, 2, 2, 2, 1]
+    assert [len(arm.runs) for arm in arms] == [2, 2, 2, 2, 1]
     assert [run.config.seed for run in arms[0].runs] == [0, 1]
-    assert [place.parent.name for arm in arms for place in arm.places[:1]] == sorted(
-        path.name for path in runs.iterdir()
+    assert [arm.config.skip for arm in arms] == [0.0, 0.5, 0.0, 0.0, 0.0]  # sorted by folder
+
+
+def written(runs, arm):
+    places = sorted((runs / arm).iterdir())
+    return [json.loads((place / "result.json").read_text()) for place in places]
+
+
+def test_an_arm_says_what_its_results_say_with_the_one_interval(runs):
+    arm, results = read_arms(runs)[0], written(runs, "a-plain")
+    shares = {
+        "accuracy": [result["test_accuracy"] for result in results],
+        "zeros_start": [float(np.mean(result["sparsity_init"])) for result in results],
+        "zeros_end": [result["sparsity_mean"] for result in results],
+    }
+    for name, values in shares.items():
+        found = getattr(arm, name)
+        assert found == mean(values, within=SHARES)
+        assert found.low < found.estimate < found.high
+
+
+def test_arms_are_compared_seed_by_seed(runs):
+    plain, skip, *_, diverged = read_arms(runs)
+    one, two = (
+        {result["seed"]: result["test_accuracy"] for result in written(runs, arm)}
+        for arm in ("a-plain", "b-skip")
     )
+    assert skip.beside(plain) == paired(one, two, within=DIFFERENCES)
+    assert skip.beside(plain).estimate == pytest.approx(-plain.beside(skip).estimate)
+    assert diverged.beside(plain).n == 1  # the seed that both have
 
 
-def test_an_arm_says_what_its_results_say(runs):
-    arm = read_arms(runs)[0]
-    written = [
-        json.loads((runs / "a-plain" / f"seed-{seed}" / "result.json").read_text())
-        for seed in (0, 1)
-    ]
-    for name, key in (("accuracy", "test_accuracy"), ("sparsity_end", "sparsity_mean")):
-        values = [result[key] for result in written]
-        assert getattr(arm, name) == spread(values)
-    start = [np.mean(result["sparsity_init"]) for result in written]
-    assert arm.sparsity_init.mean == pytest.approx(np.mean(start))
-    assert arm.sparsity_init.sd == pytest.approx(abs(start[0] - start[1]) / math.sqrt(2))
+def test_a_title_says_what_all_arms_share_and_nothing_else(runs):
+    skip = read_arms(runs / "b-skip")
+    assert title(skip) == (
+        "digits, fully connected network, depth 3, width 24, skip 0.5, 70 % zeros aimed at"
+    )
+    assert title(read_arms(runs)) == "digits, fully connected network, depth 3, width 24"
 
 
 @pytest.mark.parametrize("inside", ["", "a-plain", "a-plain/seed-0"])
@@ -38,10 +58,9 @@ def test_a_run_a_folder_and_a_folder_of_folders(runs, inside):
     assert len(read_arms(runs / inside)) == (5 if inside == "" else 1)
 
 
-def test_a_spread_of_one_value_has_no_deviation():
-    assert math.isnan(spread([0.5]).sd)
-    assert spread([0.5]).percent() == "50.0 %"
-    assert Spread(0.5, 0.01, 3).percent() == "50.0 ± 1.0 %"
+def test_one_seed_has_no_interval():
+    assert percent(mean([0.5])) == "50.0"
+    assert percent(Interval(0.5, 0.4, 0.6, 3)) == "50.0 [40.0, 60.0]"
 
 
 def test_no_such_directory(tmp_path):

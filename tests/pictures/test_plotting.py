@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsefield.pictures.plotting import apart, looks, new_figure, to_svg
+from sparsefield.pictures.plotting import apart, looks, new_figure
+from sparsefield.pictures.saving import svg_element
 
 finite = st.floats(-1e3, 1e3)
 
@@ -38,7 +39,7 @@ def test_svg_stands_inside_html():
         axes.plot([0, 1], [0, 1], "o", clip_on=True)
         return made
 
-    svg = to_svg(figure(), name="one", description='say "<this>"')
+    svg = svg_element(figure(), name="one", description='say "<this>"')
     assert svg.startswith('<svg role="img" aria-label="say &quot;&lt;this&gt;&quot;"')
     assert svg.rstrip().endswith("</svg>")
     ids = re.findall(r'\bid="([^"]*)"', svg)
@@ -47,4 +48,4 @@ def test_svg_stands_inside_html():
     assert set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', svg)) <= {
         pair for name in ids for pair in ((name, ""), ("", name))
     }
-    assert svg == to_svg(figure(), name="one", description='say "<this>"')
+    assert svg == svg_element(figure(), name="one", description='say "<this>"')

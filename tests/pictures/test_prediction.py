@@ -5,7 +5,6 @@ from sparsefield.pictures.arms import Arm, read_arms
 from sparsefield.pictures.prediction import (
     at_start,
     fixed_points,
-    geometric_mean,
     gradient_profile,
     layer_map,
 )
@@ -38,18 +37,19 @@ def test_a_map_of_another_skip_is_caught(runs):
 
 def test_fixed_points_of_each_kind(config):
     def kinds(**changes):
-        arm = Arm("", config(sparsity=0.9, **changes), (), ())
-        return [marker.kind for marker in fixed_points(arm)]
+        arm = Arm("", config(sparsity=0.9, **changes), ())
+        return [point.kind for point in fixed_points(arm)]
 
     assert kinds(clip=1.0) == ["stable"]
-    assert kinds(clip=2.0) == ["stable", "repelling", "stable"]
+    assert kinds(clip=2.0) == ["stable", "repels", "stable"]
     assert kinds(family="relu") == ["marginal"]
 
 
 def test_the_fixed_point_of_the_default_is_where_its_variance_ends(arm_of):
     arm = arm_of(init="torch", sparsity=0.9, depth=12)
-    (marker,) = fixed_points(arm)
-    assert layer_map(arm.config)(marker.q) == pytest.approx(marker.q, rel=1e-6)
+    (point,) = fixed_points(arm)
+    assert layer_map(arm.config)(point.q) == pytest.approx(point.q, rel=1e-6)
+    assert abs(point.slope) < 1
 
 
 def test_at_the_edge_the_gradient_stays_level(runs):
@@ -79,12 +79,6 @@ def test_a_run_without_measurements(arm_of):
     arm = arm_of(monitor_every=0)
     assert len(at_start(arm.runs[0], "q")) == len(gradient_profile(arm)) == 0
     assert fixed_points(arm)
-
-
-def test_geometric_means_leave_out_what_is_not_positive():
-    found = geometric_mean([np.array([1.0, 0.0]), np.array([4.0, 2.0])])
-    assert found[0] == pytest.approx(2.0)
-    assert np.isnan(found[1])
 
 
 def test_measurements_at_the_start_are_those_of_step_0(runs):

@@ -63,7 +63,7 @@ def bench(
     """
     from sparsefield.bench import RIVALS, named_rivals
     from sparsefield.bench import bench as run
-    from sparsefield.pictures.bench_figure import bench_figure
+    from sparsefield.pictures.bench import bench_figure
     from sparsefield.pictures.saving import picture_path
 
     chosen = named_rivals(RIVALS if rivals is None else _words("rivals", rivals))

@@ -63,7 +63,7 @@ def energy(
         print one JSON object and nothing else
     """
     from sparsefield.energy import ledger
-    from sparsefield.pictures.energy_figure import energy_figure
+    from sparsefield.pictures.energy import energy_figure
     from sparsefield.pictures.saving import picture_path
     from sparsefield.train import load_model
     from sparsefield.train.network import held_out_inputs

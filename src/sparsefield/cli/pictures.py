@@ -80,7 +80,7 @@ def phase_map(
     json
         print one JSON object and nothing else
     """
-    from sparsefield.pictures.phase_figure import phase_figure
+    from sparsefield.pictures.phase import phase_figure
     from sparsefield.pictures.saving import picture_path
     from sparsefield.theory.phase import Axis, phase_diagram
 
@@ -128,7 +128,7 @@ def figure(
     json
         print one JSON object and nothing else
     """
-    from sparsefield.pictures.theory_figures import draw_figures
+    from sparsefield.pictures.theory import draw_figures
 
     paths = [str(path) for path in draw_figures(name, out, kind=kind)]
     print(jsonlib.dumps({"figures": paths}) if json else "\n".join(paths))

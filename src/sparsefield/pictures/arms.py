@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import numpy as np
 from sparsefield.errors import InvalidInput
 from sparsefield.pictures.labels import labels
 from sparsefield.sweep.failure import FAILED
-from sparsefield.sweep.spread import Spread, spread
+from sparsefield.sweep.statistics import DIFFERENCES, SHARES, Interval, mean, paired
 from sparsefield.train import Run, TrainConfig, read_run
 
+_NETWORKS = {"dnn": "fully connected network", "cnn": "convolutional network"}
 _PATTERNS = ("config.yaml", "*/config.yaml", "*/*/config.yaml")
 
 
@@ -20,43 +22,42 @@ _PATTERNS = ("config.yaml", "*/config.yaml", "*/*/config.yaml")
 class Arm:
     """Runs that differ in nothing but the seed, in the order of their seeds.
 
-    ``config`` is that of the first run; ``places`` are the run directories, as given.
+    ``config`` is that of the first run.
     """
 
     label: str
     config: TrainConfig
     runs: tuple[Run, ...]
-    places: tuple[Path, ...]
 
     @property
-    def accuracy(self) -> Spread:
-        """Test accuracy after the last step, over seeds."""
-        return spread(run.result.test_accuracy for run in self.runs)
+    def accuracy(self) -> Interval:
+        """Test accuracy after the last step, mean over seeds."""
+        return self._share(lambda run: run.result.test_accuracy)
 
     @property
-    def sparsity_init(self) -> Spread:
-        """Share of exact zeros before the first step, mean over layers, over seeds."""
-        return spread(float(np.mean(run.result.sparsity_init)) for run in self.runs)
+    def zeros_start(self) -> Interval:
+        """Share of exact zeros before the first step, mean over layers and seeds."""
+        return self._share(lambda run: float(np.mean(run.result.sparsity_init)))
 
     @property
-    def sparsity_end(self) -> Spread:
-        """Share of exact zeros after the last step, mean over layers, over seeds."""
-        return spread(run.result.sparsity_mean for run in self.runs)
-
-    @property
-    def seconds(self) -> Spread:
-        """Wall-clock time of a run."""
-        return spread(run.result.seconds for run in self.runs)
+    def zeros_end(self) -> Interval:
+        """Share of exact zeros after the last step, mean over layers and seeds."""
+        return self._share(lambda run: run.result.sparsity_mean)
 
     @property
     def failed(self) -> int:
         """How many of the runs failed."""
         return sum(run.result.failed for run in self.runs)
 
-    @property
-    def n(self) -> int:
-        """How many runs there are."""
-        return len(self.runs)
+    def beside(self, other: Arm) -> Interval:
+        """Test accuracy less that of ``other``, over the seeds that both have."""
+        one, two = (
+            {run.config.seed: run.result.test_accuracy for run in arm.runs} for arm in (other, self)
+        )
+        return paired(one, two, within=DIFFERENCES)
+
+    def _share(self, value: Callable[[Run], float]) -> Interval:
+        return mean([value(run) for run in self.runs], within=SHARES)
 
 
 def read_arms(directory: str | Path) -> tuple[Arm, ...]:
@@ -69,23 +70,33 @@ def read_arms(directory: str | Path) -> tuple[Arm, ...]:
     InvalidInput
         No such directory, no run in it, an unfinished run, a damaged file.
     """
-    places = _places(Path(directory))
-    groups: dict[str, list[tuple[Path, Run]]] = {}
-    for place in places:
-        run = read_run(place)
-        groups.setdefault(_key(run.config), []).append((place, run))
-    found = [sorted(group, key=lambda pair: pair[1].config.seed) for group in groups.values()]
-    configs = [group[0][1].config for group in found]
-    return tuple(_arm(label, group) for label, group in zip(labels(configs), found, strict=True))
+    groups: dict[str, list[Run]] = {}
+    for run in map(read_run, _places(Path(directory))):
+        key = run.config.model_copy(update={"seed": 0}).model_dump_json()
+        groups.setdefault(key, []).append(run)
+    found = [tuple(sorted(runs, key=lambda run: run.config.seed)) for runs in groups.values()]
+    names = labels([runs[0].config for runs in found])
+    return tuple(Arm(name, runs[0].config, runs) for name, runs in zip(names, found, strict=True))
 
 
-def _arm(label: str, group: list[tuple[Path, Run]]) -> Arm:
-    places, runs = zip(*group, strict=True)
-    return Arm(label, runs[0].config, runs, places)
+def percent(share: Interval) -> str:
+    """The share in per cent, with its interval where there is one."""
+    return share.show(100) if share.known else f"{100 * share.estimate:.1f}"
 
 
-def _key(config: TrainConfig) -> str:
-    return config.model_copy(update={"seed": 0}).model_dump_json()
+def title(arms: Sequence[Arm]) -> str:
+    """The data, and what all arms share of network, depth, width, skip and sparsity."""
+    config = arms[0].config
+    said = {
+        "data": Path(config.data).name,
+        "network": _NETWORKS[config.network],
+        "depth": f"depth {config.depth}",
+        "width": f"width {config.width}",
+        "skip": f"skip {config.skip:g}",
+        "sparsity": f"{100 * config.sparsity:g} % zeros aimed at",
+    }
+    shared = {name for name in said if len({getattr(arm.config, name) for arm in arms}) == 1}
+    return ", ".join(text for name, text in said.items() if name in shared)
 
 
 def _places(root: Path) -> list[Path]:

@@ -1,22 +1,23 @@
-"""The look of every figure: palette, type, direct labels, and SVG that can stand inside HTML."""
+"""The look of every figure: palette, type, and labels at the ends of lines."""
 
 from __future__ import annotations
 
-import html
-import io
-import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from sparsefield.errors import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 INK, QUIET, GRID = "#1a1a1a", "#6b6b6b", "#e4e4e4"
@@ -70,11 +71,20 @@ def looks(count: int) -> list[Look]:
     return [Look(_COLOURS[i % size], _DASHES[i // size % len(_DASHES)]) for i in range(count)]
 
 
+def house_style(draw: Callable[P, T]) -> Callable[P, T]:
+    """The same function with the house style on while it runs."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        with require("matplotlib", "report").rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
 def styled(draw: Callable[[], T]) -> T:
     """What ``draw`` returns, with the house style on while it runs."""
-    matplotlib = require("matplotlib", "report")
-    with matplotlib.rc_context(_STYLE):
-        return draw()
+    return house_style(draw)()
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -96,22 +106,9 @@ def grid_of(
     return figure, panels
 
 
-def to_svg(figure: Figure, *, name: str, description: str) -> str:
-    """The figure as an SVG element for HTML, its ids made unique by ``name``."""
-    sink = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    styled(lambda: figure.savefig(sink, format="svg", metadata=nothing))
-    text = sink.getvalue()
-    element = re.sub(r"\s+$", "", text[text.index("<svg") :], flags=re.MULTILINE)
-    for pattern in (r'(\bid=")', r'(href="#)', r"(url\(#)"):
-        element = re.sub(pattern, rf"\g<1>{name}-", element)
-    label = html.escape(description, quote=True)
-    return element.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-
-
-def wrapped(label: str) -> str:
+def wrapped(label: str, width: int = 24) -> str:
     """The label in lines short enough to stand beside a panel."""
-    return "\n".join(textwrap.wrap(label, 24))
+    return "\n".join(textwrap.wrap(label, width))
 
 
 def apart(positions: Sequence[float], heights: Sequence[float]) -> list[float]:
@@ -122,46 +119,44 @@ def apart(positions: Sequence[float], heights: Sequence[float]) -> list[float]:
     >>> apart([0.0, 0.1, 5.0], [1.0, 1.0, 1.0])
     [-0.45, 0.55, 5.0]
     """
-    order = sorted(range(len(positions)), key=lambda i: positions[i])
-    gaps = [(heights[one] + heights[two]) / 2 for one, two in pairwise(order)]
-    below = list(accumulate(gaps, initial=0.0))[: len(order)]
-    level = _monotone([positions[i] - base for i, base in zip(order, below, strict=True)])
-    found = [0.0] * len(positions)
-    for i, base, value in zip(order, below, level, strict=True):
-        found[i] = round(base + value, 12)
-    return found
+    from scipy.optimize import isotonic_regression
+
+    order = np.argsort(positions, kind="stable")
+    tall = np.array(heights)[order]
+    below = np.concatenate([[0.0], np.cumsum((tall[1:] + tall[:-1]) / 2)])[: len(order)]
+    moved = np.empty(len(order))
+    moved[order] = isotonic_regression(np.array(positions)[order] - below).x + below
+    return [round(float(y), 12) for y in moved]
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, Look]]) -> None:
     """Write each label right of the axes at its height (in data), apart enough to be read.
 
-    The height of the axes and their limits must be final.
+    The limits of the axes must be final.
     """
     figure: Any = axes.get_figure(root=True)
+    figure.draw_without_rendering()  # fixes the height of the axes, which the labels share
     points = axes.get_window_extent().height * 72 / figure.dpi
     to_axes = axes.transData + axes.transAxes.inverted()
     wanted = [float(to_axes.transform((axes.get_xlim()[1], y))[1]) for y, _, _ in ends]
     heights = [(11 * (label.count("\n") + 1) + 3) / points for _, label, _ in ends]
     for (_, label, look), y in zip(ends, apart(wanted, heights), strict=True):
-        axes.annotate(
-            label,
-            (1.0, y),
-            xycoords="axes fraction",
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            color=look.text,
-            fontsize=8,
-            annotation_clip=False,
-        )
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        style: dict[str, Any] = {"va": "center", "fontsize": 8, "annotation_clip": False}
+        axes.annotate(label, (1.0, y), (6, 0), color=look.text, **place, **style)
 
 
-def _monotone(values: Sequence[float]) -> list[float]:
-    """The nearest sequence that does not fall: pool adjacent violators."""
-    pools: list[tuple[float, int]] = []  # mean and size
-    for value in values:
-        pools.append((value, 1))
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (b, m), (a, n) = pools.pop(), pools.pop()
-            pools.append(((a * n + b * m) / (n + m), n + m))
-    return [mean for mean, size in pools for _ in range(size)]
+def label_lines(axes: Axes, lines: Sequence[Line2D], names: Sequence[str]) -> None:
+    """Write its name where each line ends; below the top, if it leaves there."""
+    top = 0.98 * axes.get_ylim()[1]
+    heights = [min(float(np.asarray(line.get_ydata())[-1]), top) for line in lines]
+    drawn = [Look(str(line.get_color()), "-") for line in lines]
+    label_ends(axes, list(zip(heights, names, drawn, strict=True)))
+
+
+def plain_log(axis: Any) -> None:
+    """Numbers as they are, on a logarithmic axis."""
+    ticker = require("matplotlib.ticker", "report")
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axis.set_minor_formatter(ticker.NullFormatter())

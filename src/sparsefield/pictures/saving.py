@@ -1,7 +1,8 @@
-"""A figure as a file: the same bytes from the same data, whole or not there."""
+"""A figure as a file, or inside HTML: the same bytes from the same data, whole or not there."""
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from pathlib import Path
@@ -57,6 +58,16 @@ def save_figure(figure: Figure, path: Path) -> Path:
 def svg_bytes(figure: Figure) -> bytes:
     """The figure as the content of an SVG file."""
     return _content(figure, ".svg")
+
+
+def svg_element(figure: Figure, *, name: str, description: str) -> str:
+    """The figure as an SVG element for HTML, its ids made unique by ``name``."""
+    text = svg_bytes(figure).decode()
+    element = text[text.index("<svg") :]
+    for pattern in (r'(\bid=")', r'(href="#)', r"(url\(#)"):
+        element = re.sub(pattern, rf"\g<1>{name}-", element)
+    label = html.escape(description, quote=True)
+    return element.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
 def _content(figure: Figure, kind: str) -> bytes:

@@ -7,35 +7,28 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from matplotlib.text import Text
+
 from sparsefield.errors import InvalidInput
-from sparsefield.pictures.larger_q_figure import asymmetry, curvature, sensitivity, spread
-from sparsefield.pictures.phase_figure import phase_figure
+from sparsefield.pictures.phase import phase_figure
 from sparsefield.pictures.saving import save_figure
-from sparsefield.pictures.theory_figures import FIGURES, draw_figures
+from sparsefield.pictures.theory import FIGURES, QUANTITIES, draw_figures
 from sparsefield.theory import solve
 from sparsefield.theory.phase import MEANINGS, Axis, phase_diagram
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_is_the_same_twice_and_legible_in_print(name, tmp_path):
-    (path,) = draw_figures(name, tmp_path)
-    text = path.read_text()
-    assert text.rstrip().endswith("</svg>")
-    width = float(re.search(r'width="([\d.]+)pt"', text)[1])
-    assert width <= 5.5 * 72  # the text column of the papers, so that 8 pt stays 8 pt
-    first = path.read_bytes()
-    draw_figures(name, tmp_path)
-    assert path.read_bytes() == first
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_no_type_below_8_points(name):
     figure = FIGURES[name]()
-    from matplotlib.text import Text
-
+    assert figure.get_figwidth() <= 5.5  # the text column of the papers, so that 8 pt stays 8 pt
     shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
     assert shown
     assert min(t.get_fontsize() for t in shown) >= 8
+    (path,) = draw_figures(name, tmp_path)
+    text = path.read_text()
+    assert text.rstrip().endswith("</svg>")
+    assert float(re.search(r'width="([\d.]+)pt"', text)[1]) <= 5.5 * 72
+    assert save_figure(figure, tmp_path / "again.svg").read_bytes() == path.read_bytes()
 
 
 def test_every_quantity_has_a_panel(tmp_path):
@@ -63,6 +56,20 @@ def test_constant_and_empty_planes_draw(family, sparsity, chi1, tmp_path):
     save_figure(phase_figure(found), tmp_path / "plane.svg")
 
 
+def keys(figure):
+    return [text.get_text() for text in figure.legends[0].texts]
+
+
+def test_every_mark_of_a_plane_has_a_key():
+    plane = [Axis.named("sparsity", size=24), Axis.named("clip", size=18)]
+    found = keys(phase_figure(phase_diagram("crelu", *plane, quantities=["stability"])))
+    assert found[:2] == ["attracts, has rivals", "attracts, the only one"]
+    assert "no such network" in found[2]
+    assert found[3].startswith("clip 0.5, 1")  # the dots
+    without_dots = keys(phase_figure(phase_diagram("cst", *plane, quantities=["slope"])))
+    assert without_dots == []  # neither dots nor hatching: cst has an edge of chaos everywhere
+
+
 def test_repelling_points_and_escape_draw(tmp_path):
     found = phase_diagram(
         "crelu",
@@ -84,9 +91,7 @@ def test_another_ending_or_name_is_refused(tmp_path):
         draw_figures("cloud", tmp_path, kind="gif")
 
 
-@pytest.mark.parametrize(
-    ("quantity", "power"), [(curvature, -1), (asymmetry, 1), (sensitivity, -1), (spread, 1)]
-)
+@pytest.mark.parametrize(("quantity", "power"), [row[:2] for row in QUANTITIES])
 def test_at_a_fixed_clip_a_larger_q_is_a_change_of_units(quantity, power):
     one, four = (solve("crelu", sparsity=0.9, q=q, clip=1.0) for q in (1.0, 4.0))
     assert quantity(four) == pytest.approx(quantity(one) * 4.0**power, rel=1e-9)

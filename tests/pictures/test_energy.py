@@ -7,7 +7,7 @@ pytest.importorskip("matplotlib")
 
 from sparsefield import CNN, DNN, solve
 from sparsefield.energy import ledger
-from sparsefield.pictures.energy_figure import energy_figure
+from sparsefield.pictures.energy import energy_figure
 from sparsefield.pictures.saving import save_figure
 
 POINT = solve("crelu", sparsity=0.9, q=4.0, clip=1.1)
@@ -27,6 +27,11 @@ def picojoules(axes):
         row = round(bar.get_y() + bar.get_height() / 2, 6)
         total[row] = total.get(row, 0.0) + bar.get_width()
     return [unit * total[row] for row in sorted(total)]
+
+
+def test_network_and_layers_have_one_unit():
+    whole, layers = energy_figure(book()).axes
+    assert whole.get_xlabel().split()[0] == layers.get_xlabel().split()[0]
 
 
 def test_bars_are_the_ledger():

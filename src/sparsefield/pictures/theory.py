@@ -1,0 +1,307 @@
+"""The figures of the theory by name: one command draws each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefield.errors import InvalidInput
+from sparsefield.pictures.phase import phase_figure
+from sparsefield.pictures.plotting import (
+    INK,
+    QUIET,
+    Look,
+    house_style,
+    label_lines,
+    looks,
+    new_figure,
+)
+from sparsefield.pictures.saving import picture_path, save_figure
+from sparsefield.theory import CriticalPoint, solve
+from sparsefield.theory.chain import simulate
+from sparsefield.theory.closed_form import edge_grid
+from sparsefield.theory.finite_width import escaped, linear_std
+from sparsefield.theory.phase import Axis, phase_diagram
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+_SPARSITY, _WIDTH = 0.9, 300
+_DIAGONAL: dict[str, Any] = {"color": QUIET, "linewidth": 0.8}
+_DASHED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 2))}
+_UNITS = ("in absolute units", "relative to $q^*$")
+
+
+def _draw(axes: Axes, x: Any, curves: Iterable[Any], width: float = 1.5) -> list[Line2D]:
+    """A line for each curve, each in its look."""
+    rows = list(curves)
+    styles = zip(rows, looks(len(rows)), strict=True)
+    return [axes.plot(x, row, color=look.colour, linewidth=width)[0] for row, look in styles]
+
+
+@house_style
+def variance_maps() -> Figure:
+    """V(q) of the four families at several sparsities, unclipped beside clipped [P24]."""
+    figure = new_figure(5.5, 5.0)
+    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    families = {
+        "relu": "shifted ReLU, no clip",
+        "crelu": "CReLU, clip 1",
+        "st": "soft threshold, no clip",
+        "cst": "CST, clip 1",
+    }
+    sparsities, q = (0.6, 0.8, 0.9, 0.95), np.linspace(0.0, 2.0, 161)[1:]
+    drawn = []
+    for axes, (family, title) in zip(panels.flat, families.items(), strict=True):
+        clip = 1.0 if family.startswith("c") else None
+        axes.plot([0.0, 2.0], [0.0, 2.0], **_DIAGONAL)
+        points = [solve(family, sparsity=s, clip=clip) for s in sparsities]
+        drawn.append(_draw(axes, q, [point.variance_map()(q) for point in points]))
+        axes.plot(1.0, 1.0, "o", ms=6, color=INK, zorder=5)
+        axes.annotate("$q^*$", (1.0, 1.0), xytext=(5, -4), textcoords="offset points", va="top")
+        axes.set(title=title, xlim=(0.0, 2.0), ylim=(0.0, 3.0))
+    figure.supxlabel("variance $q$ of a layer", fontsize=9)
+    figure.supylabel("$V(q)$, one layer later", fontsize=9)
+    for axes, lines in zip(panels.flat, drawn, strict=True):
+        label_lines(axes, lines, [f"$s$ = {s:g}" for s in sparsities])
+    return figure
+
+
+@house_style
+def maps_by_q() -> Figure:
+    """V(q) and chi_1(q) of several q* at m = 1, in absolute units and in units of q* [DT26]."""
+    figure = new_figure(5.5, 4.6)
+    panels = figure.subplots(2, 2)
+    stars = np.array([0.5, 1.0, 2.0, 4.0])
+    maps = [solve("crelu", sparsity=_SPARSITY, q=q, m=1.0).variance_map() for q in stars]
+    colours = [look.colour for look in looks(len(stars))]
+    for (above, below), units, reach in zip(panels.T, (np.ones(4), stars), (6.0, 2.0), strict=True):
+        pairs, q = list(zip(maps, units, strict=True)), np.linspace(0.0, reach, 241)[1:]
+        above.plot([0.0, reach], [0.0, reach], **_DIAGONAL)
+        below.axhline(1.0, **_DIAGONAL)
+        variances = _draw(above, q, [vmap(q * unit) / unit for vmap, unit in pairs])
+        gains = _draw(below, q, [vmap.chi1(q * unit) for vmap, unit in pairs])
+        above.scatter(stars / units, stars / units, 25, colours, zorder=4)
+        below.scatter(stars / units, np.ones(4), 25, colours, zorder=4)
+        above.set(xlim=(0.0, reach), ylim=(0.0, reach))
+        below.set(xlim=(0.0, reach), ylabel="$\\chi_1(q)$")
+    panels[0, 0].set(title=_UNITS[0], ylabel="$V(q)$")
+    panels[0, 1].set(title=_UNITS[1], ylabel="$V(q)\\, /\\, q^*$")
+    panels[1, 0].set_xlabel("variance $q$")
+    panels[1, 1].set_xlabel("$q\\, /\\, q^*$")
+    for axes, lines in zip(panels[:, 1], (variances, gains), strict=True):
+        label_lines(axes, lines, [f"$q^*$ = {q:g}" for q in stars])
+    return figure
+
+
+@house_style
+def fixed_points() -> Figure:
+    """The variance map of CReLU at 90 % zeros, its fixed points and an orbit, as the clip grows."""
+    figure = new_figure(5.5, 2.35)
+    panels = figure.subplots(1, 3, sharey=True)
+    clips = {1.0: "comes back", 1.5: "barely comes back", 2.0: "runs to a rival"}
+    for axes, (clip, words), look in zip(panels, clips.items(), looks(3), strict=True):
+        _draw_orbit(axes, solve("crelu", sparsity=_SPARSITY, clip=clip), look)
+        axes.set_title(f"clip {clip:g}:\n{words}", color=look.text, fontweight="bold")
+        axes.set_xlabel("variance $q$")
+    panels[0].set_ylabel("$V(q)$, one layer later")
+    panels[0].text(4.6, 6.2, "$V(q) = q$", color=QUIET, fontsize=8, ha="right")
+    key = (("D", INK, "start"), ("o", QUIET, "attracts"), ("o", "white", "repels"))
+    for row, (marker, face, text) in enumerate(key):
+        at: dict[str, Any] = {"transform": panels[1].transAxes}
+        panels[1].plot(0.07, 0.93 - 0.1 * row, marker, ms=5, color=face, mec=INK, **at)
+        panels[1].text(0.13, 0.93 - 0.1 * row, text, fontsize=8, va="center", **at)
+    return figure
+
+
+def _draw_orbit(axes: Axes, point: CriticalPoint, look: Look, layers: int = 60) -> None:
+    """The map, its fixed points, and a disturbed variance: up to the map, across to q."""
+    vmap, q = point.variance_map(), np.geomspace(0.55, 13.0, 300)
+    axes.loglog(q, q, **_DIAGONAL)
+    axes.loglog(q, vmap(q), color=look.colour, linewidth=1.8)
+    orbit = [3.0]
+    for _ in range(layers):
+        orbit.append(float(vmap(orbit[-1])))
+    steps = np.repeat(orbit, 2)
+    axes.plot(steps[:-1], np.append(orbit[0], steps[2:]), color=INK, linewidth=0.7)
+    axes.plot(orbit[0], orbit[0], "D", ms=3.5, color=INK)
+    away, text = orbit[-1] > orbit[0], f"after {layers} layers:\n$q$ = {orbit[-1]:.2g}"
+    place: dict[str, Any] = {"ha": "left", "va": "top"} if away else {"ha": "right", "va": "bottom"}
+    x, y = (0.05, 0.95) if away else (0.97, 0.05)
+    axes.text(x, y, text, transform=axes.transAxes, fontsize=8, **place)
+    for fixed in point.fixed_points:
+        face = look.colour if fixed.stable else "white"
+        axes.plot(fixed.q, fixed.q, "o", ms=6, color=face, mec=INK, zorder=5 + fixed.stable)
+    axes.set(xlim=(q[0], q[-1]), ylim=(q[0], q[-1]), box_aspect=1.0)
+    axes.minorticks_off()
+    for ticks in (axes.set_xticks, axes.set_yticks):
+        ticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+
+
+@house_style
+def cloud() -> Figure:
+    """Q by layer of networks at 90 % zeros: quantiles, single networks, and the share that escapes.
+
+    The exact chain of :mod:`sparsefield.theory.chain`, in units of q*.
+    """
+    figure = new_figure(5.5, 3.1)
+    safe, unsafe = figure.subplots(1, 2, sharey=True)
+    for axes, clip, look in zip((safe, unsafe), (1.0, 1.5), looks(2), strict=True):
+        vmap = solve("crelu", sparsity=_SPARSITY, clip=clip).variance_map()
+        paths = simulate(vmap, 1.0, width=_WIDTH, depth=100, draws=400, seed=0)
+        _draw_cloud(axes, paths, look)
+        share = 100 * float(escaped(paths, 1.0).mean())
+        title = f"clip {clip:g}: {share:.0f} % of {len(paths)}\nnetworks leave the band"
+        axes.set_title(title, color=look.text, fontweight="bold")
+        axes.set_xlabel("layer")
+    safe.set_ylabel("variance $Q$ of a layer, units of $q^*$")
+    safe.text(3, 1.94, r"the band from $q^*/2$ to $2q^*$", fontsize=8, color=QUIET, va="top")
+    safe.text(101, 1.0, "$q^*$", va="center")
+    safe.text(3, 2.5, "thin: single networks\ndark: half of them, pale: 90 %", fontsize=8)
+    unsafe.text(3, 4.3, f"width {_WIDTH}, {100 * _SPARSITY:g} % zeros", fontsize=8)
+    return figure
+
+
+def _draw_cloud(axes: Axes, paths: Any, look: Look) -> None:
+    """``paths`` of shape [networks, depth]."""
+    layers = np.arange(1, paths.shape[1] + 1)
+    axes.axhspan(0.5, 2.0, color="#eef2ee", zorder=0)
+    for low, high, alpha in ((5, 95, 0.25), (25, 75, 0.35)):
+        ends = np.percentile(paths, (low, high), axis=0)
+        axes.fill_between(layers, *ends, color=look.colour, alpha=alpha, linewidth=0)
+    axes.plot(layers, paths[:12].T, color=look.colour, linewidth=0.45, alpha=0.8)
+    axes.plot(layers, np.median(paths, axis=0), color=look.text, linewidth=1.8)
+    axes.axhline(1.0, color=INK, **_DASHED)
+    axes.set(yscale="log", ylim=(0.4, 5.0), xlim=(1, layers[-1]), xticks=[1, 25, 50, 75, 100])
+    axes.set_yticks([0.5, 1.0, 2.0, 4.0], ["1/2", "1", "2", "4"])
+    axes.yaxis.minorticks_off()
+
+
+@house_style
+def correlation_maps() -> Figure:
+    """R(rho) of CReLU at clip 1, and 1 - rho by depth beside the power law at the edge."""
+    figure = new_figure(5.5, 2.9)
+    maps, decay = figure.subplots(1, 2)
+    arms = {"$s$ = 0.6": (0.6, 0.0), "$s$ = 0.9": (0.9, 0.0), "$s$ = 0.97": (0.97, 0.0)}
+    arms["$s$ = 0.9,\nskip 0.9"] = (0.9, 0.9)
+    rho, layers = np.linspace(0.0, 1.0, 121), np.arange(1, 301)
+    solved = [
+        solve("crelu", sparsity=s, clip=1.0).variance_map(skip).correlation(1.0)
+        for s, skip in arms.values()
+    ]
+    maps.plot([0.0, 1.0], [0.0, 1.0], **_DIAGONAL)
+    _draw(maps, rho, [correlation(rho) for correlation in solved])
+    deficits = [correlation.iterate_deficit(1.0, len(layers)) for correlation in solved]
+    lines = _draw(decay, layers, deficits)
+    for correlation, look in zip(solved, looks(len(solved)), strict=True):
+        law = correlation.power_law(layers)
+        shown = (layers >= 20) & (law < 1.0)
+        decay.plot(layers[shown], law[shown], color=look.text, **_DASHED)
+    maps.plot(1.0, 1.0, "o", ms=5, color=INK, zorder=4, clip_on=False)
+    maps.text(0.95, 0.05, "slope 1 at $\\rho = 1$:\nthe edge of chaos", fontsize=8, ha="right")
+    maps.set(xlim=(0.0, 1.0), ylim=(0.0, 1.0), xlabel="correlation $\\rho$ of two inputs")
+    maps.set_title("$R(\\rho)$, one layer later")
+    decay.set(xscale="log", yscale="log", xlim=(1, layers[-1]), xlabel="layer $l$")
+    decay.set_ylabel("$1 - \\rho_l$")
+    decay.set_title("two unrelated inputs\n(dashed: $(2/\\kappa l)^2$)")
+    label_lines(decay, lines, list(arms))
+    return figure
+
+
+def asymmetry(point: CriticalPoint) -> float:
+    """V(3q*/2) + V(q*/2) - 2 q*: zero for a map that is symmetric about q*."""
+    vmap, q = point.variance_map(), point.q
+    return float(vmap(1.5 * q) + vmap(0.5 * q) - 2.0 * q)
+
+
+def sensitivity(point: CriticalPoint) -> float:
+    """d chi_1 / dq at q*."""
+    return float(edge_grid(point.family, point.sparsity, point.clip, q=point.q).chi1_slope)
+
+
+def deviation(point: CriticalPoint) -> float:
+    """Standard deviation of Q at width 300, from the chain linearised at q*."""
+    return linear_std(point.variance_map(), point.q, _WIDTH)
+
+
+# quantity, its power of q in the scale identity, and how it is written in both units
+QUANTITIES: tuple[tuple[Callable[[CriticalPoint], float], int, str, str], ...] = (
+    (lambda point: point.curvature, -1, "$V''(q^*)$", "$q^*\\, V''$"),
+    (asymmetry, 1, "asymmetry", "asymmetry $/\\, q^*$"),
+    (sensitivity, -1, "$d\\chi_1/dq$", "$q^*\\, d\\chi_1/dq$"),
+    (deviation, 1, "std of $Q$, width 300", "std of $Q\\, /\\, q^*$"),
+)
+
+
+@house_style
+def larger_q() -> Figure:
+    """V'', asymmetry, sensitivity of chi_1 and spread at finite width, against q* [DT26]."""
+    figure = new_figure(5.5, 7.0)
+    panels = figure.subplots(len(QUANTITIES), 2, sharex=True)
+    stars = np.geomspace(0.25, 16.0, 49)
+    heights: list[dict[str, Any]] = [{"clip": 1.0}, {"m": 1.0}]
+    arms = [[solve("crelu", sparsity=_SPARSITY, q=q, **held) for q in stars] for held in heights]
+    for (quantity, power, *names), row in zip(QUANTITIES, panels, strict=True):
+        values = [np.array([quantity(point) for point in arm]) for arm in arms]
+        for axes, name, unit in zip(row, names, (1.0, stars**power), strict=True):
+            _draw(axes, stars, [value / unit for value in values])
+            axes.set(ylabel=name, xscale="log", xlim=(stars[0], stars[-1]))
+            axes.set_xticks([0.25, 1, 4, 16], ["1/4", "1", "4", "16"])
+            axes.minorticks_off()
+            axes.axhline(0.0, color=INK, linewidth=0.6)
+    for above, below, title in zip(panels[0], panels[-1], _UNITS, strict=True):
+        above.set_title(title)
+        below.set_xlabel("variance $q^*$")
+    names_at = ((3.0, 0.22, "clip held at 1"), (0.4, 0.8, "$m$ held at 1"))
+    for (x, y, text), look in zip(names_at, looks(2), strict=True):
+        panels[0, 1].text(x, y, text, color=look.text, fontsize=8)
+    figure.align_ylabels()
+    return figure
+
+
+def slope_map() -> Figure:
+    """V'(q*) and V''(q*) of CReLU over sparsity and clip height m, at q* = 1 [P24]."""
+    x, y = Axis.named("sparsity", size=120), Axis.named("m", size=90)
+    return phase_figure(phase_diagram("crelu", x, y, q=1.0, quantities=("slope", "curvature")))
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "fixed-points": fixed_points,
+    "cloud": cloud,
+    "variance-maps": variance_maps,
+    "slope-map": slope_map,
+    "larger-q": larger_q,
+    "maps-by-q": maps_by_q,
+    "correlation-maps": correlation_maps,
+}
+
+
+def draw_figures(
+    name: str, directory: Path = Path("docs/figures"), *, kind: str = "svg"
+) -> Sequence[Path]:
+    """Draw the figure called ``name``, or ``all`` of them, as NAME.KIND in ``directory``.
+
+    Parameters
+    ----------
+    name
+        a key of ``FIGURES``, or ``all``.
+    directory
+        Where the files go.
+    kind
+        svg, png or pdf.
+
+    Raises
+    ------
+    InvalidInput
+        another name or kind, or a folder that cannot be written.
+    """
+    if name != "all" and name not in FIGURES:
+        raise InvalidInput(f"figure {name!r} is unknown; choose one of all, {', '.join(FIGURES)}")
+    names = list(FIGURES) if name == "all" else [name]
+    paths = [picture_path(directory / f"{each}.{kind}") for each in names]
+    return [save_figure(FIGURES[each](), path) for each, path in zip(names, paths, strict=True)]
