@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "train": {"data", "monitor", "engine", "watch", "nn", "theory"},
     "bench": {"engine", "energy", "watch", "nn"},
     "sweep": {"train"},
-    "studies": {"sweep", "theory"},
+    "studies": {"sweep", "train", "data", "theory"},
     "pictures": {"studies", "sweep", "bench", "energy", "train", "theory"},
     "cli": EVERY_ROOM,
 }
