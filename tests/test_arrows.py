@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": EVERY_ROOM,
 }
 ROOT = "sparsefield"  # the names of __init__.py: for users, and for the command line
-FREE = {"errors"}  # root modules that every room may import
+FREE = {"errors", "lazy"}  # root modules that every room may import
 NEVER = {"theory": {"torch"}}
 # Imported where they are used: each belongs to an extra, or is slow to import.
 HEAVY = {

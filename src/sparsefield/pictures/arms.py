@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from sparsefield.errors import InvalidInput
-from sparsefield.pictures.labels import labels
 from sparsefield.sweep.failure import FAILED
+from sparsefield.sweep.labels import labels
 from sparsefield.sweep.statistics import DIFFERENCES, SHARES, Interval, mean, paired
 from sparsefield.train import Run, TrainConfig, read_run
 

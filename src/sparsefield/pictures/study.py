@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefield.errors import require
-from sparsefield.pictures.labels import phrase
 from sparsefield.pictures.plotting import INK, QUIET, Look, looks, new_figure, styled
 from sparsefield.studies import Arm, Record, Study, arms
 from sparsefield.studies.quantities import QUANTITIES, quantity
-from sparsefield.studies.tables import family, heading, named, shown
+from sparsefield.studies.tables import heading, named, shown
+from sparsefield.sweep.labels import family, phrase
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,6 +24,7 @@ from sparsefield.studies.equal_zeros import LEVELS, MARGIN, Setting, at, setting
 from sparsefield.studies.quantities import QUANTITIES
 from sparsefield.studies.record import Record, Row, differing
 from sparsefield.studies.study import Study
+from sparsefield.sweep.labels import family
 from sparsefield.sweep.statistics import SHARES, mean
 from sparsefield.train import TrainConfig
 
@@ -31,10 +32,6 @@ MARK = "★"
 HEADS = {
     **{"q": "q*", "sparsity": "asked for, s", "lr": "learning rate", "skip": "skip α²"},
     **{"name": "network", "m": "clip height m", "clip": "clip, in √q*"},
-}
-FAMILIES = {
-    **{"crelu": "CReLU", "cst": "CST", "relu": "shifted ReLU", "st": "soft threshold"},
-    "topk": "top-k",
 }
 _UNTOLD = ("checkpoint_every", "monitor_every", "log_every", "threads")
 
@@ -74,12 +71,6 @@ def named(study: Study, row: Row) -> str:
     """What a study calls an arm: by its own names, else by its activation."""
     own = (entry["name"] for entry in study.names if matching([row], entry["where"]))
     return str(next(own, None) or family(row.config))
-
-
-def family(config: Mapping[str, Any]) -> str:
-    """The name of a config's activation; ReLU at sparsity 0.5 has no shift."""
-    dense = config["family"] == "relu" and config["sparsity"] == 0.5
-    return "dense ReLU" if dense else FAMILIES[config["family"]]
 
 
 def heading(name: str) -> str:

@@ -3,8 +3,9 @@
 The names load on first use: a config can be read, checked and written without PyTorch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparsefield.lazy import loading
 
 if TYPE_CHECKING:
     from sparsefield.train.config import TrainConfig as TrainConfig
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from sparsefield.train.record import Run as Run
     from sparsefield.train.record import read_run as read_run
 
-_HOME = {
+_HOMES = {
     "TrainConfig": "config",
     "load_config": "configfile",
     "train": "loop",
@@ -25,10 +26,6 @@ _HOME = {
     "read_run": "record",
 }
 
-__all__ = sorted(_HOME)
+__all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = loading(__name__, _HOMES)

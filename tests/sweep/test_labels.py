@@ -1,4 +1,4 @@
-from sparsefield.pictures.labels import differing, labels, phrase
+from sparsefield.sweep.labels import differing, labels, phrase
 from sparsefield.train import TrainConfig
 
 

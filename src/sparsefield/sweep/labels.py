@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sparsefield.studies.tables import family
 from sparsefield.train import TrainConfig
 
+FAMILIES = {
+    **{"crelu": "CReLU", "cst": "CST", "relu": "shifted ReLU", "st": "soft threshold"},
+    "topk": "top-k",
+}
 _PENALTIES = {"l1": "L1", "hoyer": "Hoyer"}
 _SYMBOLS = {"q": "q* =", "sparsity": "s =", "penalty_weight": "penalty weight"}
 
@@ -27,6 +31,12 @@ def labels(configs: Sequence[TrainConfig]) -> list[str]:
         f"{label} ({number})" if label in repeated else label
         for number, label in enumerate(found, start=1)
     ]
+
+
+def family(config: Mapping[str, Any]) -> str:
+    """The name of a config's activation; ReLU at sparsity 0.5 has no shift."""
+    dense = config["family"] == "relu" and config["sparsity"] == 0.5
+    return "dense ReLU" if dense else FAMILIES[config["family"]]
 
 
 def phrase(name: str, value: object) -> str:
