@@ -67,7 +67,7 @@ def _draw(panels: Sequence[Spec], found: Sequence[Lines]) -> Figure:
         if not same:
             axes.legend(handles=key, labelcolor=INK, **below)
     marks = [*(key if same else []), *_common(panels, found)]
-    figure.legend(handles=marks, loc="outside lower center", ncols=6, labelcolor=INK)
+    figure.legend(handles=marks, loc="outside lower center", ncols=3 * len(panels), labelcolor=INK)
     return figure
 
 

@@ -44,7 +44,7 @@ def page(study: Study, record: Record, picture: str) -> Page:
     seen = partial(table, study, record)
     caption = escaped(str(study.figure.get("caption", study.title)))
     blocks = {
-        "figure": lambda _: f"![{caption}]({picture})\n\n*{caption}*",
+        "figure": lambda _: f"![{escaped(study.title)}]({picture})\n\n*{caption}*",
         "table": lambda name: seen(name).markdown() if name else _folded(_EVERY, seen()),
         "effects": lambda _: _folded("Every effect", effects_table(map(found, study.effects))),
         "setting": lambda _: f"*{escaped(setting(record))}*",

@@ -43,6 +43,8 @@ class Quantity:
     def text(self, found: Interval, *, signed: bool = False) -> str:
         """A mean, or with ``signed`` a difference, with its interval and unit."""
         unit = ("points" if signed else "%") if self.share else self.unit
+        if not found.n:
+            return "none"
         return f"{self.bare(found, signed=signed)} {unit}".rstrip()
 
     def bare(self, found: Interval, *, signed: bool = False) -> str:
