@@ -43,9 +43,7 @@ def sweep(
         cost = sweeps.dry_run(file, out=out, **making.cost_keywords)
         print(jsonlib.dumps(cost.to_dict(), allow_nan=False) if json else cost)
         return
-    how = making.keywords
-    how["engine"] = how.pop("workers")
-    found = sweeps.sweep(file, out=out, **how, progress=not json)
+    found = sweeps.sweep(file, out=out, **making.keywords, progress=not json)
     if json:
         print(jsonlib.dumps(_finite(_answer(found)), allow_nan=False))
     else:
