@@ -2,6 +2,8 @@
 // weight rows of active, unclipped inputs alone.
 #pragma once
 
+#include <utility>
+
 #include "train_forward.h"
 
 namespace sparsefield {
@@ -15,21 +17,64 @@ inline bool unclipped(const TrainLayer& layer, float y) {
   return layer.phi == Phi::identity || !(y >= layer.m || y <= -layer.m);
 }
 
-// Dense rows of the gradient of h, one for each of some samples.
+// Some of a layer's units, ascending: those that any sample has in its list. Where they are most, `all` of them.
+struct Units {
+  Array<uint32_t> unit, place;  // [chosen], [width]
+  Array<uint8_t> seen;
+  int count = 0;
+  bool all = true;
+
+  void begin(int width) {
+    unit.resize(static_cast<std::size_t>(width));
+    place.resize(static_cast<std::size_t>(width));
+    seen.resize(static_cast<std::size_t>(width));
+    std::fill(seen.data(), seen.data() + width, uint8_t{0});
+  }
+  void end(int width, bool may_choose) {
+    count = 0;
+    for (int k = 0; k < width; ++k) {
+      place.data()[k] = static_cast<uint32_t>(count);
+      unit.data()[count] = static_cast<uint32_t>(k);
+      count += seen.data()[k];
+    }
+    all = !may_choose || vectors_of(count) * 3 > vectors_of(width) * 2;
+    if (all) count = width;
+  }
+  uint32_t at(uint32_t k) const { return all ? k : place.data()[k]; }
+};
+
+// The gradient of h of a layer for each of some samples, at some of its units; zero up to a whole vector.
 struct Gradients {
   float* data;
   std::size_t stride;
   float* row(int s) const { return data + s * stride; }
 };
 
-// From the gradient of h of a layer to that of the layer before, whose entries the tape holds.
-inline void descend(const TrainLayer& layer, const TapePart& part, int s, float* row) {
-  const int padded = vectors_of(std::max(layer.inputs, layer.outputs)) * W;
-  if (layer.alpha == 0.0f)
-    std::fill(row, row + padded, 0.0f);
-  else
+// From the gradient of h of a layer at all units to that of the layer before, whose entries the tape holds;
+// whether all are finite.
+inline bool carry(const TrainLayer& layer, const TapePart& part, int s, float* row) {
+  part.with_index([&](const auto* index) {
+    const int padded = vectors_of(layer.inputs) * W;
     for (int i = 0; i < padded; i += W) store(row + i, all(layer.alpha) * load(row + i));
-  for (uint32_t e = part.begin(s); e < part.end[s]; ++e) row[part.index(e)] += part.gradient[e];
+    for (uint32_t e = part.begin(s); e < part.end[s]; ++e) row[index[e]] += part.gradient[e];
+  });
+  Vec sum{};
+  for (int i = 0; i < layer.inputs; i += W) sum += load(row + i) * all(0.0f);
+  return !active_lanes(sum);
+}
+
+// The same without a skip, at chosen units; whether all entries are finite.
+inline bool scatter(const TapePart& part, int s, const Units& units, float* row) {
+  float odd = 0.0f;
+  std::fill(row, row + vectors_of(units.count) * W, 0.0f);
+  part.with_index([&](const auto* index) {
+    for (uint32_t e = part.begin(s); e < part.end[s]; ++e) {
+      // a clipped unit may have no place of its own
+      if (part.gradient[e] != 0.0f) row[units.at(index[e])] = part.gradient[e];
+      odd += part.gradient[e] * 0.0f;
+    }
+  });
+  return odd == 0.0f;
 }
 
 // R dot products of rows with g over n values, of which n - 1 are whole vectors.
@@ -49,26 +94,50 @@ Quad dots(const float* const* rows, const float* g, int n) {
 }
 
 struct BackwardOwn {
-  Array<float> gradients;
+  Array<float> gradients, weight;
   Array<uint32_t> index, entry;  // of the unclipped
   Array<int> end, cursor;        // [samples]
+  Units here, next;              // of the outputs of the layer, and of its inputs
 };
 
-// The unclipped entries of a part.
-inline void choose(const TrainLayer& layer, const TapePart& part, int samples, BackwardOwn& own) {
+// The unclipped entries of a part, and the inputs that any of them is.
+inline void choose(const TrainLayer& layer, const TapePart& part, int samples, bool may_choose, BackwardOwn& own) {
   const uint32_t entries = samples ? part.end[samples - 1] : 0;
   own.index.resize(entries + 1u);
   own.entry.resize(entries + 1u);
-  uint32_t *index = own.index.data(), *entry = own.entry.data();
-  uint32_t n = 0, e = 0;
-  for (int s = 0; s < samples; ++s) {
-    for (; e < part.end[s]; ++e) {
-      index[n] = part.index(e);
-      entry[n] = e;
-      n += unclipped(layer, part.value[e]);
+  own.next.begin(layer.inputs);
+  uint32_t *to = own.index.data(), *entry = own.entry.data();
+  uint8_t* seen = own.next.seen.data();
+  part.with_index([&](const auto* index) {
+    uint32_t n = 0, e = 0;
+    for (int s = 0; s < samples; ++s) {
+      for (; e < part.end[s]; ++e) {
+        to[n] = index[e];
+        entry[n] = e;
+        const bool chosen = unclipped(layer, part.value[e]);
+        seen[index[e]] |= chosen;
+        n += chosen;
+      }
+      own.end.data()[s] = static_cast<int>(n);
     }
-    own.end.data()[s] = static_cast<int>(n);
+  });
+  own.next.end(layer.inputs, may_choose);
+}
+
+// The weights between chosen outputs and chosen inputs, side by side; and the entries' indices within them.
+inline const float* gather(const TrainLayer& layer, const float* weight, int samples, std::size_t stride,
+                           BackwardOwn& own) {
+  const Units &outputs = own.here, &inputs = own.next;
+  own.weight.resize(static_cast<std::size_t>(inputs.count) * stride);
+  for (int k = 0; k < inputs.count; ++k) {
+    const float* row = weight + (inputs.all ? static_cast<std::size_t>(k) : inputs.unit.data()[k]) *
+                                    static_cast<std::size_t>(layer.outputs);
+    float* to = own.weight.data() + k * stride;
+    for (int j = 0; j < outputs.count; ++j) to[j] = row[outputs.unit.data()[j]];
   }
+  const int n = samples ? own.end.data()[samples - 1] : 0;
+  for (int i = 0; i < n; ++i) own.index.data()[i] = inputs.at(own.index.data()[i]);
+  return own.weight.data();
 }
 
 // gradient[entry] += scale * dot for n rows of a block, over `held` columns.
@@ -86,31 +155,27 @@ inline void add_dots(const float* weight, std::size_t stride, const uint32_t* in
   }
 }
 
-// The gradients of a layer's inputs that were active and unclipped. Weights come in blocks that stay near while
-// the samples pass.
-inline void input_gradients(const TrainLayer& layer, const float* weight, const Gradients& g, int samples,
-                            BackwardOwn& own, TapePart& part) {
-  const uint32_t entries = samples ? part.end[samples - 1] : 0;
-  part.gradient.reset(new float[entries]);
-  std::fill(part.gradient.get(), part.gradient.get() + entries, 0.0f);
-  choose(layer, part, samples, own);
-  const auto stride = static_cast<std::size_t>(layer.outputs);
-  const int columns = std::min(layer.outputs, COLUMNS);
+// The gradients of a layer's inputs that were active and unclipped, from weight rows of `outputs` values. They come
+// in blocks that stay near while the samples pass.
+inline void input_gradients(const float* weight, std::size_t stride, int inputs, int outputs, float scale,
+                            const Gradients& g, int samples, BackwardOwn& own, float* gradient) {
+  const int columns = std::min(outputs, COLUMNS);
   const int most = std::max(16, static_cast<int>(NEAR / (columns * sizeof(float))));
-  const int rows = layer.inputs <= most ? layer.inputs : most;
+  const int rows = inputs <= most ? inputs : most;
   int *end = own.end.data(), *cursor = own.cursor.data();
   const uint32_t* index = own.index.data();
-  for (int c = 0; c < layer.outputs; c += columns) {
-    const int held = std::min(columns, layer.outputs - c);
+  for (int c = 0; c < outputs; c += columns) {
+    const int held = std::min(columns, outputs - c);
     for (int s = 0; s < samples; ++s) cursor[s] = s ? end[s - 1] : 0;
-    for (int from = 0; from < layer.inputs; from += rows) {
-      const auto until = static_cast<uint32_t>(std::min(layer.inputs, from + rows));
+    for (int from = 0; from < inputs; from += rows) {
+      const auto until = static_cast<uint32_t>(std::min(inputs, from + rows));
       for (int s = 0; s < samples; ++s) {
         const int begin = cursor[s];
-        int stop = begin;
-        while (stop < end[s] && index[stop] < until) ++stop;
-        add_dots(weight + c, stride, index + begin, own.entry.data() + begin, stop - begin, g.row(s) + c, held,
-                 layer.scale, part.gradient.get());
+        int stop = end[s];
+        if (rows < inputs)
+          for (stop = begin; stop < end[s] && index[stop] < until;) ++stop;
+        add_dots(weight + c, stride, index + begin, own.entry.data() + begin, stop - begin, g.row(s) + c, held, scale,
+                 gradient);
         cursor[s] = stop;
       }
     }
@@ -140,11 +205,27 @@ inline void backward_part(const TrainChain& chain, const Parameters& at, const B
   const int outputs = chain.layer(depth - 1).outputs;
   for (int s = 0; s < samples; ++s)
     take(call.gradient + static_cast<std::size_t>(first + s) * outputs, outputs, g.row(s), stride);
+  own.here.all = true;
   for (int l = depth - 1; l >= call.lowest; --l) {
     const TrainLayer& layer = chain.layer(l);
     TapePart& part = tape.at(l, p);
-    input_gradients(layer, at.weight[static_cast<std::size_t>(l)], g, samples, own, part);
-    for (int s = 0; s < samples; ++s) descend(layer, part, s, g.row(s));
+    const uint32_t entries = samples ? part.end[samples - 1] : 0;
+    part.gradient.reset(new float[entries]);
+    std::fill(part.gradient.get(), part.gradient.get() + entries, 0.0f);
+    const bool dense = l == call.lowest || layer.alpha != 0.0f || chain.layer(l - 1).alpha != 0.0f;
+    choose(layer, part, samples, !dense, own);
+    const float* weight = at.weight[static_cast<std::size_t>(l)];
+    if (own.here.all) {
+      input_gradients(weight, static_cast<std::size_t>(layer.outputs), layer.inputs, layer.outputs, layer.scale, g,
+                      samples, own, part.gradient.get());
+    } else {
+      const std::size_t near = static_cast<std::size_t>(vectors_of(own.here.count)) * W + W;
+      input_gradients(gather(layer, weight, samples, near, own), near, own.next.count, own.here.count, layer.scale, g,
+                      samples, own, part.gradient.get());
+    }
+    for (int s = 0; s < samples; ++s)
+      layer.alpha != 0.0f ? carry(layer, part, s, g.row(s)) : scatter(part, s, own.next, g.row(s));
+    std::swap(own.here, own.next);
   }
   const int inputs = chain.layer(0).inputs;
   for (int s = 0; call.x_gradient && s < samples; ++s)

@@ -65,19 +65,16 @@ struct Workspace {
   void clear(int samples) { std::fill(count.data(), count.data() + samples, 0); }
 };
 
-// Append the active of V vectors, of which the last holds `last.n` values, to the list of a sample.
+// Append the active of V vectors, of which the last holds `last.n` values, to a list of n; its new number.
 template <int V>
-void append(Workspace& to, int s, int first, const Vec* y, const Lanes& last) {
-  uint32_t* index = to.index.data() + s * to.stride;
-  float* value = to.value.data() + s * to.stride;
-  int n = to.count.data()[s];
+int append(uint32_t* index, float* value, int n, int first, const Vec* y, const Lanes& last) {
   for (int v = 0; v < V; ++v) {
     uint32_t lanes = active_lanes(y[v]);
     if (v == V - 1) lanes &= static_cast<uint32_t>((uint64_t{1} << last.n) - 1u);
     pack(lanes, y[v], static_cast<uint32_t>(first + v * W), index + n, value + n);
     n += __builtin_popcount(lanes);
   }
-  to.count.data()[s] = n;
+  return n;
 }
 
 template <int V>
@@ -89,22 +86,22 @@ Vec row_part(const float* row, int v, const Lanes& last) {
 template <int V>
 int add_rows(Vec* sum, const float* weight, std::size_t stride, const uint32_t* index, const float* value, int n,
              uint32_t end, const Lanes& last) {
+  constexpr bool PAIRS = V <= 4;  // the sums of one row alone would wait for one another
+  Vec one[V], other[V] = {};      // in registers: `sum` may be memory that others see
+  for (int v = 0; v < V; ++v) one[v] = sum[v];
   int j = 0;
-  if constexpr (V <= 4) {  // the sums of one row alone would wait for one another
-    Vec other[V] = {};
-    for (; j + 1 < n && index[j + 1] < end; j += 2) {
-      const float *a = weight + index[j] * stride, *b = weight + index[j + 1] * stride;
-      const Vec x = all(value[j]), y = all(value[j + 1]);
-      for (int v = 0; v < V; ++v) sum[v] += x * row_part<V>(a, v, last);
-      for (int v = 0; v < V; ++v) other[v] += y * row_part<V>(b, v, last);
-    }
-    for (int v = 0; v < V; ++v) sum[v] += other[v];
+  for (; PAIRS && j + 1 < n && index[j + 1] < end; j += 2) {
+    const float *a = weight + index[j] * stride, *b = weight + index[j + 1] * stride;
+    const Vec x = all(value[j]), y = all(value[j + 1]);
+    for (int v = 0; v < V; ++v) one[v] += x * row_part<V>(a, v, last);
+    for (int v = 0; v < V; ++v) other[v] += y * row_part<V>(b, v, last);
   }
   for (; j < n && index[j] < end; ++j) {
     const float* a = weight + index[j] * stride;
     const Vec x = all(value[j]);
-    for (int v = 0; v < V; ++v) sum[v] += x * row_part<V>(a, v, last);
+    for (int v = 0; v < V; ++v) one[v] += x * row_part<V>(a, v, last);
   }
+  for (int v = 0; v < V; ++v) sum[v] = PAIRS ? one[v] + other[v] : one[v];
   return j;
 }
 
@@ -142,27 +139,33 @@ struct LayerRun {
   int samples;
 };
 
+// From sums to h, and to where it goes: a list, or a row.
 template <int V>
-void finish(const LayerRun& run, Vec* h, int s, int first, const Lanes& last) {
+inline void finish(const LayerRun& run, const Vec* sum, int s, int first, const Lanes& last) {
   const TrainLayer& layer = run.layer;
-  for (int v = 0; v < V; ++v) {
-    if (run.bias) h[v] += row_part<V>(run.bias + first, v, last);
-    if (layer.scale != 1.0f) h[v] *= all(layer.scale);
+  const float* bias = run.bias;
+  const Vec scale = all(layer.scale), alpha = all(layer.alpha);
+  Vec h[V];
+  for (int v = 0; v < V; ++v) h[v] = sum[v];
+  if (bias)
+    for (int v = 0; v < V; ++v) h[v] += row_part<V>(bias + first, v, last);
+  if (layer.scale != 1.0f)
+    for (int v = 0; v < V; ++v) h[v] *= scale;
+  if (float* stream = run.stream ? run.stream + s * run.stream_stride + first : nullptr) {
+    if (layer.alpha != 0.0f)
+      for (int v = 0; v < V; ++v) h[v] += alpha * load(stream + v * W);
+    for (int v = 0; v < V; ++v) store(stream + v * W, h[v]);
   }
-  if (run.stream) {
-    float* stream = run.stream + s * run.stream_stride + first;
-    for (int v = 0; v < V; ++v) {
-      if (layer.alpha != 0.0f) h[v] += all(layer.alpha) * load(stream + v * W);
-      store(stream + v * W, h[v]);
-    }
+  if (run.out) {
+    activate<V>(h, run.next->phi, run.next->tau, run.next->m);
+    Workspace& to = *run.out;
+    int& count = to.count.data()[s];
+    count = append<V>(to.index.data() + s * to.stride, to.value.data() + s * to.stride, count, first, h, last);
+    return;
   }
-  if (!run.out) {
-    float* row = run.rows + static_cast<std::size_t>(s) * layer.outputs + first;
-    for (int v = 0; v + 1 < V; ++v) store(row + v * W, h[v]);
-    return last.store(row + (V - 1) * W, h[V - 1]);
-  }
-  activate<V>(h, run.next->phi, run.next->tau, run.next->m);
-  append<V>(*run.out, s, first, h, last);
+  float* row = run.rows + static_cast<std::size_t>(s) * layer.outputs + first;
+  for (int v = 0; v + 1 < V; ++v) store(row + v * W, h[v]);
+  last.store(row + (V - 1) * W, h[V - 1]);
 }
 
 // A panel of outputs for every sample. Inputs come in tiles whose weights stay near while the samples pass;
@@ -217,7 +220,8 @@ inline void receive(const TrainLayer& layer, const float* x, Workspace& to, floa
       const Lanes last(std::min(W, layer.inputs - first));
       Vec y = last.load(row + first);
       activate<1>(&y, layer.phi, layer.tau, layer.m);
-      append<1>(to, s, first, &y, last);
+      int& count = to.count.data()[s];
+      count = append<1>(to.index.data() + s * to.stride, to.value.data() + s * to.stride, count, first, &y, last);
     }
   }
 }
@@ -239,6 +243,9 @@ inline void remember(const Workspace& from, int samples, int width, TapePart& to
     const int count = from.count.data()[s];
     const uint32_t at = to.begin(s);
     std::copy(value, value + count, to.value.get() + at);
+    Vec sum{};  // stays zero unless a value is none
+    for (int i = 0; i < count; i += W) sum += Lanes(std::min(W, count - i)).load(value + i) * all(0.0f);
+    to.finite &= !active_lanes(sum);
     for (int i = 0; narrow && i < count; ++i) to.narrow[at + i] = static_cast<uint16_t>(index[i]);
     if (!narrow) std::copy(index, index + count, to.wide.get() + at);
   }

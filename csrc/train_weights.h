@@ -52,20 +52,31 @@ struct Use {
   float value;
 };
 
-// A group of V vectors of one row.
-template <Rule R, int V>
-bool update_group(const Update& u, const Use* uses, int n, const Gradients& g, float scale, int column,
-                  std::size_t at, const Lanes& last) {
-  Vec sum[V] = {};
-  for (int i = 0; i < n; ++i) {
-    const float* row = g.row(static_cast<int>(uses[i].sample)) + column;
-    const Vec y = all(uses[i].value * scale);
-    for (int v = 0; v < V; ++v) sum[v] += y * load(row + v * W);
+// to = scale * the sum of value * gradient over the uses of an input, for n units.
+inline void sum_uses(const Use* uses, int count, const Gradients& g, float scale, int n, float* to) {
+  const Panels panels(n);
+  for (int p = 0; p < panels.count; ++p) {
+    const int first = panels.first(p);
+    with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
+      constexpr int V = vectors();
+      Vec sum[V] = {};
+      for (int i = 0; i < count; ++i) {
+        const float* row = g.row(static_cast<int>(uses[i].sample)) + first;
+        const Vec y = all(uses[i].value);
+        for (int v = 0; v < V; ++v) sum[v] += y * load(row + v * W);
+      }
+      for (int v = 0; v < V; ++v) store(to + first + v * W, sum[v] * all(scale));
+    });
   }
-  bool zero = true;
-  for (int v = 0; v + 1 < V; ++v) zero &= apply_rule<R>(u, sum[v], at + v * W, Whole());
-  zero &= apply_rule<R>(u, sum[V - 1], at + (V - 1) * W, last);
-  return zero;
+}
+
+// The same for a bias, of which every sample is a use.
+inline void sum_all(const Gradients& g, int samples, float scale, int n, float* to) {
+  for (int c = 0; c < n; c += W) {
+    Vec sum{};
+    for (int s = 0; s < samples; ++s) sum += load(g.row(s) + c);
+    store(to + c, sum * all(scale));
+  }
 }
 
 // Whether a row without gradient stays as it is.
@@ -74,28 +85,13 @@ inline bool idle(const Update& u, int k) {
   return !u.first || (u.live && !u.live[k] && u.shrink == 1.0f);
 }
 
+// The rule for n values from place `at` on; whether their moments are zero now.
 template <Rule R>
-void update_row(const Update& u, int k, const Use* uses, int n, const Gradients& g, const TrainLayer& layer) {
-  if (!n && idle(u, k)) return;
-  const Panels panels(layer.outputs);
+bool apply_all(const Update& u, const float* gradient, std::size_t at, int n) {
+  const int vectors = vectors_of(n);
   bool zero = true;
-  for (int p = 0; p < panels.count; ++p) {
-    const int first = panels.first(p), held = panels.held(p);
-    with_vectors(vectors_of(held), [&](auto vectors) {
-      zero &= update_group<R, vectors()>(u, uses, n, g, layer.scale, first,
-                                         static_cast<std::size_t>(k) * layer.outputs + first, last_of(held));
-    });
-  }
-  if (u.live) u.live[k] = !zero;
-}
-
-template <Rule R>
-void update_bias(const Update& u, const Gradients& g, int samples, const TrainLayer& layer, int from, int until) {
-  for (int c = from; c < until; c += W) {
-    Vec sum{};
-    for (int s = 0; s < samples; ++s) sum += load(g.row(s) + c);
-    apply_rule<R>(u, sum * all(layer.scale), static_cast<std::size_t>(c), Lanes(std::min(W, until - c)));
-  }
+  for (int v = 0; v + 1 < vectors; ++v) zero &= apply_rule<R>(u, load(gradient + v * W), at + v * W, Whole());
+  return apply_rule<R>(u, load(gradient + (vectors - 1) * W), at + (vectors - 1) * W, last_of(n)) && zero;
 }
 
 template <class Then>
@@ -107,63 +103,86 @@ void with_rule(Rule rule, Then f) {
 
 struct WeightsOwn {
   Array<float> gradients;
-  Array<uint32_t> begin;  // [inputs + 1]: the uses of an input
+  Array<float> sums, full;  // of a row: at chosen units, and at all
+  Array<uint32_t> begin;    // [inputs + 1]: the uses of an input
   Array<Use> uses;
   std::vector<uint8_t> odd;  // [batch]: the gradient of h holds a NaN or an infinity
+  Units units;
 };
 
-inline bool finite(const float* row, int padded) {
-  Vec sum{};
-  for (int i = 0; i < padded; i += W) {
-    const Vec x = load(row + i);
-    sum += x - x;
+// What an update does with the sums of a row, which are at chosen units.
+inline bool apply_sums(const Update& u, WeightsOwn& own, std::size_t at, int outputs) {
+  const Units& units = own.units;
+  const float* sums = own.sums.data();
+  if (!units.all && u.rule == Rule::sgd && !u.first && u.decay == 0.0f) {
+    for (int j = 0; j < units.count; ++j) u.to[at + units.unit.data()[j]] -= u.lr * sums[j];
+    return true;
   }
-  return !active_lanes(sum);
+  float* full = own.full.data();  // zero between calls
+  for (int j = 0; !units.all && j < units.count; ++j) full[units.unit.data()[j]] = sums[j];
+  bool zero = true;
+  with_rule(u.rule, [&](auto rule) { zero = apply_all<rule()>(u, units.all ? sums : full, at, outputs); });
+  for (int j = 0; !units.all && j < units.count; ++j) full[units.unit.data()[j]] = 0.0f;
+  return zero;
 }
 
-// The samples in which each input was active; where the gradient is not finite, every input is, as it is for
-// dense products: zero times infinity is no number.
-inline void invert(const Tape& tape, int l, int inputs, WeightsOwn& own) {
-  uint32_t* begin = own.begin.data();
-  std::fill(begin, begin + inputs + 1, 0u);
-  for (int pass = 0; pass < 2; ++pass) {
-    for (int p = 0, sample = 0; p < tape.parts; ++p) {
-      const TapePart& part = tape.at(l, p);
-      for (int s = 0; s < tape.samples(p); ++s, ++sample) {
+// The gradient of h of layer l, at all units or at those that any sample has: from the call, or from the tape's
+// entries of the layer after it.
+inline void take_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l, bool dense,
+                          const Gradients& g, WeightsOwn& own) {
+  const int outputs = chain.layer(l).outputs;
+  own.units.all = true;
+  own.units.count = outputs;
+  if (l + 1 == chain.depth()) {
+    for (int s = 0; s < tape.batch; ++s) {
+      take(call.gradient + static_cast<std::size_t>(s) * outputs, outputs, g.row(s), g.stride);
+      Vec sum{};
+      for (int i = 0; i < outputs; i += W) sum += load(g.row(s) + i) * all(0.0f);
+      own.odd[static_cast<std::size_t>(s)] = active_lanes(sum) != 0;
+    }
+    return;
+  }
+  const TrainLayer& after = chain.layer(l + 1);
+  if (after.alpha == 0.0f && !dense) {
+    own.units.begin(outputs);
+    for (int p = 0; p < tape.parts; ++p) {
+      const TapePart& part = tape.at(l + 1, p);
+      const uint32_t entries = tape.samples(p) ? part.end[tape.samples(p) - 1] : 0;
+      part.with_index([&](const auto* index) {
+        for (uint32_t e = 0; e < entries; ++e) own.units.seen.data()[index[e]] |= part.gradient[e] != 0.0f;
+      });
+    }
+    own.units.end(outputs, true);
+  }
+  for (int p = 0, sample = 0; p < tape.parts; ++p)
+    for (int s = 0; s < tape.samples(p); ++s, ++sample)
+      own.odd[static_cast<std::size_t>(sample)] =
+          after.alpha != 0.0f ? !carry(after, tape.at(l + 1, p), s, g.row(sample))
+                              : !scatter(tape.at(l + 1, p), s, own.units, g.row(sample));
+}
+
+// Calls f with the sample, the input and the value of every use; where the gradient is not finite every input is
+// used, as dense products have it: zero times infinity is no number.
+template <class Then>
+void for_uses(const Tape& tape, int l, int inputs, const std::vector<uint8_t>& odd, Then f) {
+  for (int p = 0; p < tape.parts; ++p) {
+    const TapePart& part = tape.at(l, p);
+    part.with_index([&](const auto* index) {
+      for (int s = 0; s < tape.samples(p); ++s) {
+        const auto sample = static_cast<uint32_t>(tape.first(p) + s);
         uint32_t e = part.begin(s);
         const uint32_t end = part.end[s];
-        if (!own.odd[static_cast<std::size_t>(sample)]) {
-          for (; e < end; ++e) {
-            const uint32_t k = part.index(e);
-            if (pass)
-              own.uses.data()[begin[k]++] = {static_cast<uint32_t>(sample), part.value[e]};
-            else
-              ++begin[k];
+        if (!odd[sample])
+          for (; e < end; ++e) f(sample, index[e], part.value[e]);
+        else
+          for (uint32_t k = 0; k < static_cast<uint32_t>(inputs); ++k) {
+            const bool active = e < end && index[e] == k;
+            f(sample, k, active ? part.value[e] : 0.0f);
+            e += active;
           }
-          continue;
-        }
-        for (uint32_t k = 0; k < static_cast<uint32_t>(inputs); ++k) {
-          const bool active = e < end && part.index(e) == k;
-          const float value = active ? part.value[e] : 0.0f;
-          e += active;
-          if (pass)
-            own.uses.data()[begin[k]++] = {static_cast<uint32_t>(sample), value};
-          else
-            ++begin[k];
-        }
       }
-    }
-    if (pass) break;
-    uint32_t total = 0;  // from counts to beginnings
-    for (int k = 0; k <= inputs; ++k) {
-      const uint32_t n = begin[k];
-      begin[k] = total;
-      total += n;
-    }
-    own.uses.resize(total + 1u);
+    });
   }
-  for (int k = inputs; k > 0; --k) begin[k] = begin[k - 1];  // each had moved to its end
-  begin[0] = 0;
 }
 
 // Where the t-th share of the rows begins: equal numbers of uses and rows.
@@ -177,47 +196,69 @@ inline int share(const uint32_t* begin, int inputs, int t, int threads) {
   return low;
 }
 
-// Share t of every layer's rows.
+// The uses of each input, in the order of the samples, for inputs [from, until) of share t.
+struct Span {
+  int from, until;
+};
+
+inline Span invert(const Tape& tape, int l, int inputs, int t, int threads, WeightsOwn& own) {
+  uint32_t* begin = own.begin.data();
+  std::fill(begin, begin + inputs + 1, 0u);
+  for_uses(tape, l, inputs, own.odd, [&](uint32_t, uint32_t k, float) { ++begin[k]; });
+  uint32_t total = 0;  // from counts to beginnings
+  for (int k = 0; k <= inputs; ++k) {
+    const uint32_t n = begin[k];
+    begin[k] = total;
+    total += n;
+  }
+  own.uses.resize(total + 1u);
+  const Span mine{share(begin, inputs, t, threads), share(begin, inputs, t + 1, threads)};
+  Use* uses = own.uses.data();
+  for_uses(tape, l, inputs, own.odd,
+           [&](uint32_t sample, uint32_t k, float value) { uses[begin[k]++] = {sample, value}; });
+  for (int k = inputs; k > 0; --k) begin[k] = begin[k - 1];  // each had moved to its end
+  begin[0] = 0;
+  return mine;
+}
+
+// Share t of every layer's rows, and every so many biases.
 inline void weights_part(const TrainChain& chain, const WeightCall& call, const Tape& tape, int t, int threads) {
   thread_local WeightsOwn own;
-  const int depth = chain.depth(), batch = tape.batch;
+  const int depth = chain.depth();
   const std::size_t stride = widest(chain);
-  own.gradients.resize(batch * stride);
+  own.gradients.resize(tape.batch * stride);
   own.begin.resize(stride + 1);
-  own.odd.assign(static_cast<std::size_t>(batch), 0);
+  own.sums.resize(stride + WIDEST);
+  own.full.resize(stride);
+  std::fill(own.full.data(), own.full.data() + stride, 0.0f);
+  own.odd.assign(static_cast<std::size_t>(tape.batch), 0);
   const Gradients g{own.gradients.data(), stride};
-  const int outputs = chain.layer(depth - 1).outputs;
-  for (int s = 0; s < batch; ++s)
-    take(call.gradient + static_cast<std::size_t>(s) * outputs, outputs, g.row(s), stride);
-  int lowest = depth;
-  for (int l = depth - 1; l >= 0; --l)
-    if (call.weight[static_cast<std::size_t>(l)].rule != Rule::none ||
-        call.bias[static_cast<std::size_t>(l)].rule != Rule::none)
-      lowest = l;
+  const auto wanted = [&](int l) {
+    const auto i = static_cast<std::size_t>(l);
+    return call.weight[i].rule != Rule::none || call.bias[i].rule != Rule::none;
+  };
+  int lowest = 0;
+  while (lowest < depth && !wanted(lowest)) ++lowest;
   for (int l = depth - 1; l >= lowest; --l) {
     const TrainLayer& layer = chain.layer(l);
     const Update &weight = call.weight[static_cast<std::size_t>(l)], &bias = call.bias[static_cast<std::size_t>(l)];
-    if (l + 1 < depth)
-      for (int p = 0, sample = 0; p < tape.parts; ++p)
-        for (int s = 0; s < tape.samples(p); ++s, ++sample)
-          descend(chain.layer(l + 1), tape.at(l + 1, p), s, g.row(sample));
-    const int padded = vectors_of(layer.outputs) * W;
-    for (int s = 0; s < batch; ++s) own.odd[static_cast<std::size_t>(s)] = !finite(g.row(s), padded);
-    if (weight.rule != Rule::none) {
-      invert(tape, l, layer.inputs, own);
-      const uint32_t* begin = own.begin.data();
-      const int from = share(begin, layer.inputs, t, threads), until = share(begin, layer.inputs, t + 1, threads);
-      with_rule(weight.rule, [&](auto rule) {
-        for (int k = from; k < until; ++k)
-          update_row<rule()>(weight, k, own.uses.data() + begin[k], static_cast<int>(begin[k + 1] - begin[k]), g,
-                             layer);
-      });
+    bool dense = layer.alpha != 0.0f;  // the layer before is carried on from all units
+    for (int p = 0; p < tape.parts; ++p) dense |= !tape.at(l, p).finite;
+    take_gradient(chain, call, tape, l, dense, g, own);
+    const int n = own.units.count;
+    if (bias.rule != Rule::none && l % threads == t) {
+      sum_all(g, tape.batch, layer.scale, n, own.sums.data());
+      apply_sums(bias, own, 0, layer.outputs);
     }
-    with_rule(bias.rule, [&](auto rule) {
-      const int vectors = vectors_of(layer.outputs);
-      const int from = vectors * t / threads * W, until = std::min(layer.outputs, vectors * (t + 1) / threads * W);
-      update_bias<rule()>(bias, g, batch, layer, from, until);
-    });
+    if (weight.rule == Rule::none) continue;
+    const Span mine = invert(tape, l, layer.inputs, t, threads, own);
+    for (int k = mine.from; k < mine.until; ++k) {
+      const uint32_t *begin = own.begin.data() + k, count = begin[1] - begin[0];
+      if (!count && idle(weight, k)) continue;
+      sum_uses(own.uses.data() + begin[0], static_cast<int>(count), g, layer.scale, n, own.sums.data());
+      const bool zero = apply_sums(weight, own, static_cast<std::size_t>(k) * layer.outputs, layer.outputs);
+      if (weight.live) weight.live[k] = !zero;
+    }
   }
 }
 
