@@ -17,32 +17,6 @@ inline bool unclipped(const TrainLayer& layer, float y) {
   return layer.phi == Phi::identity || !(y >= layer.m || y <= -layer.m);
 }
 
-// Some of a layer's units, ascending: those that any sample has in its list. Where they are most, `all` of them.
-struct Units {
-  Array<uint32_t> unit, place;  // [chosen], [width]
-  Array<uint8_t> seen;
-  int count = 0;
-  bool all = true;
-
-  void begin(int width) {
-    unit.resize(static_cast<std::size_t>(width));
-    place.resize(static_cast<std::size_t>(width));
-    seen.resize(static_cast<std::size_t>(width));
-    std::fill(seen.data(), seen.data() + width, uint8_t{0});
-  }
-  void end(int width, bool may_choose) {
-    count = 0;
-    for (int k = 0; k < width; ++k) {
-      place.data()[k] = static_cast<uint32_t>(count);
-      unit.data()[count] = static_cast<uint32_t>(k);
-      count += seen.data()[k];
-    }
-    all = !may_choose || vectors_of(count) * 3 > vectors_of(width) * 2;
-    if (all) count = width;
-  }
-  uint32_t at(uint32_t k) const { return all ? k : place.data()[k]; }
-};
-
 // The gradient of h of a layer for each of some samples, at some of its units; zero up to a whole vector.
 struct Gradients {
   float* data;
@@ -77,19 +51,15 @@ inline bool scatter(const TapePart& part, int s, const Units& units, float* row)
   return odd == 0.0f;
 }
 
-// R dot products of rows with g over n values, of which n - 1 are whole vectors.
+// R dot products of rows with g.
 template <int R>
-Quad dots(const float* const* rows, const float* g, int n) {
+Quad dots(const float* const* rows, const float* g, int vectors) {
   static_assert(R <= 4);
-  const int vectors = vectors_of(n);
-  const Lanes last = last_of(n);
   Vec sum[4] = {};
-  for (int v = 0; v + 1 < vectors; ++v) {
+  for (int v = 0; v < vectors; ++v) {
     const Vec x = load(g + v * W);
     for (int r = 0; r < R; ++r) sum[r] += x * load(rows[r] + v * W);
   }
-  const Vec x = load(g + (vectors - 1) * W);  // zero beyond the last value
-  for (int r = 0; r < R; ++r) sum[r] += x * last.load(rows[r] + (vectors - 1) * W);
   return sums_of(sum);
 }
 
@@ -101,7 +71,7 @@ struct BackwardOwn {
 };
 
 // The unclipped entries of a part, and the inputs that any of them is.
-inline void choose(const TrainLayer& layer, const TapePart& part, int samples, bool may_choose, BackwardOwn& own) {
+inline void choose(const TrainLayer& layer, const TapePart& part, int samples, BackwardOwn& own) {
   const uint32_t entries = samples ? part.end[samples - 1] : 0;
   own.index.resize(entries + 1u);
   own.entry.resize(entries + 1u);
@@ -121,61 +91,64 @@ inline void choose(const TrainLayer& layer, const TapePart& part, int samples, b
       own.end.data()[s] = static_cast<int>(n);
     }
   });
-  own.next.end(layer.inputs, may_choose);
+  own.next.end(layer.inputs);
 }
 
-// The weights between chosen outputs and chosen inputs, side by side; and the entries' indices within them.
-inline const float* gather(const TrainLayer& layer, const float* weight, int samples, std::size_t stride,
-                           BackwardOwn& own) {
-  const Units &outputs = own.here, &inputs = own.next;
-  own.weight.resize(static_cast<std::size_t>(inputs.count) * stride);
-  for (int k = 0; k < inputs.count; ++k) {
-    const float* row = weight + (inputs.all ? static_cast<std::size_t>(k) : inputs.unit.data()[k]) *
-                                    static_cast<std::size_t>(layer.outputs);
-    float* to = own.weight.data() + k * stride;
-    for (int j = 0; j < outputs.count; ++j) to[j] = row[outputs.unit.data()[j]];
+// The weights between chosen inputs [from, until) and `held` of the chosen outputs, from the c-th on.
+inline void gather(const TrainLayer& layer, const float* weight, int from, int until, int c, int held,
+                   std::size_t stride, BackwardOwn& own) {
+  const auto outputs = static_cast<std::size_t>(layer.outputs);
+  if (own.here.all) return copy_rows(weight + c, outputs, own.next, from, until, held, own.weight.data(), stride);
+  const uint32_t* unit = own.here.unit.data() + c;
+  for (int k = from; k < until; ++k) {
+    const float* row = weight + own.next.unit_at(k) * outputs;
+    float* to = own.weight.data() + static_cast<std::size_t>(k - from) * stride;
+    for (int j = 0; j < held; ++j) to[j] = row[unit[j]];
+    std::fill(to + held, to + vectors_of(held) * W, 0.0f);
   }
-  const int n = samples ? own.end.data()[samples - 1] : 0;
-  for (int i = 0; i < n; ++i) own.index.data()[i] = inputs.at(own.index.data()[i]);
-  return own.weight.data();
 }
 
 // gradient[entry] += scale * dot for n rows of a block, over `held` columns.
-inline void add_dots(const float* weight, std::size_t stride, const uint32_t* index, const uint32_t* entry, int n,
-                     const float* g, int held, float scale, float* gradient) {
+inline void add_dots(const float* weight, std::size_t stride, int from, const uint32_t* index, const uint32_t* entry,
+                     int n, const float* g, int vectors, float scale, float* gradient) {
   for (int j = 0; j < n; j += 4) {
     const int rows = std::min(4, n - j);
     const float* row[4];
-    for (int r = 0; r < 4; ++r) row[r] = weight + index[j + std::min(r, rows - 1)] * stride;
-    const Quad sum = rows == 4   ? dots<4>(row, g, held)
-                     : rows == 3 ? dots<3>(row, g, held)
-                     : rows == 2 ? dots<2>(row, g, held)
-                                 : dots<1>(row, g, held);
+    for (int r = 0; r < 4; ++r) row[r] = weight + (index[j + std::min(r, rows - 1)] - from) * stride;
+    const Quad sum = rows == 4   ? dots<4>(row, g, vectors)
+                     : rows == 3 ? dots<3>(row, g, vectors)
+                     : rows == 2 ? dots<2>(row, g, vectors)
+                                 : dots<1>(row, g, vectors);
     for (int r = 0; r < rows; ++r) gradient[entry[j + r]] += scale * sum[r];
   }
 }
 
-// The gradients of a layer's inputs that were active and unclipped, from weight rows of `outputs` values. They come
-// in blocks that stay near while the samples pass.
-inline void input_gradients(const float* weight, std::size_t stride, int inputs, int outputs, float scale,
-                            const Gradients& g, int samples, BackwardOwn& own, float* gradient) {
-  const int columns = std::min(outputs, COLUMNS);
-  const int most = std::max(16, static_cast<int>(NEAR / (columns * sizeof(float))));
-  const int rows = inputs <= most ? inputs : most;
+// The gradients of a layer's inputs that were active and unclipped. Weights come in blocks, copied to where they are
+// aligned and stay near while the samples pass.
+inline void input_gradients(const TrainLayer& layer, const float* weight, const Gradients& g, int samples,
+                            BackwardOwn& own, float* gradient) {
+  const int inputs = own.next.count, outputs = own.here.count;
+  if (!inputs || !outputs) return;
+  const int columns = std::min(outputs, COLUMNS), entries = own.end.data()[samples - 1];
+  const std::size_t stride = leading(columns);
+  const int rows = std::min(inputs, std::max(16, static_cast<int>(NEAR / (stride * sizeof(float)))));
+  own.weight.resize(rows * stride);
+  uint32_t* index = own.index.data();
+  for (int i = 0; i < entries && !own.next.all; ++i) index[i] = own.next.place.data()[index[i]];
   int *end = own.end.data(), *cursor = own.cursor.data();
-  const uint32_t* index = own.index.data();
   for (int c = 0; c < outputs; c += columns) {
     const int held = std::min(columns, outputs - c);
     for (int s = 0; s < samples; ++s) cursor[s] = s ? end[s - 1] : 0;
     for (int from = 0; from < inputs; from += rows) {
-      const auto until = static_cast<uint32_t>(std::min(inputs, from + rows));
+      const int until = std::min(inputs, from + rows);
+      gather(layer, weight, from, until, c, held, stride, own);
       for (int s = 0; s < samples; ++s) {
         const int begin = cursor[s];
         int stop = end[s];
         if (rows < inputs)
-          for (stop = begin; stop < end[s] && index[stop] < until;) ++stop;
-        add_dots(weight + c, stride, index + begin, own.entry.data() + begin, stop - begin, g.row(s) + c, held, scale,
-                 gradient);
+          for (stop = begin; stop < end[s] && index[stop] < static_cast<uint32_t>(until);) ++stop;
+        add_dots(own.weight.data(), stride, from, index + begin, own.entry.data() + begin, stop - begin, g.row(s) + c,
+                 vectors_of(held), layer.scale, gradient);
         cursor[s] = stop;
       }
     }
@@ -205,24 +178,17 @@ inline void backward_part(const TrainChain& chain, const Parameters& at, const B
   const int outputs = chain.layer(depth - 1).outputs;
   for (int s = 0; s < samples; ++s)
     take(call.gradient + static_cast<std::size_t>(first + s) * outputs, outputs, g.row(s), stride);
-  own.here.all = true;
+  own.here.choose_all(outputs);
   for (int l = depth - 1; l >= call.lowest; --l) {
     const TrainLayer& layer = chain.layer(l);
     TapePart& part = tape.at(l, p);
     const uint32_t entries = samples ? part.end[samples - 1] : 0;
     part.gradient.reset(new float[entries]);
     std::fill(part.gradient.get(), part.gradient.get() + entries, 0.0f);
-    const bool dense = l == call.lowest || layer.alpha != 0.0f || chain.layer(l - 1).alpha != 0.0f;
-    choose(layer, part, samples, !dense, own);
-    const float* weight = at.weight[static_cast<std::size_t>(l)];
-    if (own.here.all) {
-      input_gradients(weight, static_cast<std::size_t>(layer.outputs), layer.inputs, layer.outputs, layer.scale, g,
-                      samples, own, part.gradient.get());
-    } else {
-      const std::size_t near = static_cast<std::size_t>(vectors_of(own.here.count)) * W + W;
-      input_gradients(gather(layer, weight, samples, near, own), near, own.next.count, own.here.count, layer.scale, g,
-                      samples, own, part.gradient.get());
-    }
+    choose(layer, part, samples, own);
+    input_gradients(layer, at.weight[static_cast<std::size_t>(l)], g, samples, own, part.gradient.get());
+    // at all units where the skip carries the gradient on, or it is x's
+    if (l == call.lowest || layer.alpha != 0.0f || chain.layer(l - 1).alpha != 0.0f) own.next.choose_all(layer.inputs);
     for (int s = 0; s < samples; ++s)
       layer.alpha != 0.0f ? carry(layer, part, s, g.row(s)) : scatter(part, s, own.next, g.row(s));
     std::swap(own.here, own.next);

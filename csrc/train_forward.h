@@ -12,8 +12,8 @@ namespace sparsefield {
 namespace SF_ISA {
 
 constexpr int MOST = 10;             // vectors of sums that stay in registers
-constexpr std::size_t NEAR = 384 << 10;  // bytes that the second-level cache keeps beside what passes
-constexpr std::size_t AHEAD = 512 << 10; // bytes of a layer's weights that are fetched during the one before
+constexpr std::size_t NEAR = 256 << 10;    // bytes that the second-level cache keeps beside what passes
+constexpr std::size_t NEAREST = 28 << 10;  // and the first-level cache
 
 // Calls f with the number of vectors as a constant.
 template <class Then>
@@ -32,17 +32,22 @@ void with_vectors(int vectors, Then f) {
   }
 }
 
-// A row of n values in nearly equal panels of at most MOST vectors.
+// A row of n values in nearly equal panels of at most so many vectors.
 struct Panels {
   int n, count, vectors;
-  explicit Panels(int values)
+  explicit Panels(int values, int most = MOST)
       : n(values),
-        count((vectors_of(values) + MOST - 1) / MOST),
-        vectors((vectors_of(values) + count - 1) / count) {}
+        count((vectors_of(values) + most - 1) / most),
+        vectors(count ? (vectors_of(values) + count - 1) / count : 0) {}
   int first(int p) const { return p * vectors * W; }
   int held(int p) const { return std::min(vectors * W, n - first(p)); }
-  int width() const { return vectors * W; }
 };
+
+// Vectors of a panel of so many rows that stays in the first-level cache, if any does.
+inline int nearest(int rows) {
+  const auto fits = static_cast<int>(NEAREST / (sizeof(Vec) * static_cast<std::size_t>(std::max(1, rows))));
+  return std::clamp(fits, 4, MOST);
+}
 
 // A leading dimension of n floats or more that no power of two divides far: rows would share a cache set.
 inline std::size_t leading(int n) { return static_cast<std::size_t>(n + 63) / 64 * 64 + 16; }
@@ -77,53 +82,91 @@ int append(uint32_t* index, float* value, int n, int first, const Vec* y, const 
   return n;
 }
 
+// Some of a layer's units, ascending: those that any sample has in its list. Where they are most, `all` of them.
+struct Units {
+  Array<uint32_t> unit, place;  // [chosen], [width]
+  Array<uint8_t> seen;
+  int count = 0;
+  bool all = true;
+
+  void begin(int width) {
+    unit.resize(static_cast<std::size_t>(width));
+    place.resize(static_cast<std::size_t>(width));
+    seen.resize(static_cast<std::size_t>(width));
+    std::fill(seen.data(), seen.data() + width, uint8_t{0});
+  }
+  void choose_all(int width) {
+    all = true;
+    count = width;
+  }
+  void end(int width) {
+    count = 0;
+    for (int k = 0; k < width; ++k) {
+      place.data()[k] = static_cast<uint32_t>(count);
+      unit.data()[count] = static_cast<uint32_t>(k);
+      count += seen.data()[k];
+    }
+    if (vectors_of(count) * 3 > vectors_of(width) * 2)
+      choose_all(width);
+    else
+      all = false;
+  }
+  uint32_t at(uint32_t k) const { return all ? k : place.data()[k]; }
+  std::size_t unit_at(int k) const { return all ? static_cast<std::size_t>(k) : unit.data()[k]; }
+};
+
 template <int V>
 Vec row_part(const float* row, int v, const Lanes& last) {
   return v == V - 1 ? last.load(row + v * W) : load(row + v * W);
 }
 
-// sum[v] += value[j] * row index[j], for the n entries of a list whose index is below `end`; their number.
+// sum[v] += value[j] * row (index[j] - from) of a panel, for the n entries of a list whose index is below `end`;
+// their number.
 template <int V>
-int add_rows(Vec* sum, const float* weight, std::size_t stride, const uint32_t* index, const float* value, int n,
-             uint32_t end, const Lanes& last) {
-  constexpr bool PAIRS = V <= 4;  // the sums of one row alone would wait for one another
-  Vec one[V], other[V] = {};      // in registers: `sum` may be memory that others see
+int add_rows(Vec* sum, const float* panel, int from, const uint32_t* index, const float* value, int n, uint32_t end) {
+  constexpr int S = V * W;
+  panel -= static_cast<std::ptrdiff_t>(from) * S;
+  Vec one[V], other[V] = {};  // two, since the sums of one would wait for one another; and in registers
   for (int v = 0; v < V; ++v) one[v] = sum[v];
   int j = 0;
-  for (; PAIRS && j + 1 < n && index[j + 1] < end; j += 2) {
-    const float *a = weight + index[j] * stride, *b = weight + index[j + 1] * stride;
+  for (; j + 1 < n && index[j + 1] < end; j += 2) {
+    const float *a = panel + std::size_t{index[j]} * S, *b = panel + std::size_t{index[j + 1]} * S;
     const Vec x = all(value[j]), y = all(value[j + 1]);
-    for (int v = 0; v < V; ++v) one[v] += x * row_part<V>(a, v, last);
-    for (int v = 0; v < V; ++v) other[v] += y * row_part<V>(b, v, last);
+    for (int v = 0; v < V; ++v) one[v] += x * load(a + v * W);
+    for (int v = 0; v < V; ++v) other[v] += y * load(b + v * W);
   }
   for (; j < n && index[j] < end; ++j) {
-    const float* a = weight + index[j] * stride;
+    const float* a = panel + std::size_t{index[j]} * S;
     const Vec x = all(value[j]);
-    for (int v = 0; v < V; ++v) one[v] += x * row_part<V>(a, v, last);
+    for (int v = 0; v < V; ++v) one[v] += x * load(a + v * W);
   }
-  for (int v = 0; v < V; ++v) sum[v] = PAIRS ? one[v] + other[v] : one[v];
+  for (int v = 0; v < V; ++v) sum[v] = one[v] + other[v];
   return j;
 }
 
-// Brings slice `at` of `slices` of `rows` pieces of memory into the second-level cache.
-struct Fetch {
-  const char* from = nullptr;
-  std::size_t stride = 0, piece = 0, rows = 0;
-  void operator()(int at, int slices) const {
-    const std::size_t begin = rows * static_cast<std::size_t>(at) / slices, end = rows * (at + 1u) / slices;
-    for (std::size_t r = begin; r < end; ++r)
-      for (std::size_t b = 0; b < piece; b += 64) __builtin_prefetch(from + r * stride + b, 0, 2);
-  }
-};
+inline void prefetch(const float* from, int n) {
+  for (int i = 0; i < n + LANES; i += LANES) __builtin_prefetch(from + i, 0, 3);
+}
 
-inline Fetch whole(const float* weight, std::size_t values) {
-  return {reinterpret_cast<const char*>(weight), 64, 64, values * sizeof(float) / 64};
+// Rows [from, until) of those chosen, `held` values of each from `weight` on: side by side, whole vectors.
+inline void copy_rows(const float* weight, std::size_t stride, const Units& units, int from, int until, int held,
+                      float* to, std::size_t to_stride) {
+  constexpr int AHEAD = 6;  // rows: they lie apart, and come from far
+  const int vectors = vectors_of(held);
+  const Lanes last = last_of(held);
+  for (int k = from; k < until; ++k, to += to_stride) {
+    if (k + AHEAD < until) prefetch(weight + units.unit_at(k + AHEAD) * stride, held);
+    const float* row = weight + units.unit_at(k) * stride;
+    for (int v = 0; v + 1 < vectors; ++v) store(to + v * W, load(row + v * W));
+    store(to + (vectors - 1) * W, last.load(row + (vectors - 1) * W));
+  }
 }
 
 // What one thread has for itself.
 struct ForwardOwn {
   Workspace lists[2];
-  Array<float> stream, kept;
+  Array<float> stream, kept, weight;
+  Units units;  // the inputs that are active anywhere
 };
 
 struct LayerRun {
@@ -135,7 +178,7 @@ struct LayerRun {
   float* rows;            // [samples, outputs]: h of the last layer
   float* stream;          // [samples, leading]: h, for the skip; or null
   std::size_t stream_stride;
-  float* kept;            // [samples, MOST * W]
+  ForwardOwn& own;
   int samples;
 };
 
@@ -168,31 +211,28 @@ inline void finish(const LayerRun& run, const Vec* sum, int s, int first, const 
   last.store(row + (V - 1) * W, h[V - 1]);
 }
 
-// A panel of outputs for every sample. Inputs come in tiles whose weights stay near while the samples pass;
-// the sums wait in `kept` meanwhile.
+// A panel of outputs for every sample. Weights come in tiles, copied to where they are aligned and stay near while
+// the samples pass; the sums wait in `kept` meanwhile.
 template <int V>
-void run_panel(const LayerRun& run, const Panels& panels, int p, const Fetch& ahead) {
-  const auto stride = static_cast<std::size_t>(run.layer.outputs);
-  const int first = panels.first(p), inputs = run.layer.inputs;
-  const Lanes last = last_of(panels.held(p));
-  const int most = std::max(64, static_cast<int>(NEAR / (V * W * sizeof(float))));
-  const int tile = inputs <= most ? inputs : most;
+void run_panel(const LayerRun& run, const Panels& panels, int p) {
+  const Units& units = run.own.units;
+  const int first = panels.first(p), held = panels.held(p);
+  const Lanes last = last_of(held);
+  const int tile = std::max(64, static_cast<int>(NEAR / (V * W * sizeof(float))));
+  float* weight = run.own.weight.data();
   int* cursor = run.in.cursor.data();
   std::fill(cursor, cursor + run.samples, 0);
-  for (int from = 0; from < inputs; from += tile) {
-    const int until = std::min(inputs, from + tile);
-    const Fetch next{reinterpret_cast<const char*>(run.weight + until * stride + first), stride * sizeof(float),
-                     V * W * sizeof(float), static_cast<std::size_t>(std::min(inputs, until + tile) - until)};
+  for (int from = 0; from < std::max(1, units.count); from += tile) {
+    const int until = std::min(units.count, from + tile);
+    copy_rows(run.weight + first, static_cast<std::size_t>(run.layer.outputs), units, from, until, held, weight, V * W);
     for (int s = 0; s < run.samples; ++s) {
-      if (until < inputs) next(s, run.samples);
-      if (ahead.rows) ahead(p * run.samples + s, panels.count * run.samples);
       Vec h[V] = {};
-      float* kept = run.kept + static_cast<std::size_t>(s) * MOST * W;
+      float* kept = run.own.kept.data() + static_cast<std::size_t>(s) * MOST * W;
       for (int v = 0; from > 0 && v < V; ++v) h[v] = load(kept + v * W);
       const std::size_t at = s * run.in.stride + cursor[s];
-      cursor[s] += add_rows<V>(h, run.weight + first, stride, run.in.index.data() + at, run.in.value.data() + at,
-                               run.in.count.data()[s] - cursor[s], static_cast<uint32_t>(until), last);
-      if (until == inputs)
+      cursor[s] += add_rows<V>(h, weight, from, run.in.index.data() + at, run.in.value.data() + at,
+                               run.in.count.data()[s] - cursor[s], static_cast<uint32_t>(until));
+      if (until == units.count)
         finish<V>(run, h, s, first, last);
       else
         for (int v = 0; v < V; ++v) store(kept + v * W, h[v]);
@@ -200,13 +240,23 @@ void run_panel(const LayerRun& run, const Panels& panels, int p, const Fetch& ah
   }
 }
 
-inline void run_layer(const LayerRun& run, const float* next_weight, std::size_t next_size) {
-  const Panels panels(run.layer.outputs);
+inline void run_layer(const LayerRun& run) {
   if (run.out) run.out->clear(run.samples);
-  const Fetch ahead = next_weight && next_size * sizeof(float) <= AHEAD ? whole(next_weight, next_size) : Fetch{};
+  Units& units = run.own.units;
+  units.begin(run.layer.inputs);
+  for (int s = 0; s < run.samples; ++s) {
+    const uint32_t* index = run.in.index.data() + s * run.in.stride;
+    for (int i = 0; i < run.in.count.data()[s]; ++i) units.seen.data()[index[i]] = 1;
+  }
+  units.end(run.layer.inputs);
+  for (int s = 0; s < run.samples && !units.all; ++s) {
+    uint32_t* index = run.in.index.data() + s * run.in.stride;
+    for (int i = 0; i < run.in.count.data()[s]; ++i) index[i] = units.place.data()[index[i]];
+  }
+  const Panels panels(run.layer.outputs, nearest(units.count));
+  run.own.weight.resize(std::max(NEAR / sizeof(float), std::size_t{64} * MOST * W) + WIDEST);
   for (int p = 0; p < panels.count; ++p)
-    with_vectors(vectors_of(panels.held(p)),
-                 [&](auto vectors) { run_panel<vectors()>(run, panels, p, ahead); });
+    with_vectors(vectors_of(panels.held(p)), [&](auto vectors) { run_panel<vectors()>(run, panels, p); });
 }
 
 // The lists of a chain's input.
@@ -226,6 +276,9 @@ inline void receive(const TrainLayer& layer, const float* x, Workspace& to, floa
   }
 }
 
+typedef uint16_t Halves __attribute__((vector_size(W * 2)));
+typedef uint16_t HalvesLoose __attribute__((vector_size(W * 2), aligned(2), may_alias));
+
 // From a workspace to as much memory as its entries need.
 inline void remember(const Workspace& from, int samples, int width, TapePart& to) {
   std::size_t n = 0;
@@ -234,21 +287,27 @@ inline void remember(const Workspace& from, int samples, int width, TapePart& to
     n += static_cast<std::size_t>(from.count.data()[s]);
     to.end[s] = static_cast<uint32_t>(n);
   }
-  to.value.reset(new float[n]);
+  to.value.reset(new float[n + W]);  // whole vectors are written
   const bool narrow = width <= std::numeric_limits<uint16_t>::max();
-  narrow ? to.narrow.reset(new uint16_t[n]) : to.wide.reset(new uint32_t[n]);
+  narrow ? to.narrow.reset(new uint16_t[n + W]) : to.wide.reset(new uint32_t[n + W]);
+  Vec odd{};  // stays zero unless a value is not finite
   for (int s = 0; s < samples; ++s) {
     const uint32_t* index = from.index.data() + s * from.stride;
     const float* value = from.value.data() + s * from.stride;
     const int count = from.count.data()[s];
     const uint32_t at = to.begin(s);
-    std::copy(value, value + count, to.value.get() + at);
-    Vec sum{};  // stays zero unless a value is none
-    for (int i = 0; i < count; i += W) sum += Lanes(std::min(W, count - i)).load(value + i) * all(0.0f);
-    to.finite &= !active_lanes(sum);
-    for (int i = 0; narrow && i < count; ++i) to.narrow[at + i] = static_cast<uint16_t>(index[i]);
-    if (!narrow) std::copy(index, index + count, to.wide.get() + at);
+    for (int i = 0; i < count; i += W) {
+      const Vec x = load(value + i);
+      store(to.value.get() + at + i, x);
+      odd += (i + W <= count ? x : Lanes(count - i).load(value + i)) * all(0.0f);
+      const Bits k = *reinterpret_cast<const BitsLoose*>(index + i);
+      if (narrow)
+        *reinterpret_cast<HalvesLoose*>(to.narrow.get() + at + i) = __builtin_convertvector(k, Halves);
+      else
+        *reinterpret_cast<BitsLoose*>(to.wide.get() + at + i) = k;
+    }
   }
+  to.finite = !active_lanes(odd);
 }
 
 inline void forward_part(const TrainChain& chain, const Parameters& at, const ForwardCall& call, Tape& tape, int p) {
@@ -275,10 +334,8 @@ inline void forward_part(const TrainChain& chain, const Parameters& at, const Fo
     if (call.keep) remember(in, samples, layer.inputs, tape.at(l, p));
     const LayerRun run{layer, at.weight[here], at.bias[here], in, last ? nullptr : &out,
                        last ? nullptr : &chain.layer(l + 1),
-                       call.out + static_cast<std::size_t>(first) * layer.outputs, stream, stride, own.kept.data(),
-                       samples};
-    run_layer(run, last ? nullptr : at.weight[here + 1],
-              last ? 0 : static_cast<std::size_t>(chain.layer(l + 1).inputs) * chain.layer(l + 1).outputs);
+                       call.out + static_cast<std::size_t>(first) * layer.outputs, stream, stride, own, samples};
+    run_layer(run);
   }
 }
 

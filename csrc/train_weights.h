@@ -52,22 +52,20 @@ struct Use {
   float value;
 };
 
-// to = scale * the sum of value * gradient over the uses of an input, for n units.
-inline void sum_uses(const Use* uses, int count, const Gradients& g, float scale, int n, float* to) {
-  const Panels panels(n);
-  for (int p = 0; p < panels.count; ++p) {
-    const int first = panels.first(p);
-    with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
-      constexpr int V = vectors();
-      Vec sum[V] = {};
-      for (int i = 0; i < count; ++i) {
-        const float* row = g.row(static_cast<int>(uses[i].sample)) + first;
-        const Vec y = all(uses[i].value);
-        for (int v = 0; v < V; ++v) sum[v] += y * load(row + v * W);
-      }
-      for (int v = 0; v < V; ++v) store(to + first + v * W, sum[v] * all(scale));
-    });
+// One panel of a row: to = scale * the sum of value * gradient over the uses of an input.
+template <int V>
+void sum_uses(const Use* uses, uint32_t count, const Gradients& g, float scale, float* to) {
+  Vec sum[V] = {}, other[V] = {};
+  uint32_t i = 0;
+  for (; i + 1 < count; i += 2) {
+    const float *a = g.row(static_cast<int>(uses[i].sample)), *b = g.row(static_cast<int>(uses[i + 1].sample));
+    const Vec x = all(uses[i].value), y = all(uses[i + 1].value);
+    for (int v = 0; v < V; ++v) sum[v] += x * load(a + v * W);
+    for (int v = 0; v < V; ++v) other[v] += y * load(b + v * W);
   }
+  if (i < count)
+    for (int v = 0; v < V; ++v) sum[v] += all(uses[i].value) * load(g.row(static_cast<int>(uses[i].sample)) + v * W);
+  for (int v = 0; v < V; ++v) store(to + v * W, (sum[v] + other[v]) * all(scale));
 }
 
 // The same for a bias, of which every sample is a use.
@@ -110,10 +108,11 @@ struct WeightsOwn {
   Units units;
 };
 
+constexpr int ROWS = 64;  // whose sums are made together
+
 // What an update does with the sums of a row, which are at chosen units.
-inline bool apply_sums(const Update& u, WeightsOwn& own, std::size_t at, int outputs) {
+inline bool apply_sums(const Update& u, WeightsOwn& own, const float* sums, std::size_t at, int outputs) {
   const Units& units = own.units;
-  const float* sums = own.sums.data();
   if (!units.all && u.rule == Rule::sgd && !u.first && u.decay == 0.0f) {
     for (int j = 0; j < units.count; ++j) u.to[at + units.unit.data()[j]] -= u.lr * sums[j];
     return true;
@@ -131,8 +130,7 @@ inline bool apply_sums(const Update& u, WeightsOwn& own, std::size_t at, int out
 inline void take_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l, bool dense,
                           const Gradients& g, WeightsOwn& own) {
   const int outputs = chain.layer(l).outputs;
-  own.units.all = true;
-  own.units.count = outputs;
+  own.units.choose_all(outputs);
   if (l + 1 == chain.depth()) {
     for (int s = 0; s < tape.batch; ++s) {
       take(call.gradient + static_cast<std::size_t>(s) * outputs, outputs, g.row(s), g.stride);
@@ -152,7 +150,7 @@ inline void take_gradient(const TrainChain& chain, const WeightCall& call, const
         for (uint32_t e = 0; e < entries; ++e) own.units.seen.data()[index[e]] |= part.gradient[e] != 0.0f;
       });
     }
-    own.units.end(outputs, true);
+    own.units.end(outputs);
   }
   for (int p = 0, sample = 0; p < tape.parts; ++p)
     for (int s = 0; s < tape.samples(p); ++s, ++sample)
@@ -221,6 +219,34 @@ inline Span invert(const Tape& tape, int l, int inputs, int t, int threads, Weig
   return mine;
 }
 
+// Rows [from, until), ROWS at most: a panel of the gradients stays in the first-level cache while the rows pass.
+inline void update_rows(const TrainLayer& layer, const Update& u, const Gradients& g, int batch, int from, int until,
+                        WeightsOwn& own) {
+  const uint32_t* begin = own.begin.data();
+  const auto rests = [&](int k) { return begin[k] == begin[k + 1] && idle(u, k); };
+  const Panels panels(own.units.count, nearest(batch));
+  until = std::min(until, from + ROWS);
+  for (int p = 0; p < panels.count; ++p)
+    with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
+      const int first = panels.first(p);
+      const Gradients panel{g.data + first, g.stride};
+      for (int k = from; k < until; ++k)
+        if (!rests(k)) {
+          const std::size_t at = static_cast<std::size_t>(k) * layer.outputs + first;
+          for (const float* row : {u.to, u.first, u.second})
+            if (row) prefetch(row + at, panels.held(p));
+          sum_uses<vectors()>(own.uses.data() + begin[k], begin[k + 1] - begin[k], panel, layer.scale,
+                              own.sums.data() + (k - from) * g.stride + first);
+        }
+    });
+  for (int k = from; k < until; ++k) {
+    if (rests(k)) continue;
+    const bool zero = apply_sums(u, own, own.sums.data() + (k - from) * g.stride,
+                                 static_cast<std::size_t>(k) * layer.outputs, layer.outputs);
+    if (u.live) u.live[k] = !zero;
+  }
+}
+
 // Share t of every layer's rows, and every so many biases.
 inline void weights_part(const TrainChain& chain, const WeightCall& call, const Tape& tape, int t, int threads) {
   thread_local WeightsOwn own;
@@ -228,7 +254,7 @@ inline void weights_part(const TrainChain& chain, const WeightCall& call, const 
   const std::size_t stride = widest(chain);
   own.gradients.resize(tape.batch * stride);
   own.begin.resize(stride + 1);
-  own.sums.resize(stride + WIDEST);
+  own.sums.resize(ROWS * stride);
   own.full.resize(stride);
   std::fill(own.full.data(), own.full.data() + stride, 0.0f);
   own.odd.assign(static_cast<std::size_t>(tape.batch), 0);
@@ -248,17 +274,11 @@ inline void weights_part(const TrainChain& chain, const WeightCall& call, const 
     const int n = own.units.count;
     if (bias.rule != Rule::none && l % threads == t) {
       sum_all(g, tape.batch, layer.scale, n, own.sums.data());
-      apply_sums(bias, own, 0, layer.outputs);
+      apply_sums(bias, own, own.sums.data(), 0, layer.outputs);
     }
     if (weight.rule == Rule::none) continue;
     const Span mine = invert(tape, l, layer.inputs, t, threads, own);
-    for (int k = mine.from; k < mine.until; ++k) {
-      const uint32_t *begin = own.begin.data() + k, count = begin[1] - begin[0];
-      if (!count && idle(weight, k)) continue;
-      sum_uses(own.uses.data() + begin[0], static_cast<int>(count), g, layer.scale, n, own.sums.data());
-      const bool zero = apply_sums(weight, own, static_cast<std::size_t>(k) * layer.outputs, layer.outputs);
-      if (weight.live) weight.live[k] = !zero;
-    }
+    for (int k = mine.from; k < mine.until; k += ROWS) update_rows(layer, weight, g, tape.batch, k, mine.until, own);
   }
 }
 
