@@ -11,10 +11,10 @@ namespace SF_ISA {
 
 constexpr int COLUMNS = 1024;  // of a weight row that one dot product reads at a time
 
-// Whether phi' = 1 for an active value y; as the activations' backward has it, of NaN too.
+// Whether phi' = 1 for an active value y: as PyTorch's backward has it, not of a NaN unless phi is ReLU.
 inline bool unclipped(const TrainLayer& layer, float y) {
-  if (layer.phi == Phi::one_sided) return !(y >= layer.m) || layer.m == std::numeric_limits<float>::infinity();
-  return layer.phi == Phi::identity || !(y >= layer.m || y <= -layer.m);
+  if (layer.phi == Phi::two_sided) return y < layer.m && y > -layer.m;
+  return y < layer.m || layer.m == std::numeric_limits<float>::infinity();
 }
 
 // The gradient of h of a layer for each of some samples, at some of its units; zero up to a whole vector.

@@ -1,7 +1,8 @@
 // The passes of a training step. Compiled once for each instruction set, with SF_ISA as its namespace.
 //
 // Forward and backward: a thread owns samples. Weight gradients and updates: a thread owns inputs, that is rows of
-// the weights. No sum is shared between threads, so results are the same bits for any number of them.
+// the weights. No sum is shared between threads, and none depends on which is faster: the same number of threads gives
+// the same bits.
 #include <omp.h>
 
 #include <exception>

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +26,7 @@ class Fused(torch.optim.Optimizer):
         self._pending: dict[Segment, tuple[Any, Tensor]] = {}
         self._live: dict[Tensor, tuple[int, Tensor]] = {}
         for segment in engine.segments:
-            segment.later = weakref.proxy(self)
+            segment.later = self
 
     def before(self, segment: Segment) -> None:
         """A second backward pass before a step: gradients are summed as torch does it."""
@@ -38,7 +37,7 @@ class Fused(torch.optim.Optimizer):
         """Keep what the update needs."""
         self._pending[segment] = (tape, gradient)
         if any(p.grad is not None for p in segment.parameters):
-            self.write_gradients()
+            self.write_gradients()  # so that what reads them sees the whole sum
 
     def write_gradients(self) -> None:
         """Make ``grad`` of every parameter on lists; the next step is then torch's own."""
@@ -61,6 +60,8 @@ class Fused(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if any(p.grad is not None for segment in self._pending for p in segment.parameters):
+            self.write_gradients()  # something else has a part in them
         pending, self._pending = self._pending, {}
         for segment, (tape, gradient) in pending.items():
             self._update(segment, tape, gradient)

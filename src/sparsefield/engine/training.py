@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -58,6 +59,10 @@ class Later(Protocol):
         """It has ended."""
 
 
+def _nobody() -> None:
+    return None
+
+
 class Segment:
     """Layers that follow one another, each of which reads an activation with zeros.
 
@@ -68,7 +73,7 @@ class Segment:
     def __init__(self, links: Iterable[Link], instruction_set: str = "") -> None:
         self.links = tuple(links)
         self.instruction_set = instruction_set
-        self.later: Later | None = None
+        self._later: Callable[[], Later | None] = _nobody
         self._sizes = [
             (int(link.weight.shape[0]), int(link.weight.shape[1])) for link in self.links
         ]
@@ -76,12 +81,21 @@ class Segment:
         self._native: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_native": None, "_seen": [], "later": None}
+        return {**self.__dict__, "_native": None, "_seen": [], "_later": _nobody}
 
     @property
     def inputs(self) -> int:
         """That the first layer reads."""
         return self._sizes[0][1]
+
+    @property
+    def later(self) -> Later | None:
+        """The optimiser that makes the weight gradients with its update, if one does."""
+        return self._later()
+
+    @later.setter
+    def later(self, later: Later | None) -> None:
+        self._later = _nobody if later is None else weakref.ref(later)
 
     @property
     def native(self) -> Any:
