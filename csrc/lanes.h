@@ -10,15 +10,15 @@
 namespace sparsefield {
 namespace SF_ISA {
 
-// The first n lanes of a vector, 1 <= n <= W.
+// The first n lanes of a vector, 1 <= n <= W. Sanitizers do not see into masked instructions.
 struct Lanes {
   int n;
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(SF_EXACT)
   __mmask16 mask;
   explicit Lanes(int count) : n(count), mask(static_cast<__mmask16>((1u << count) - 1u)) {}
   Vec load(const float* p) const { return _mm512_maskz_loadu_ps(mask, p); }
   void store(float* p, Vec x) const { _mm512_mask_storeu_ps(p, mask, x); }
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !defined(SF_EXACT)
   __m256i mask;
   explicit Lanes(int count)
       : n(count), mask(_mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))) {}

@@ -4,6 +4,7 @@ import copy
 import io
 import math
 import pickle
+from itertools import pairwise
 
 import pytest
 import torch
@@ -50,7 +51,9 @@ def near_no_edge(model: DNN | nn.Sequential, x: Tensor) -> bool:
     for twin, given_x in ((model, x), (copy.deepcopy(model).double(), x.double())):
         masks = []
         hooks = [
-            m.register_forward_hook(lambda m, i, o, masks=masks: masks.append((o != 0, o == o.max())))
+            m.register_forward_hook(
+                lambda m, i, o, masks=masks: masks.append((o != 0, o == o.max()))
+            )
             for m in twin.modules()
             if isinstance(m, CReLU | CST | ShiftedReLU | SoftThreshold | nn.ReLU)
         ]
@@ -59,7 +62,9 @@ def near_no_edge(model: DNN | nn.Sequential, x: Tensor) -> bool:
             hook.remove()
         seen.append(masks)
     return all(
-        torch.equal(a, b) for one, two in zip(*seen, strict=True) for a, b in zip(one, two, strict=True)
+        torch.equal(a, b)
+        for one, two in zip(*seen, strict=True)
+        for a, b in zip(one, two, strict=True)
     )
 
 
@@ -94,7 +99,7 @@ def test_every_chain(data):
     depth = data.draw(st.integers(1, 4))
     sizes = [data.draw(SIZES) for _ in range(depth + 1)]
     layers: list[nn.Module] = [data.draw(ACTIVATIONS)] if data.draw(st.booleans()) else []
-    for fan_in, out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, out in pairwise(sizes):
         layers += [nn.Linear(fan_in, out, bias=data.draw(st.booleans())), data.draw(ACTIVATIONS)]
     layers += [nn.Linear(sizes[-1], 5)]
     model, batch = drawn(*layers), data.draw(st.sampled_from([1, 2, 3, 17, 64, 130]))
@@ -132,8 +137,10 @@ def exact(*layers: nn.Module) -> nn.Sequential:
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize(
     "phi",
-    [CReLU(0.5, 1.0), CReLU(-0.5, 1.0), CST(0.5, 1.0), CST(0.0, 0.5), ShiftedReLU(0.5)]
-    + [SoftThreshold(0.5), nn.ReLU(), nn.ReLU6(), nn.Hardtanh(0.0, 1.0), nn.Softshrink(0.5)],
+    [
+        *(CReLU(0.5, 1.0), CReLU(-0.5, 1.0), CST(0.5, 1.0), CST(0.0, 0.5), ShiftedReLU(0.5)),
+        *(SoftThreshold(0.5), nn.ReLU(), nn.ReLU6(), nn.Hardtanh(0.0, 1.0), nn.Softshrink(0.5)),
+    ],
     ids=repr,
 )
 def test_exactly_at_the_threshold_and_at_the_clip(name, phi):
@@ -257,7 +264,9 @@ def test_copies_train_by_themselves():
     found = gradients(engine, x, weights)
     for twin in (copy.deepcopy(engine), pickle.loads(pickle.dumps(engine))):
         twin.zero_grad()
-        assert all(torch.equal(a, b) for a, b in zip(gradients(twin, x, weights), found, strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(gradients(twin, x, weights), found, strict=True)
+        )
         assert not {p.data_ptr() for p in twin.parameters()} & {
             p.data_ptr() for p in engine.parameters()
         }

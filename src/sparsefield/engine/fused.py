@@ -101,9 +101,7 @@ class Fused(torch.optim.Optimizer):
             torch._foreach_add_(steps, 1.0)
         torch.autograd.graph.increment_version(changed)
 
-    def _prepare(
-        self, parameter: Tensor, state: dict[str, Any], group: Mapping[str, Any]
-    ) -> bool:
+    def _prepare(self, parameter: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> bool:
         """Make the state torch would make, laid out as the parameter; whether it is new."""
         raise NotImplementedError
 
@@ -150,9 +148,7 @@ class Fused(torch.optim.Optimizer):
 class _FusedSGD(Fused, torch.optim.SGD):
     _moments = ("momentum_buffer",)
 
-    def _prepare(
-        self, parameter: Tensor, state: dict[str, Any], group: Mapping[str, Any]
-    ) -> bool:
+    def _prepare(self, parameter: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> bool:
         if group["momentum"] == 0.0 or state.get("momentum_buffer") is not None:
             return False
         state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -168,9 +164,7 @@ class _FusedSGD(Fused, torch.optim.SGD):
 class _FusedAdam(Fused, torch.optim.Adam):
     _moments = ("exp_avg", "exp_avg_sq")
 
-    def _prepare(
-        self, parameter: Tensor, state: dict[str, Any], group: Mapping[str, Any]
-    ) -> bool:
+    def _prepare(self, parameter: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> bool:
         if not state:
             state["step"] = torch.tensor(0.0)
             state["exp_avg"] = torch.zeros_like(parameter)

@@ -107,9 +107,7 @@ class Segment:
             for link, (outputs, inputs) in zip(self.links, self._sizes, strict=True):
                 phi, share = link.reads, math.sqrt(1.0 - link.skip)
                 code = CODES[phi.kind]
-                self._native.add(
-                    inputs, outputs, math.sqrt(link.skip), share, code, phi.tau, phi.m
-                )
+                self._native.add(inputs, outputs, math.sqrt(link.skip), share, code, phi.tau, phi.m)
         return self._native
 
     @property
@@ -227,7 +225,7 @@ class _OnLists(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         segment: Segment = ctx.segment
         if list(map(_version, segment.weights)) != ctx.versions:
@@ -255,8 +253,8 @@ def lay(weight: Tensor) -> None:
 def _check_parameter(name: str, parameter: Tensor, size: tuple[int, ...]) -> None:
     if tuple(parameter.shape) != size:
         raise InvalidInput(
-            f"{name}: a parameter of {list(parameter.shape)}, {list(size)} when it was accelerated; "
-            "accelerate the model again"
+            f"{name}: a parameter of {list(parameter.shape)}, but {list(size)} when it was "
+            "accelerated; accelerate the model again"
         )
     if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
         raise InvalidInput(
