@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,6 +17,22 @@ _SGD, _ADAM = 2.0, 3.0  # as in csrc/train.h
 _REFUSED = ("amsgrad", "maximize", "differentiable", "capturable")
 
 
+@dataclass
+class _Plan:
+    """An update of a segment, as long as its parameters and their states are the same.
+
+    ``counts`` holds a group and its number of steps for each row of the kernels' numbers; 0 is the
+    step that makes the first moment.
+    """
+
+    addresses: tuple[list[int], list[int]]
+    wanted: list[bool]
+    targets: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    counts: list[tuple[dict[str, Any], float]] = field(default_factory=list)
+    steps: list[Tensor] = field(default_factory=list)
+    changed: list[Tensor] = field(default_factory=list)
+
+
 class Fused(torch.optim.Optimizer):
     """What a torch optimiser becomes; see :meth:`TrainingEngine.optimizer`."""
 
@@ -25,6 +42,7 @@ class Fused(torch.optim.Optimizer):
         """Take over what backward passes of the engine leave."""
         self._pending: dict[Segment, tuple[Any, Tensor]] = {}
         self._live: dict[Tensor, tuple[int, Tensor]] = {}
+        self._plans: dict[Segment, _Plan] = {}
         for segment in engine.segments:
             segment.later = self
 
@@ -73,33 +91,45 @@ class Fused(torch.optim.Optimizer):
         written = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         for parameter in written:
             self._live.pop(parameter, None)  # its moments change
+        if any(p.grad is not None for segment in self._plans for p in segment.parameters):
+            self._plans.clear()
         if written:
             super().step()
 
     def _update(self, segment: Segment, tape: Any, gradient: Tensor) -> None:
+        wanted = [p.requires_grad for p in segment.parameters]
+        plan = self._plans.get(segment)
+        if plan is None or (plan.addresses, plan.wanted) != (segment.addresses, wanted):
+            plan = self._plans[segment] = self._planned(segment, wanted)
+        rows = [self._numbers(group, count) for group, count in plan.counts]
+        segment.update(tape, gradient, rows, plan.targets)
+        if plan.steps:
+            torch._foreach_add_(plan.steps, 1.0)
+        torch.autograd.graph.increment_version(plan.changed)
+        if any(count == 0.0 for _, count in plan.counts):
+            del self._plans[segment]  # the first step of a moment differs
+        plan.counts = [(group, count + 1.0) for group, count in plan.counts]
+
+    def _planned(self, segment: Segment, wanted: list[bool]) -> _Plan:
         group_of = {p: group for group in self.param_groups for p in group["params"]}
-        rows: list[list[float]] = []
-        numbers: dict[tuple[int, float], int] = {}
-        targets, changed, steps = [], [], []
+        plan, numbers = _Plan(segment.addresses, wanted), {}
         for parameter in (*segment.weights, *segment.biases):
             group = None if parameter is None else group_of.get(parameter)
             if parameter is None or group is None or not parameter.requires_grad:
-                targets.append((-1, 0, 0, 0, 0))
+                plan.targets.append((-1, 0, 0, 0, 0))
                 continue
             state = {} if group.get("momentum") == 0.0 else self.state[parameter]
             fresh = self._prepare(parameter, state, group)
-            key = (id(group), 0.0 if fresh else float(state.get("step", 1.0)) + 1.0)
+            count = 0.0 if fresh else float(state.get("step", 0.0)) + 1.0
+            key = (id(group), count)
             if key not in numbers:
-                numbers[key] = len(rows)
-                rows.append(self._numbers(group, key[1]))
+                numbers[key] = len(plan.counts)
+                plan.counts.append((group, count))
             if "step" in state:
-                steps.append(state["step"])
-            targets.append(self._target(parameter, state, numbers[key]))
-            changed.append(parameter)
-        segment.update(tape, gradient, rows, targets)
-        if steps:
-            torch._foreach_add_(steps, 1.0)
-        torch.autograd.graph.increment_version(changed)
+                plan.steps.append(state["step"])
+            plan.targets.append(self._target(parameter, state, numbers[key]))
+            plan.changed.append(parameter)
+        return plan
 
     def _prepare(self, parameter: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> bool:
         """Make the state torch would make, laid out as the parameter; whether it is new."""
@@ -140,9 +170,15 @@ class Fused(torch.optim.Optimizer):
         """As torch's; what was known of the moments is forgotten."""
         super().load_state_dict(state_dict)
         self._live.clear()
+        self._plans.clear()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's."""
+        super().add_param_group(param_group)
+        self._plans = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_pending": {}, "_live": {}}
+        return {**super().__getstate__(), "_pending": {}, "_live": {}, "_plans": {}}
 
 
 class _FusedSGD(Fused, torch.optim.SGD):

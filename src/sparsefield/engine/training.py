@@ -68,7 +68,16 @@ class Segment:
 
     Calling it with h of the layer before, ``[batch, in]``, gives h of its last, differentiable in
     h and in the parameters. A weight lies input-major in memory, which its shape does not show.
+
+    Attributes
+    ----------
+    weights, biases, addresses
+        of the layers' parameters, first to last, as the last call saw them.
     """
+
+    weights: list[nn.Parameter]
+    biases: list[nn.Parameter | None]
+    addresses: tuple[list[int], list[int]]
 
     def __init__(self, links: Iterable[Link], instruction_set: str = "") -> None:
         self.links = tuple(links)
@@ -79,9 +88,11 @@ class Segment:
         ]
         self._seen: list[Any] = []
         self._native: Any = None
+        self.lay()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_native": None, "_seen": [], "_later": _nobody}
+        forgotten = {"_native": None, "_seen": [], "_later": _nobody, "addresses": ([], [])}
+        return {**self.__dict__, **forgotten}
 
     @property
     def inputs(self) -> int:
@@ -115,26 +126,16 @@ class Segment:
         """Weights, then biases, first layer to last."""
         return [*self.weights, *(bias for bias in self.biases if bias is not None)]
 
-    @property
-    def weights(self) -> list[nn.Parameter]:
-        """First layer to last."""
-        return [link.weight for link in self.links]
-
-    @property
-    def biases(self) -> list[nn.Parameter | None]:
-        """First layer to last."""
-        return [link.bias for link in self.links]
-
     def lay(self) -> None:
-        """Hold the weights input-major, where they are not.
+        """Look at the layers' parameters: hold weights input-major, where they are not.
 
         Raises
         ------
         InvalidInput
             parameters of another shape, type or device than at first.
         """
-        weights = self.weights
-        seen = [(w.data_ptr(), w.stride(), w.shape, w.dtype) for w in weights]
+        held = [link.layer._parameters for link in self.links]
+        seen = [_look(parameters) for parameters in held]
         if seen == self._seen:
             return
         for link, size in zip(self.links, self._sizes, strict=True):
@@ -142,7 +143,13 @@ class Segment:
             if link.bias is not None:
                 _check_parameter(link.name, link.bias, size[:1])
             lay(link.weight)
-        self._seen = [(w.data_ptr(), w.stride(), w.shape, w.dtype) for w in weights]
+        self.weights = [link.weight for link in self.links]
+        self.biases = [link.bias for link in self.links]
+        self.addresses = (
+            [weight.data_ptr() for weight in self.weights],
+            [0 if bias is None else bias.data_ptr() for bias in self.biases],
+        )
+        self._seen = [_look(parameters) for parameters in held]
 
     def __call__(self, h: Tensor) -> Tensor:
         if h.dim() != 2 or h.shape[1] != self._sizes[0][1] or h.dtype != torch.float32:
@@ -165,7 +172,7 @@ class Segment:
         h = h.detach().contiguous()
         out = h.new_empty(len(h), self._sizes[-1][0])
         tape = self.native.forward(
-            h.data_ptr(), out.data_ptr(), len(h), torch.get_num_threads(), keep, *self._addresses()
+            h.data_ptr(), out.data_ptr(), len(h), torch.get_num_threads(), keep, *self.addresses
         )
         return out, tape
 
@@ -182,7 +189,7 @@ class Segment:
             0 if x_gradient is None else x_gradient.data_ptr(),
             lowest if x_gradient is None else 0,
             torch.get_num_threads(),
-            self._addresses()[0],
+            self.addresses[0],
         )
 
     def gradients(self, tape: Any, gradient: Tensor) -> list[Tensor | None]:
@@ -208,10 +215,6 @@ class Segment:
         self.native.weights(
             tape, gradient.data_ptr(), threads, groups, targets[:depth], targets[depth:]
         )
-
-    def _addresses(self) -> tuple[list[int], list[int]]:
-        biases = [0 if bias is None else bias.data_ptr() for bias in self.biases]
-        return [weight.data_ptr() for weight in self.weights], biases
 
 
 class _OnLists(torch.autograd.Function):
@@ -248,6 +251,13 @@ def lay(weight: Tensor) -> None:
     """Hold a matrix ``[out, in]`` input-major: row k of its memory is what input k adds."""
     if not weight.t().is_contiguous():
         weight.data = weight.detach().t().contiguous().t()
+
+
+def _look(parameters: dict[str, nn.Parameter | None]) -> Any:
+    weight, bias = parameters["weight"], parameters["bias"]
+    assert weight is not None
+    layout = weight.data_ptr(), weight.stride(), weight.shape, weight.dtype
+    return id(weight), layout, None if bias is None else (id(bias), bias.data_ptr(), bias.dtype)
 
 
 def _check_parameter(name: str, parameter: Tensor, size: tuple[int, ...]) -> None:
@@ -288,8 +298,6 @@ class TrainingEngine(nn.Module):
         self.training = model.training
         for shared in ("_modules", "_parameters", "_buffers"):
             self.__dict__[shared] = model.__dict__[shared]
-        for segment in self.segments:
-            segment.lay()
 
     @property
     def segments(self) -> tuple[Segment, ...]:
