@@ -21,7 +21,8 @@ struct Lanes {
 #elif defined(__AVX2__) && !defined(SF_EXACT)
   __m256i mask;
   explicit Lanes(int count)
-      : n(count), mask(_mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))) {}
+      : n(count),
+        mask(_mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))) {}
   Vec load(const float* p) const { return _mm256_maskload_ps(p, mask); }
   void store(float* p, Vec x) const { _mm256_maskstore_ps(p, mask, x); }
 #else
@@ -64,8 +65,10 @@ inline Quad sums_of(const Vec* x) {
     q[i] = piece[0];
     for (int k = 1; k < W / 4; ++k) q[i] += piece[k];
   }
-  const Quad a = __builtin_shufflevector(q[0], q[1], 0, 4, 1, 5) + __builtin_shufflevector(q[0], q[1], 2, 6, 3, 7);
-  const Quad b = __builtin_shufflevector(q[2], q[3], 0, 4, 1, 5) + __builtin_shufflevector(q[2], q[3], 2, 6, 3, 7);
+  const Quad a =
+      __builtin_shufflevector(q[0], q[1], 0, 4, 1, 5) + __builtin_shufflevector(q[0], q[1], 2, 6, 3, 7);
+  const Quad b =
+      __builtin_shufflevector(q[2], q[3], 0, 4, 1, 5) + __builtin_shufflevector(q[2], q[3], 2, 6, 3, 7);
   return __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
 }
 

@@ -13,14 +13,15 @@ struct TapePart {
   std::unique_ptr<uint16_t[]> narrow;  // the indices, where the width allows
   std::unique_ptr<uint32_t[]> wide;    // or these
   std::unique_ptr<float[]> value;
-  std::unique_ptr<float[]> gradient;   // once backward has passed: of h; 0 for a clipped input
-  bool finite = true;                  // every value is
+  std::unique_ptr<float[]> gradient;  // once backward has passed: of h; 0 for a clipped input
+  bool finite = true;                 // every value is
 
   uint32_t begin(int sample) const { return sample ? end[sample - 1] : 0; }
   // Calls f with the indices.
   template <class Then>
   auto with_index(Then f) const {
-    return narrow ? f(static_cast<const uint16_t*>(narrow.get())) : f(static_cast<const uint32_t*>(wide.get()));
+    return narrow ? f(static_cast<const uint16_t*>(narrow.get()))
+                  : f(static_cast<const uint32_t*>(wide.get()));
   }
 };
 

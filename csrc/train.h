@@ -34,7 +34,7 @@ struct ForwardCall {
   const float* x;  // [batch, inputs of the first layer], contiguous; phi has not been applied to it
   float* out;      // [batch, outputs of the last layer]: its h
   int batch, threads;
-  bool keep;       // fill the tape
+  bool keep;  // fill the tape
 };
 
 struct BackwardCall {
@@ -51,10 +51,10 @@ enum class Rule : int { none = 0, gradient = 1, sgd = 2, adam = 3 };
 struct Update {
   Rule rule = Rule::none;
   float *to = nullptr, *first = nullptr, *second = nullptr;  // first, second: the moments, or null
-  uint8_t* live = nullptr;  // [inputs]: 0 where both moments of a weight's row are all zero
-  float lr = 0;             // Adam: over the first bias correction
-  float decay = 0;          // is added to the gradient, times the parameter
-  float shrink = 1;         // the parameter is multiplied by it first
+  uint8_t* live = nullptr;        // [inputs]: 0 where both moments of a weight's row are all zero
+  float lr = 0;                   // Adam: over the first bias correction
+  float decay = 0;                // is added to the gradient, times the parameter
+  float shrink = 1;               // the parameter is multiplied by it first
   float momentum = 0, added = 1;  // SGD: first = momentum * first + added * gradient
   bool nesterov = false;
   float beta1 = 0, beta2 = 0, eps = 0, correction = 1;  // Adam: root of the second bias correction
@@ -74,8 +74,14 @@ struct Training {
   void (*weights)(const TrainChain&, const WeightCall&, const Tape&);
 };
 
-namespace avx512 { extern const Training training; }
-namespace avx2 { extern const Training training; }
-namespace baseline { extern const Training training; }
+namespace avx512 {
+extern const Training training;
+}
+namespace avx2 {
+extern const Training training;
+}
+namespace baseline {
+extern const Training training;
+}
 
 }  // namespace sparsefield

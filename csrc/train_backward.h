@@ -98,7 +98,8 @@ inline void choose(const TrainLayer& layer, const TapePart& part, int samples, B
 inline void gather(const TrainLayer& layer, const float* weight, int from, int until, int c, int held,
                    std::size_t stride, BackwardOwn& own) {
   const auto outputs = static_cast<std::size_t>(layer.outputs);
-  if (own.here.all) return copy_rows(weight + c, outputs, own.next, from, until, held, own.weight.data(), stride);
+  if (own.here.all)
+    return copy_rows(weight + c, outputs, own.next, from, until, held, own.weight.data(), stride);
   const uint32_t* unit = own.here.unit.data() + c;
   for (int k = from; k < until; ++k) {
     const float* row = weight + own.next.unit_at(k) * outputs;
@@ -109,8 +110,9 @@ inline void gather(const TrainLayer& layer, const float* weight, int from, int u
 }
 
 // gradient[entry] += scale * dot for n rows of a block, over `held` columns.
-inline void add_dots(const float* weight, std::size_t stride, int from, const uint32_t* index, const uint32_t* entry,
-                     int n, const float* g, int vectors, float scale, float* gradient) {
+inline void add_dots(const float* weight, std::size_t stride, int from, const uint32_t* index,
+                     const uint32_t* entry, int n, const float* g, int vectors, float scale,
+                     float* gradient) {
   for (int j = 0; j < n; j += 4) {
     const int rows = std::min(4, n - j);
     const float* row[4];
@@ -123,8 +125,8 @@ inline void add_dots(const float* weight, std::size_t stride, int from, const ui
   }
 }
 
-// The gradients of a layer's inputs that were active and unclipped. Weights come in blocks, copied to where they are
-// aligned and stay near while the samples pass.
+// The gradients of a layer's inputs that were active and unclipped. Weights come in blocks, copied to where
+// they are aligned and stay near while the samples pass.
 inline void input_gradients(const TrainLayer& layer, const float* weight, const Gradients& g, int samples,
                             BackwardOwn& own, float* gradient) {
   const int inputs = own.next.count, outputs = own.here.count;
@@ -147,8 +149,8 @@ inline void input_gradients(const TrainLayer& layer, const float* weight, const 
         int stop = end[s];
         if (rows < inputs)
           for (stop = begin; stop < end[s] && index[stop] < static_cast<uint32_t>(until);) ++stop;
-        add_dots(own.weight.data(), stride, from, index + begin, own.entry.data() + begin, stop - begin, g.row(s) + c,
-                 vectors_of(held), layer.scale, gradient);
+        add_dots(own.weight.data(), stride, from, index + begin, own.entry.data() + begin, stop - begin,
+                 g.row(s) + c, vectors_of(held), layer.scale, gradient);
         cursor[s] = stop;
       }
     }
@@ -167,7 +169,8 @@ inline std::size_t widest(const TrainChain& chain) {
   return leading(n);
 }
 
-inline void backward_part(const TrainChain& chain, const Parameters& at, const BackwardCall& call, Tape& tape, int p) {
+inline void backward_part(const TrainChain& chain, const Parameters& at, const BackwardCall& call, Tape& tape,
+                          int p) {
   thread_local BackwardOwn own;
   const int first = tape.first(p), samples = tape.samples(p), depth = chain.depth();
   const std::size_t stride = widest(chain);
@@ -188,7 +191,8 @@ inline void backward_part(const TrainChain& chain, const Parameters& at, const B
     choose(layer, part, samples, own);
     input_gradients(layer, at.weight[static_cast<std::size_t>(l)], g, samples, own, part.gradient.get());
     // at all units where the skip carries the gradient on, or it is x's
-    if (l == call.lowest || layer.alpha != 0.0f || chain.layer(l - 1).alpha != 0.0f) own.next.choose_all(layer.inputs);
+    if (l == call.lowest || layer.alpha != 0.0f || chain.layer(l - 1).alpha != 0.0f)
+      own.next.choose_all(layer.inputs);
     for (int s = 0; s < samples; ++s)
       layer.alpha != 0.0f ? carry(layer, part, s, g.row(s)) : scatter(part, s, own.next, g.row(s));
     std::swap(own.here, own.next);

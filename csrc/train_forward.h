@@ -11,7 +11,7 @@
 namespace sparsefield {
 namespace SF_ISA {
 
-constexpr int MOST = 10;             // vectors of sums that stay in registers
+constexpr int MOST = 10;                   // vectors of sums that stay in registers
 constexpr std::size_t NEAR = 256 << 10;    // bytes that the second-level cache keeps beside what passes
 constexpr std::size_t NEAREST = 28 << 10;  // and the first-level cache
 
@@ -19,16 +19,26 @@ constexpr std::size_t NEAREST = 28 << 10;  // and the first-level cache
 template <class Then>
 void with_vectors(int vectors, Then f) {
   switch (vectors) {
-    case 1: return f(std::integral_constant<int, 1>());
-    case 2: return f(std::integral_constant<int, 2>());
-    case 3: return f(std::integral_constant<int, 3>());
-    case 4: return f(std::integral_constant<int, 4>());
-    case 5: return f(std::integral_constant<int, 5>());
-    case 6: return f(std::integral_constant<int, 6>());
-    case 7: return f(std::integral_constant<int, 7>());
-    case 8: return f(std::integral_constant<int, 8>());
-    case 9: return f(std::integral_constant<int, 9>());
-    default: return f(std::integral_constant<int, 10>());
+    case 1:
+      return f(std::integral_constant<int, 1>());
+    case 2:
+      return f(std::integral_constant<int, 2>());
+    case 3:
+      return f(std::integral_constant<int, 3>());
+    case 4:
+      return f(std::integral_constant<int, 4>());
+    case 5:
+      return f(std::integral_constant<int, 5>());
+    case 6:
+      return f(std::integral_constant<int, 6>());
+    case 7:
+      return f(std::integral_constant<int, 7>());
+    case 8:
+      return f(std::integral_constant<int, 8>());
+    case 9:
+      return f(std::integral_constant<int, 9>());
+    default:
+      return f(std::integral_constant<int, 10>());
   }
 }
 
@@ -82,7 +92,8 @@ int append(uint32_t* index, float* value, int n, int first, const Vec* y, const 
   return n;
 }
 
-// Some of a layer's units, ascending: those that any sample has in its list. Where they are most, `all` of them.
+// Some of a layer's units, ascending: those that any sample has in its list. Where they are most, `all` of
+// them.
 struct Units {
   Array<uint32_t> unit, place;  // [chosen], [width]
   Array<uint8_t> seen;
@@ -120,10 +131,11 @@ Vec row_part(const float* row, int v, const Lanes& last) {
   return v == V - 1 ? last.load(row + v * W) : load(row + v * W);
 }
 
-// sum[v] += value[j] * row (index[j] - from) of a panel, for the n entries of a list whose index is below `end`;
-// their number.
+// sum[v] += value[j] * row (index[j] - from) of a panel, for the n entries of a list whose index is below
+// `end`; their number.
 template <int V>
-int add_rows(Vec* sum, const float* panel, int from, const uint32_t* index, const float* value, int n, uint32_t end) {
+int add_rows(Vec* sum, const float* panel, int from, const uint32_t* index, const float* value, int n,
+             uint32_t end) {
   constexpr int S = V * W;
   panel -= static_cast<std::ptrdiff_t>(from) * S;
   Vec one[V], other[V] = {};  // two, since the sums of one would wait for one another; and in registers
@@ -149,8 +161,8 @@ inline void prefetch(const float* from, int n) {
 }
 
 // Rows [from, until) of those chosen, `held` values of each from `weight` on: side by side, whole vectors.
-inline void copy_rows(const float* weight, std::size_t stride, const Units& units, int from, int until, int held,
-                      float* to, std::size_t to_stride) {
+inline void copy_rows(const float* weight, std::size_t stride, const Units& units, int from, int until,
+                      int held, float* to, std::size_t to_stride) {
   constexpr int AHEAD = 6;  // rows: they lie apart, and come from far
   const int vectors = vectors_of(held);
   const Lanes last = last_of(held);
@@ -173,10 +185,10 @@ struct LayerRun {
   const TrainLayer& layer;
   const float *weight, *bias;
   Workspace& in;
-  Workspace* out;         // or null: the last layer
-  const TrainLayer* next; // whose phi makes the list
-  float* rows;            // [samples, outputs]: h of the last layer
-  float* stream;          // [samples, leading]: h, for the skip; or null
+  Workspace* out;          // or null: the last layer
+  const TrainLayer* next;  // whose phi makes the list
+  float* rows;             // [samples, outputs]: h of the last layer
+  float* stream;           // [samples, leading]: h, for the skip; or null
   std::size_t stream_stride;
   ForwardOwn& own;
   int samples;
@@ -203,7 +215,8 @@ inline void finish(const LayerRun& run, const Vec* sum, int s, int first, const 
     activate<V>(h, run.next->phi, run.next->tau, run.next->m);
     Workspace& to = *run.out;
     int& count = to.count.data()[s];
-    count = append<V>(to.index.data() + s * to.stride, to.value.data() + s * to.stride, count, first, h, last);
+    count =
+        append<V>(to.index.data() + s * to.stride, to.value.data() + s * to.stride, count, first, h, last);
     return;
   }
   float* row = run.rows + static_cast<std::size_t>(s) * layer.outputs + first;
@@ -211,8 +224,8 @@ inline void finish(const LayerRun& run, const Vec* sum, int s, int first, const 
   last.store(row + (V - 1) * W, h[V - 1]);
 }
 
-// A panel of outputs for every sample. Weights come in tiles, copied to where they are aligned and stay near while
-// the samples pass; the sums wait in `kept` meanwhile.
+// A panel of outputs for every sample. Weights come in tiles, copied to where they are aligned and stay near
+// while the samples pass; the sums wait in `kept` meanwhile.
 template <int V>
 void run_panel(const LayerRun& run, const Panels& panels, int p) {
   const Units& units = run.own.units;
@@ -224,7 +237,8 @@ void run_panel(const LayerRun& run, const Panels& panels, int p) {
   std::fill(cursor, cursor + run.samples, 0);
   for (int from = 0; from < std::max(1, units.count); from += tile) {
     const int until = std::min(units.count, from + tile);
-    copy_rows(run.weight + first, static_cast<std::size_t>(run.layer.outputs), units, from, until, held, weight, V * W);
+    copy_rows(run.weight + first, static_cast<std::size_t>(run.layer.outputs), units, from, until, held,
+              weight, V * W);
     for (int s = 0; s < run.samples; ++s) {
       Vec h[V] = {};
       float* kept = run.own.kept.data() + static_cast<std::size_t>(s) * MOST * W;
@@ -260,8 +274,8 @@ inline void run_layer(const LayerRun& run) {
 }
 
 // The lists of a chain's input.
-inline void receive(const TrainLayer& layer, const float* x, Workspace& to, float* stream, std::size_t stream_stride,
-                    int samples) {
+inline void receive(const TrainLayer& layer, const float* x, Workspace& to, float* stream,
+                    std::size_t stream_stride, int samples) {
   to.clear(samples);
   for (int s = 0; s < samples; ++s) {
     const float* row = x + static_cast<std::size_t>(s) * layer.inputs;
@@ -271,7 +285,8 @@ inline void receive(const TrainLayer& layer, const float* x, Workspace& to, floa
       Vec y = last.load(row + first);
       activate<1>(&y, layer.phi, layer.tau, layer.m);
       int& count = to.count.data()[s];
-      count = append<1>(to.index.data() + s * to.stride, to.value.data() + s * to.stride, count, first, &y, last);
+      count =
+          append<1>(to.index.data() + s * to.stride, to.value.data() + s * to.stride, count, first, &y, last);
     }
   }
 }
@@ -310,7 +325,8 @@ inline void remember(const Workspace& from, int samples, int width, TapePart& to
   to.finite = !active_lanes(odd);
 }
 
-inline void forward_part(const TrainChain& chain, const Parameters& at, const ForwardCall& call, Tape& tape, int p) {
+inline void forward_part(const TrainChain& chain, const Parameters& at, const ForwardCall& call, Tape& tape,
+                         int p) {
   thread_local ForwardOwn own;
   const int first = tape.first(p), samples = tape.samples(p);
   int widest = 0;
@@ -324,17 +340,25 @@ inline void forward_part(const TrainChain& chain, const Parameters& at, const Fo
   own.kept.resize(static_cast<std::size_t>(samples) * MOST * W);
   if (skip) own.stream.resize(samples * stride);
   float* stream = skip ? own.stream.data() : nullptr;
-  receive(chain.layer(0), call.x + static_cast<std::size_t>(first) * chain.layer(0).inputs, own.lists[0], stream,
-          stride, samples);
+  receive(chain.layer(0), call.x + static_cast<std::size_t>(first) * chain.layer(0).inputs, own.lists[0],
+          stream, stride, samples);
   for (int l = 0; l < chain.depth(); ++l) {
     const TrainLayer& layer = chain.layer(l);
     const bool last = l + 1 == chain.depth();
     const auto here = static_cast<std::size_t>(l);
     Workspace &in = own.lists[l % 2], &out = own.lists[(l + 1) % 2];
     if (call.keep) remember(in, samples, layer.inputs, tape.at(l, p));
-    const LayerRun run{layer, at.weight[here], at.bias[here], in, last ? nullptr : &out,
+    const LayerRun run{layer,
+                       at.weight[here],
+                       at.bias[here],
+                       in,
+                       last ? nullptr : &out,
                        last ? nullptr : &chain.layer(l + 1),
-                       call.out + static_cast<std::size_t>(first) * layer.outputs, stream, stride, own, samples};
+                       call.out + static_cast<std::size_t>(first) * layer.outputs,
+                       stream,
+                       stride,
+                       own,
+                       samples};
     run_layer(run);
   }
 }

@@ -42,9 +42,21 @@ Update update_of(const Target& target, const std::vector<Group>& groups) {
   if (number < 0) return {};
   const Group& group = groups.at(static_cast<std::size_t>(number));
   const auto value = [&](std::size_t i) { return static_cast<float>(group.at(i)); };
-  return {static_cast<Rule>(static_cast<int>(group.at(0))), at<float>(to), at<float>(first), at<float>(second),
-          at<uint8_t>(live), value(1), value(2), value(3), value(4), value(5), value(6) != 0.0f, value(7), value(8),
-          value(9), value(10)};
+  return {static_cast<Rule>(static_cast<int>(group.at(0))),
+          at<float>(to),
+          at<float>(first),
+          at<float>(second),
+          at<uint8_t>(live),
+          value(1),
+          value(2),
+          value(3),
+          value(4),
+          value(5),
+          value(6) != 0.0f,
+          value(7),
+          value(8),
+          value(9),
+          value(10)};
 }
 
 class NativeTraining {
@@ -61,8 +73,8 @@ class NativeTraining {
     auto tape = std::make_unique<Tape>();
     const Parameters parameters{tensors(weights), tensors(biases)};
     const nb::gil_scoped_release released;
-    training_.forward(chain_, parameters, {at<const float>(x), at<float>(out), batch, usable_threads(threads), keep},
-                      *tape);
+    training_.forward(chain_, parameters,
+                      {at<const float>(x), at<float>(out), batch, usable_threads(threads), keep}, *tape);
     return tape;
   }
 
@@ -71,7 +83,8 @@ class NativeTraining {
     const Parameters parameters{tensors(weights), {}};
     const nb::gil_scoped_release released;
     training_.backward(chain_, parameters,
-                       {at<const float>(gradient), at<float>(x_gradient), lowest, usable_threads(threads)}, tape);
+                       {at<const float>(gradient), at<float>(x_gradient), lowest, usable_threads(threads)},
+                       tape);
   }
 
   void weights(const Tape& tape, uintptr_t gradient, int threads, const std::vector<Group>& groups,
@@ -94,10 +107,10 @@ void add_training(nb::module_& module) {
   nb::class_<Tape>(module, "Tape").def_prop_ro("bytes", &Tape::bytes);
   nb::class_<NativeTraining>(module, "Training")
       .def(nb::init<const std::string&>(), nb::arg("instruction_set") = "")
-      .def("add", &NativeTraining::add, nb::arg("inputs"), nb::arg("outputs"), nb::arg("alpha"), nb::arg("scale"),
-           nb::arg("phi"), nb::arg("tau"), nb::arg("m"))
-      .def("forward", &NativeTraining::forward, nb::arg("x"), nb::arg("out"), nb::arg("batch"), nb::arg("threads"),
-           nb::arg("keep"), nb::arg("weights"), nb::arg("biases"))
+      .def("add", &NativeTraining::add, nb::arg("inputs"), nb::arg("outputs"), nb::arg("alpha"),
+           nb::arg("scale"), nb::arg("phi"), nb::arg("tau"), nb::arg("m"))
+      .def("forward", &NativeTraining::forward, nb::arg("x"), nb::arg("out"), nb::arg("batch"),
+           nb::arg("threads"), nb::arg("keep"), nb::arg("weights"), nb::arg("biases"))
       .def("backward", &NativeTraining::backward, nb::arg("tape"), nb::arg("gradient"), nb::arg("x_gradient"),
            nb::arg("lowest"), nb::arg("threads"), nb::arg("weights"))
       .def("weights", &NativeTraining::weights, nb::arg("tape"), nb::arg("gradient"), nb::arg("threads"),

@@ -1,8 +1,8 @@
 // The passes of a training step. Compiled once for each instruction set, with SF_ISA as its namespace.
 //
-// Forward and backward: a thread owns samples. Weight gradients and updates: a thread owns inputs, that is rows of
-// the weights. No sum is shared between threads, and none depends on which is faster: the same number of threads gives
-// the same bits.
+// Forward and backward: a thread owns samples. Weight gradients and updates: a thread owns inputs, that is
+// rows of the weights. No sum is shared between threads, and none depends on which is faster: the same number
+// of threads gives the same bits.
 #include <omp.h>
 
 #include <exception>
@@ -42,8 +42,7 @@ void backward(const TrainChain& chain, const Parameters& at, const BackwardCall&
 }
 
 void weights(const TrainChain& chain, const WeightCall& call, const Tape& tape) {
-  in_parallel(call.threads, call.threads,
-              [&](int t) { weights_part(chain, call, tape, t, call.threads); });
+  in_parallel(call.threads, call.threads, [&](int t) { weights_part(chain, call, tape, t, call.threads); });
 }
 
 }  // namespace

@@ -58,13 +58,15 @@ void sum_uses(const Use* uses, uint32_t count, const Gradients& g, float scale, 
   Vec sum[V] = {}, other[V] = {};
   uint32_t i = 0;
   for (; i + 1 < count; i += 2) {
-    const float *a = g.row(static_cast<int>(uses[i].sample)), *b = g.row(static_cast<int>(uses[i + 1].sample));
+    const float *a = g.row(static_cast<int>(uses[i].sample)),
+                *b = g.row(static_cast<int>(uses[i + 1].sample));
     const Vec x = all(uses[i].value), y = all(uses[i + 1].value);
     for (int v = 0; v < V; ++v) sum[v] += x * load(a + v * W);
     for (int v = 0; v < V; ++v) other[v] += y * load(b + v * W);
   }
   if (i < count)
-    for (int v = 0; v < V; ++v) sum[v] += all(uses[i].value) * load(g.row(static_cast<int>(uses[i].sample)) + v * W);
+    for (int v = 0; v < V; ++v)
+      sum[v] += all(uses[i].value) * load(g.row(static_cast<int>(uses[i].sample)) + v * W);
   for (int v = 0; v < V; ++v) store(to + v * W, (sum[v] + other[v]) * all(scale));
 }
 
@@ -125,10 +127,10 @@ inline bool apply_sums(const Update& u, WeightsOwn& own, const float* sums, std:
   return zero;
 }
 
-// The gradient of h of layer l, at all units or at those that any sample has: from the call, or from the tape's
-// entries of the layer after it.
-inline void take_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l, bool dense,
-                          const Gradients& g, WeightsOwn& own) {
+// The gradient of h of layer l, at all units or at those that any sample has: from the call, or from the
+// tape's entries of the layer after it.
+inline void take_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l,
+                          bool dense, const Gradients& g, WeightsOwn& own) {
   const int outputs = chain.layer(l).outputs;
   own.units.choose_all(outputs);
   if (l + 1 == chain.depth()) {
@@ -159,8 +161,8 @@ inline void take_gradient(const TrainChain& chain, const WeightCall& call, const
                               : !scatter(tape.at(l + 1, p), s, own.units, g.row(sample));
 }
 
-// Calls f with the sample, the input and the value of every use; where the gradient is not finite every input is
-// used, as dense products have it: zero times infinity is no number.
+// Calls f with the sample, the input and the value of every use; where the gradient is not finite every input
+// is used, as dense products have it: zero times infinity is no number.
 template <class Then>
 void for_uses(const Tape& tape, int l, int inputs, const std::vector<uint8_t>& odd, Then f) {
   for (int p = 0; p < tape.parts; ++p) {
@@ -219,9 +221,10 @@ inline Span invert(const Tape& tape, int l, int inputs, int t, int threads, Weig
   return mine;
 }
 
-// Rows [from, until), ROWS at most: a panel of the gradients stays in the first-level cache while the rows pass.
-inline void update_rows(const TrainLayer& layer, const Update& u, const Gradients& g, int batch, int from, int until,
-                        WeightsOwn& own) {
+// Rows [from, until), ROWS at most: a panel of the gradients stays in the first-level cache while the rows
+// pass.
+inline void update_rows(const TrainLayer& layer, const Update& u, const Gradients& g, int batch, int from,
+                        int until, WeightsOwn& own) {
   const uint32_t* begin = own.begin.data();
   const auto rests = [&](int k) { return begin[k] == begin[k + 1] && idle(u, k); };
   const Panels panels(own.units.count, nearest(batch));
@@ -248,7 +251,8 @@ inline void update_rows(const TrainLayer& layer, const Update& u, const Gradient
 }
 
 // Share t of every layer's rows, and every so many biases.
-inline void weights_part(const TrainChain& chain, const WeightCall& call, const Tape& tape, int t, int threads) {
+inline void weights_part(const TrainChain& chain, const WeightCall& call, const Tape& tape, int t,
+                         int threads) {
   thread_local WeightsOwn own;
   const int depth = chain.depth();
   const std::size_t stride = widest(chain);
@@ -267,7 +271,8 @@ inline void weights_part(const TrainChain& chain, const WeightCall& call, const 
   while (lowest < depth && !wanted(lowest)) ++lowest;
   for (int l = depth - 1; l >= lowest; --l) {
     const TrainLayer& layer = chain.layer(l);
-    const Update &weight = call.weight[static_cast<std::size_t>(l)], &bias = call.bias[static_cast<std::size_t>(l)];
+    const Update &weight = call.weight[static_cast<std::size_t>(l)],
+                 &bias = call.bias[static_cast<std::size_t>(l)];
     bool dense = layer.alpha != 0.0f;  // the layer before is carried on from all units
     for (int p = 0; p < tape.parts; ++p) dense |= !tape.at(l, p).finite;
     take_gradient(chain, call, tape, l, dense, g, own);
@@ -278,7 +283,8 @@ inline void weights_part(const TrainChain& chain, const WeightCall& call, const 
     }
     if (weight.rule == Rule::none) continue;
     const Span mine = invert(tape, l, layer.inputs, t, threads, own);
-    for (int k = mine.from; k < mine.until; k += ROWS) update_rows(layer, weight, g, tape.batch, k, mine.until, own);
+    for (int k = mine.from; k < mine.until; k += ROWS)
+      update_rows(layer, weight, g, tape.batch, k, mine.until, own);
   }
 }
 

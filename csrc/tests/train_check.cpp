@@ -19,7 +19,8 @@ using Values = std::vector<double>;
 struct Exact {
   std::unique_ptr<float, Free> memory;
   std::size_t size;
-  explicit Exact(std::size_t n) : memory(static_cast<float*>(std::malloc(std::max<std::size_t>(n, 1) * 4))), size(n) {}
+  explicit Exact(std::size_t n)
+      : memory(static_cast<float*>(std::malloc(std::max<std::size_t>(n, 1) * 4))), size(n) {}
   float* data() const { return memory.get(); }
 };
 
@@ -66,7 +67,8 @@ struct Result {
 
 double phi_of(const TrainLayer& by, double h) {
   const double size = by.phi == Phi::two_sided ? std::fabs(h) : h;
-  return std::copysign(std::min(std::max(size - double{by.tau}, 0.0), double{by.m}), by.phi == Phi::two_sided ? h : 1);
+  return std::copysign(std::min(std::max(size - double{by.tau}, 0.0), double{by.m}),
+                       by.phi == Phi::two_sided ? h : 1);
 }
 
 // Whether the derivative is one; `edge` is set where float may see it otherwise.
@@ -82,7 +84,8 @@ Result reference(const Case& c, bool& edge) {
   result.gradients.resize(1 + 2 * static_cast<std::size_t>(depth));
   for (int l = 0; l < depth; ++l) {
     result.gradients[1 + static_cast<std::size_t>(l)].resize(c.weight[static_cast<std::size_t>(l)].size());
-    result.gradients[1 + static_cast<std::size_t>(depth + l)].resize(c.bias[static_cast<std::size_t>(l)].size());
+    result.gradients[1 + static_cast<std::size_t>(depth + l)].resize(
+        c.bias[static_cast<std::size_t>(l)].size());
   }
   for (int s = 0; s < c.batch; ++s) {
     const auto inputs = static_cast<std::size_t>(c.chain.layer(0).inputs);
@@ -96,7 +99,8 @@ Result reference(const Case& c, bool& edge) {
           sum += phi_of(layer, h.back()[static_cast<std::size_t>(k)]) *
                  c.weight[static_cast<std::size_t>(l)][static_cast<std::size_t>(k) * layer.outputs + j];
         next[static_cast<std::size_t>(j)] = layer.scale * sum;
-        if (layer.alpha != 0) next[static_cast<std::size_t>(j)] += layer.alpha * h.back()[static_cast<std::size_t>(j)];
+        if (layer.alpha != 0)
+          next[static_cast<std::size_t>(j)] += layer.alpha * h.back()[static_cast<std::size_t>(j)];
       }
       h.push_back(next);
     }
@@ -119,7 +123,8 @@ Result reference(const Case& c, bool& edge) {
           result.gradients[1 + at][place] += layer.scale * y * g[static_cast<std::size_t>(j)];
         }
         before[static_cast<std::size_t>(k)] = inside(layer, hk, edge) ? sum : 0.0;
-        if (layer.alpha != 0) before[static_cast<std::size_t>(k)] += layer.alpha * g[static_cast<std::size_t>(k)];
+        if (layer.alpha != 0)
+          before[static_cast<std::size_t>(k)] += layer.alpha * g[static_cast<std::size_t>(k)];
       }
       g = before;
     }
@@ -163,7 +168,8 @@ bool run_case(const Case& c, const Training& training, const Result& wanted) {
   std::vector<Exact> moments;
   for (int l = 0; l < 2 * depth; ++l) {
     const bool is_bias = l >= depth;
-    Exact& held = is_bias ? biases[static_cast<std::size_t>(l - depth)] : weights[static_cast<std::size_t>(l)];
+    Exact& held =
+        is_bias ? biases[static_cast<std::size_t>(l - depth)] : weights[static_cast<std::size_t>(l)];
     made.emplace_back(held.size);
     Update update{};
     update.rule = Rule::gradient;

@@ -91,8 +91,8 @@ class Segment:
         self.lay()
 
     def __getstate__(self) -> dict[str, Any]:
-        forgotten = {"_native": None, "_seen": [], "_later": _nobody, "addresses": ([], [])}
-        return {**self.__dict__, **forgotten}
+        known = self.__dict__ | {"_native": None, "_seen": [], "_later": _nobody}
+        return known | {"addresses": ([], [])}
 
     @property
     def inputs(self) -> int:

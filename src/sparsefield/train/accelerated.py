@@ -34,4 +34,5 @@ def accelerate_run(directory: str | Path, sample: Tensor | None = None, **option
     model = load_model(directory).eval()
     if sample is None:
         sample = held_out_inputs(directory, model)[:_SAMPLES]
-    return accelerate(model, sample, **options)
+    engine: Engine = accelerate(model, sample, **options)
+    return engine
