@@ -9,6 +9,7 @@ struct InstructionSet {
   std::string name;
   bool present;
   Run run;
+  const Training& training;
 };
 
 // Best first.
@@ -21,10 +22,10 @@ const std::vector<InstructionSet>& instruction_sets() {
     sets.push_back({"avx512",
                     fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
-                    avx512::run});
-    sets.push_back({"avx2", fma && __builtin_cpu_supports("avx2"), avx2::run});
+                    avx512::run, avx512::training});
+    sets.push_back({"avx2", fma && __builtin_cpu_supports("avx2"), avx2::run, avx2::training});
 #endif
-    sets.push_back({"baseline", true, baseline::run});
+    sets.push_back({"baseline", true, baseline::run, baseline::training});
     return sets;
   }();
   return known;
@@ -39,10 +40,18 @@ std::vector<std::string> present_sets() {
   return names;
 }
 
-Run runner(const std::string& name) {
+namespace {
+
+const InstructionSet& chosen(const std::string& name) {
   for (const auto& set : instruction_sets())
-    if (set.present && (name.empty() || name == set.name)) return set.run;
+    if (set.present && (name.empty() || name == set.name)) return set;
   throw std::invalid_argument("instruction set " + name + ": not on this machine");
 }
+
+}  // namespace
+
+Run runner(const std::string& name) { return chosen(name).run; }
+
+const Training& trainer(const std::string& name) { return chosen(name).training; }
 
 }  // namespace sparsefield

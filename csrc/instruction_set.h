@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "chain.h"
+#include "train.h"
 
 namespace sparsefield {
 
@@ -13,5 +14,6 @@ std::vector<std::string> present_sets();
 
 // The kernels of a set, or of the best; throws std::invalid_argument if this machine has it not.
 Run runner(const std::string& name);
+const Training& trainer(const std::string& name);
 
 }  // namespace sparsefield

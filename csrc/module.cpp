@@ -11,6 +11,7 @@
 #include "fork.h"
 #include "instruction_set.h"
 #include "pack.h"
+#include "train_module.h"
 
 namespace nb = nanobind;
 using namespace sparsefield;
@@ -63,6 +64,7 @@ class Native {
 }  // namespace
 
 NB_MODULE(_native, module) {
+  add_training(module);
   module.def("instruction_sets", &present_sets, "Those of this machine that kernels exist for, best first.");
   nb::class_<Native>(module, "Chain")
       .def(nb::init<bool, int, float, float, const std::string&>(), nb::arg("convolutional"),

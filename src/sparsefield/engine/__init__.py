@@ -8,3 +8,4 @@ from .rounding import Rounding as Rounding
 from .rounding import rounding as rounding
 from .saved import load_engine as load_engine
 from .saved import save_engine as save_engine
+from .training import TrainingEngine as TrainingEngine

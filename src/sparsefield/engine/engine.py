@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from .plan import Plan
 from .products import Chain
 from .runner import Runner
 from .staleness import Versions
+from .training import TrainingEngine, train_engine
 
 Choice = Literal["measure", "sparse", "dense"]
 _SMALL = 16  # below this batch, a call looks at some of the weights for changes
@@ -202,6 +203,7 @@ class Engine:
         return "\n".join(lines)
 
 
+@overload
 def accelerate(
     model: nn.Module,
     sample: Tensor,
@@ -209,7 +211,19 @@ def accelerate(
     storage: Storage = "float32",
     dispatch: Choice | Mapping[str, Choice] = "measure",
     batches: Iterable[int] | None = None,
-) -> Engine:
+    train: Literal[False] = False,
+) -> Engine: ...
+@overload
+def accelerate(model: nn.Module, sample: Tensor, *, train: Literal[True]) -> TrainingEngine: ...
+def accelerate(
+    model: nn.Module,
+    sample: Tensor,
+    *,
+    storage: Storage = "float32",
+    dispatch: Choice | Mapping[str, Choice] = "measure",
+    batches: Iterable[int] | None = None,
+    train: bool = False,
+) -> Engine | TrainingEngine:
     """A callable with the model's outputs that skips the zeros of its activations.
 
     Takes :class:`~sparsefield.DNN`, :class:`~sparsefield.CNN` and ``nn.Sequential`` chains of
@@ -231,10 +245,14 @@ def accelerate(
         rounded weights).
     batches
         batch sizes to measure; by default 1 and the sample's. A call follows the nearest.
+    train
+        instead, a module over the same parameters that trains on lists: fully connected layers
+        that read an activation. It takes none of the options above, and measures nothing.
 
     Returns
     -------
-    The engine; its ``repr`` and ``layers`` show what was chosen.
+    The engine; its ``repr`` and ``layers`` show what was chosen. With ``train``, a
+    :class:`~sparsefield.engine.TrainingEngine`.
 
     Raises
     ------
@@ -249,6 +267,10 @@ def accelerate(
     >>> torch.allclose(engine(x), model(x), rtol=1e-4, atol=1e-4)
     True
     """
+    if train:
+        if (storage, dispatch, batches) != ("float32", "measure", None):
+            raise InvalidInput("train=True: takes neither storage, dispatch nor batches")
+        return train_engine(model, sample)
     if storage not in STORAGES:
         raise InvalidInput(f"storage {storage!r}: choose one of {', '.join(STORAGES)}")
     if storage != "float32" and kernels() is None:

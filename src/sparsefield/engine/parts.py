@@ -55,18 +55,18 @@ def flatten(x: Tensor) -> Tensor:
     return x if x.dim() == 2 else x.flatten(1)
 
 
-def parts_of(model: nn.Module) -> tuple[Part, ...]:
-    """The parts of a model, in the order in which they run.
+def parts_of(model: nn.Module, *, training: bool = False) -> tuple[Part, ...]:
+    """The parts of a model, in the order in which they run; dropout is one where it acts.
 
     Raises
     ------
     InvalidInput
         weights that are not float32 on the CPU, or that do not fit together.
     """
-    return tuple(_chained(_pieces(model, "")))
+    return tuple(_chained(_pieces(model, "", training)))
 
 
-def _pieces(module: nn.Module, name: str) -> Iterator[Product | Between]:
+def _pieces(module: nn.Module, name: str, training: bool) -> Iterator[Product | Between]:
     if _hooked(module):
         yield _as_it_is(module, name or type(module).__name__, _HOOKS)
     elif isinstance(module, DNN) and type(module).forward is DNN.forward:
@@ -78,7 +78,7 @@ def _pieces(module: nn.Module, name: str) -> Iterator[Product | Between]:
         yield Between(_join(name, "flatten"), flatten)
         yield _product(module.head, _join(name, "head"))
     elif type(module) is nn.Sequential:
-        yield from _merged(module, name)
+        yield from _merged(module, name, training)
     else:
         yield _single(module, name or type(module).__name__)
 
@@ -98,17 +98,18 @@ def _stack(network: DNN | CNN, name: str) -> Iterator[Product | Between]:
         yield _product(network.head, _join(name, "head"))
 
 
-def _merged(sequence: nn.Sequential, name: str) -> Iterator[Product | Between]:
+def _merged(sequence: nn.Sequential, name: str, training: bool) -> Iterator[Product | Between]:
     """The pieces of a sequence, an activation joined to the product before it."""
     waiting: Product | None = None
     for child_name, child in sequence._modules.items():  # named_children() skips a second use
-        if child is None or (type(child) in _NOTHING and not _hooked(child)):
+        nothing = (nn.Identity,) if training else _NOTHING
+        if child is None or (type(child) in nothing and not _hooked(child)):
             continue
         phi = _phi(child)
         if waiting is not None and phi is not None and waiting.phi.kind == "identity":
             waiting = dataclasses.replace(waiting, phi=phi)
             continue
-        for piece in _pieces(child, _join(name, child_name)):
+        for piece in _pieces(child, _join(name, child_name), training):
             if waiting is not None:
                 yield waiting
             waiting = piece if isinstance(piece, Product) else None
@@ -126,7 +127,7 @@ def _single(module: nn.Module, name: str) -> Product | Between:
     phi = phi_of(module)
     if phi is not None:
         return Between(name, phi)
-    if isinstance(module, _SHAPING):
+    if isinstance(module, (*_SHAPING, *_NOTHING)):
         return _as_it_is(module, name)
     return _as_it_is(module, name, f"{type(module).__name__} is none of the layers it knows")
 

@@ -1,0 +1,122 @@
+"""How much faster is a training step on lists than PyTorch's best, eager or compiled?
+
+A step is forward, backward and update of a DNN at its initialisation, on random images, batch 128.
+Rivals take their steps in turn, each on a copy of the model of its own; denormals are flushed for
+all of them, without which PyTorch's backward of a deep plain network takes many times as long. The
+machine should do nothing else meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from timing import in_turn, record, row
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sparsefield import DNN, solve
+from sparsefield.engine.training import TrainingEngine
+
+BATCH = 128
+SHAPES = {
+    "100 x 300": (100, 300, 0.0),
+    "100 x 300, skip 0.9": (100, 300, 0.9),
+    "60 x 260": (60, 260, 0.0),
+    "20 x 1024": (20, 1024, 0.0),
+    "4 x 4096": (4, 4096, 0.0),
+}
+RULES: dict[str, tuple[type[torch.optim.Optimizer], float]] = {
+    "SGD": (torch.optim.SGD, 1e-4),
+    "Adam": (torch.optim.Adam, 1e-5),
+}
+Step = Callable[[], object]
+
+
+def step_of(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Step:
+    """One training step."""
+
+    def step() -> None:
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def rivals(model: DNN, rule: str, x: Tensor, y: Tensor, *, compiled: bool) -> dict[str, Step]:
+    """Every way to take the same step; the best dense one is compared with."""
+    kind, rate = RULES[rule]
+    found: dict[str, Step] = {}
+
+    def dense(name: str, module: nn.Module, **options: Any) -> None:
+        found[name] = step_of(module, kind(module.parameters(), lr=rate, **options), x, y)
+
+    lists = TrainingEngine(copy.deepcopy(model))
+    found["lists, fused"] = step_of(lists, lists.optimizer(kind, lr=rate), x, y)
+    dense("lists, torch's fused", TrainingEngine(copy.deepcopy(model)), fused=True)
+    dense("eager, foreach", copy.deepcopy(model), foreach=True)
+    dense("eager, fused", copy.deepcopy(model), fused=True)
+    if compiled:
+        twin = copy.deepcopy(model)
+        whole: nn.Module = torch.compile(twin)  # type: ignore[assignment]
+        found["compiled, fused"] = step_of(
+            whole, kind(twin.parameters(), lr=rate, fused=True), x, y
+        )
+    return found
+
+
+def compared(
+    shape: str, sparsity: float, rule: str, *, repeats: int, compiled: bool
+) -> dict[str, Any]:
+    """Seconds of a step by every rival, and how much faster lists are than the best dense."""
+    depth, width, skip = SHAPES[shape]
+    generator = torch.Generator().manual_seed(0)
+    point = solve("crelu", sparsity=sparsity, q=4.0, clip=1.1)
+    model = DNN(width, width, depth, 10, point, skip=skip, generator=generator)
+    x = torch.randn(BATCH, width, generator=generator)
+    y = torch.randint(10, (BATCH,), generator=generator)
+    seconds = in_turn(rivals(model, rule, x, y, compiled=compiled), repeats=repeats)
+    table = row(seconds, against="lists, fused", shape=shape, sparsity=sparsity, optimizer=rule)
+    dense = [name for name in seconds if "lists" not in name]
+    best = min(dense, key=lambda name: table[name]["median_s"])
+    table["best_dense"] = best
+    table["speedup"] = table[best]["median_s"] / table["lists, fused"]["median_s"]
+    table["speedup_with_torchs_update"] = (
+        table[best]["median_s"] / table["lists, torch's fused"]["median_s"]
+    )
+    return table
+
+
+def main() -> None:
+    """Compare every shape, sparsity and optimiser."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/training_step.json"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--shapes", nargs="*", default=list(SHAPES))
+    parser.add_argument("--sparsities", nargs="*", type=float, default=[0.9, 0.95])
+    parser.add_argument("--no-compile", action="store_true")
+    given = parser.parse_args()
+    torch.set_flush_denormal(True)  # before there are threads, which inherit it
+    torch.set_num_threads(given.threads)
+    rows = []
+    for shape in given.shapes:
+        for sparsity in given.sparsities:
+            for rule in RULES:
+                compiled = not given.no_compile
+                rows.append(
+                    compared(shape, sparsity, rule, repeats=given.repeats, compiled=compiled)
+                )
+                print(json.dumps(rows[-1]), flush=True)
+    question = f"A training step on lists against the best dense, {given.threads} threads"
+    record(given.out, question, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,367 @@
+// Forward: a thread's samples through every layer, whose lists go to the tape.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+#include "lanes.h"
+#include "layer.h"
+#include "train.h"
+
+namespace sparsefield {
+namespace SF_ISA {
+
+constexpr int MOST = 10;                   // vectors of sums that stay in registers
+constexpr std::size_t NEAR = 256 << 10;    // bytes that the second-level cache keeps beside what passes
+constexpr std::size_t NEAREST = 28 << 10;  // and the first-level cache
+
+// Calls f with the number of vectors as a constant.
+template <class Then>
+void with_vectors(int vectors, Then f) {
+  switch (vectors) {
+    case 1:
+      return f(std::integral_constant<int, 1>());
+    case 2:
+      return f(std::integral_constant<int, 2>());
+    case 3:
+      return f(std::integral_constant<int, 3>());
+    case 4:
+      return f(std::integral_constant<int, 4>());
+    case 5:
+      return f(std::integral_constant<int, 5>());
+    case 6:
+      return f(std::integral_constant<int, 6>());
+    case 7:
+      return f(std::integral_constant<int, 7>());
+    case 8:
+      return f(std::integral_constant<int, 8>());
+    case 9:
+      return f(std::integral_constant<int, 9>());
+    default:
+      return f(std::integral_constant<int, 10>());
+  }
+}
+
+// A row of n values in nearly equal panels of at most so many vectors.
+struct Panels {
+  int n, count, vectors;
+  explicit Panels(int values, int most = MOST)
+      : n(values),
+        count((vectors_of(values) + most - 1) / most),
+        vectors(count ? (vectors_of(values) + count - 1) / count : 0) {}
+  int first(int p) const { return p * vectors * W; }
+  int held(int p) const { return std::min(vectors * W, n - first(p)); }
+};
+
+// Vectors of a panel of so many rows that stays in the first-level cache, if any does.
+inline int nearest(int rows) {
+  const auto fits = static_cast<int>(NEAREST / (sizeof(Vec) * static_cast<std::size_t>(std::max(1, rows))));
+  return std::clamp(fits, 4, MOST);
+}
+
+// A leading dimension of n floats or more that no power of two divides far: rows would share a cache set.
+inline std::size_t leading(int n) { return static_cast<std::size_t>(n + 63) / 64 * 64 + 16; }
+
+// Lists of some samples, each at its own place of a fixed size.
+struct Workspace {
+  Array<uint32_t> index;
+  Array<float> value;
+  Array<int> count, cursor;
+  std::size_t stride = 0;
+
+  void reserve(int samples, int width) {
+    const std::size_t wanted = leading(width) + W;
+    index.resize(wanted * samples);
+    value.resize(wanted * samples);
+    count.resize(static_cast<std::size_t>(samples));
+    cursor.resize(static_cast<std::size_t>(samples));
+    stride = wanted;
+  }
+  void clear(int samples) { std::fill(count.data(), count.data() + samples, 0); }
+};
+
+// Append the active of V vectors, of which the last holds `last.n` values, to a list of n; its new number.
+template <int V>
+int append(uint32_t* index, float* value, int n, int first, const Vec* y, const Lanes& last) {
+  for (int v = 0; v < V; ++v) {
+    uint32_t lanes = active_lanes(y[v]);
+    if (v == V - 1) lanes &= static_cast<uint32_t>((uint64_t{1} << last.n) - 1u);
+    pack(lanes, y[v], static_cast<uint32_t>(first + v * W), index + n, value + n);
+    n += __builtin_popcount(lanes);
+  }
+  return n;
+}
+
+// Some of a layer's units, ascending: those that any sample has in its list. Where they are most, `all` of
+// them.
+struct Units {
+  Array<uint32_t> unit, place;  // [chosen], [width]
+  Array<uint8_t> seen;
+  int count = 0;
+  bool all = true;
+
+  void begin(int width) {
+    unit.resize(static_cast<std::size_t>(width));
+    place.resize(static_cast<std::size_t>(width));
+    seen.resize(static_cast<std::size_t>(width));
+    std::fill(seen.data(), seen.data() + width, uint8_t{0});
+  }
+  void choose_all(int width) {
+    all = true;
+    count = width;
+  }
+  void end(int width) {
+    count = 0;
+    for (int k = 0; k < width; ++k) {
+      place.data()[k] = static_cast<uint32_t>(count);
+      unit.data()[count] = static_cast<uint32_t>(k);
+      count += seen.data()[k];
+    }
+    if (vectors_of(count) * 3 > vectors_of(width) * 2)
+      choose_all(width);
+    else
+      all = false;
+  }
+  uint32_t at(uint32_t k) const { return all ? k : place.data()[k]; }
+  std::size_t unit_at(int k) const { return all ? static_cast<std::size_t>(k) : unit.data()[k]; }
+};
+
+template <int V>
+Vec row_part(const float* row, int v, const Lanes& last) {
+  return v == V - 1 ? last.load(row + v * W) : load(row + v * W);
+}
+
+// sum[v] += value[j] * row (index[j] - from) of a panel, for the n entries of a list whose index is below
+// `end`; their number.
+template <int V>
+int add_rows(Vec* sum, const float* panel, int from, const uint32_t* index, const float* value, int n,
+             uint32_t end) {
+  constexpr int S = V * W;
+  panel -= static_cast<std::ptrdiff_t>(from) * S;
+  Vec one[V], other[V] = {};  // two, since the sums of one would wait for one another; and in registers
+  for (int v = 0; v < V; ++v) one[v] = sum[v];
+  int j = 0;
+  for (; j + 1 < n && index[j + 1] < end; j += 2) {
+    const float *a = panel + std::size_t{index[j]} * S, *b = panel + std::size_t{index[j + 1]} * S;
+    const Vec x = all(value[j]), y = all(value[j + 1]);
+    for (int v = 0; v < V; ++v) one[v] += x * load(a + v * W);
+    for (int v = 0; v < V; ++v) other[v] += y * load(b + v * W);
+  }
+  for (; j < n && index[j] < end; ++j) {
+    const float* a = panel + std::size_t{index[j]} * S;
+    const Vec x = all(value[j]);
+    for (int v = 0; v < V; ++v) one[v] += x * load(a + v * W);
+  }
+  for (int v = 0; v < V; ++v) sum[v] = one[v] + other[v];
+  return j;
+}
+
+inline void prefetch(const float* from, int n) {
+  for (int i = 0; i < n + LANES; i += LANES) __builtin_prefetch(from + i, 0, 3);
+}
+
+// Rows [from, until) of those chosen, `held` values of each from `weight` on: side by side, whole vectors.
+inline void copy_rows(const float* weight, std::size_t stride, const Units& units, int from, int until,
+                      int held, float* to, std::size_t to_stride) {
+  constexpr int AHEAD = 6;  // rows: they lie apart, and come from far
+  const int vectors = vectors_of(held);
+  const Lanes last = last_of(held);
+  for (int k = from; k < until; ++k, to += to_stride) {
+    if (k + AHEAD < until) prefetch(weight + units.unit_at(k + AHEAD) * stride, held);
+    const float* row = weight + units.unit_at(k) * stride;
+    for (int v = 0; v + 1 < vectors; ++v) store(to + v * W, load(row + v * W));
+    store(to + (vectors - 1) * W, last.load(row + (vectors - 1) * W));
+  }
+}
+
+// What one thread has for itself.
+struct ForwardOwn {
+  Workspace lists[2];
+  Array<float> stream, kept, weight;
+  Units units;  // the inputs that are active anywhere
+};
+
+struct LayerRun {
+  const TrainLayer& layer;
+  const float *weight, *bias;
+  Workspace& in;
+  Workspace* out;          // or null: the last layer
+  const TrainLayer* next;  // whose phi makes the list
+  float* rows;             // [samples, outputs]: h of the last layer
+  float* stream;           // [samples, leading]: h, for the skip; or null
+  std::size_t stream_stride;
+  ForwardOwn& own;
+  int samples;
+};
+
+// From sums to h, and to where it goes: a list, or a row.
+template <int V>
+inline void finish(const LayerRun& run, const Vec* sum, int s, int first, const Lanes& last) {
+  const TrainLayer& layer = run.layer;
+  const float* bias = run.bias;
+  const Vec scale = all(layer.scale), alpha = all(layer.alpha);
+  Vec h[V];
+  for (int v = 0; v < V; ++v) h[v] = sum[v];
+  if (bias)
+    for (int v = 0; v < V; ++v) h[v] += row_part<V>(bias + first, v, last);
+  if (layer.scale != 1.0f)
+    for (int v = 0; v < V; ++v) h[v] *= scale;
+  if (float* stream = run.stream ? run.stream + s * run.stream_stride + first : nullptr) {
+    if (layer.alpha != 0.0f)
+      for (int v = 0; v < V; ++v) h[v] += alpha * load(stream + v * W);
+    for (int v = 0; v < V; ++v) store(stream + v * W, h[v]);
+  }
+  if (run.out) {
+    activate<V>(h, run.next->phi, run.next->tau, run.next->m);
+    Workspace& to = *run.out;
+    int& count = to.count.data()[s];
+    count =
+        append<V>(to.index.data() + s * to.stride, to.value.data() + s * to.stride, count, first, h, last);
+    return;
+  }
+  float* row = run.rows + static_cast<std::size_t>(s) * layer.outputs + first;
+  for (int v = 0; v + 1 < V; ++v) store(row + v * W, h[v]);
+  last.store(row + (V - 1) * W, h[V - 1]);
+}
+
+// A panel of outputs for every sample. Weights come in tiles, copied to where they are aligned and stay near
+// while the samples pass; the sums wait in `kept` meanwhile.
+template <int V>
+void run_panel(const LayerRun& run, const Panels& panels, int p) {
+  const Units& units = run.own.units;
+  const int first = panels.first(p), held = panels.held(p);
+  const Lanes last = last_of(held);
+  const int tile = std::max(64, static_cast<int>(NEAR / (V * W * sizeof(float))));
+  float* weight = run.own.weight.data();
+  int* cursor = run.in.cursor.data();
+  std::fill(cursor, cursor + run.samples, 0);
+  for (int from = 0; from < std::max(1, units.count); from += tile) {
+    const int until = std::min(units.count, from + tile);
+    copy_rows(run.weight + first, static_cast<std::size_t>(run.layer.outputs), units, from, until, held,
+              weight, V * W);
+    for (int s = 0; s < run.samples; ++s) {
+      Vec h[V] = {};
+      float* kept = run.own.kept.data() + static_cast<std::size_t>(s) * MOST * W;
+      for (int v = 0; from > 0 && v < V; ++v) h[v] = load(kept + v * W);
+      const std::size_t at = s * run.in.stride + cursor[s];
+      cursor[s] += add_rows<V>(h, weight, from, run.in.index.data() + at, run.in.value.data() + at,
+                               run.in.count.data()[s] - cursor[s], static_cast<uint32_t>(until));
+      if (until == units.count)
+        finish<V>(run, h, s, first, last);
+      else
+        for (int v = 0; v < V; ++v) store(kept + v * W, h[v]);
+    }
+  }
+}
+
+inline void run_layer(const LayerRun& run) {
+  if (run.out) run.out->clear(run.samples);
+  Units& units = run.own.units;
+  units.begin(run.layer.inputs);
+  for (int s = 0; s < run.samples; ++s) {
+    const uint32_t* index = run.in.index.data() + s * run.in.stride;
+    for (int i = 0; i < run.in.count.data()[s]; ++i) units.seen.data()[index[i]] = 1;
+  }
+  units.end(run.layer.inputs);
+  for (int s = 0; s < run.samples && !units.all; ++s) {
+    uint32_t* index = run.in.index.data() + s * run.in.stride;
+    for (int i = 0; i < run.in.count.data()[s]; ++i) index[i] = units.place.data()[index[i]];
+  }
+  const Panels panels(run.layer.outputs, nearest(units.count));
+  run.own.weight.resize(std::max(NEAR / sizeof(float), std::size_t{64} * MOST * W) + WIDEST);
+  for (int p = 0; p < panels.count; ++p)
+    with_vectors(vectors_of(panels.held(p)), [&](auto vectors) { run_panel<vectors()>(run, panels, p); });
+}
+
+// The lists of a chain's input.
+inline void receive(const TrainLayer& layer, const float* x, Workspace& to, float* stream,
+                    std::size_t stream_stride, int samples) {
+  to.clear(samples);
+  for (int s = 0; s < samples; ++s) {
+    const float* row = x + static_cast<std::size_t>(s) * layer.inputs;
+    if (stream) std::copy(row, row + layer.inputs, stream + s * stream_stride);
+    for (int first = 0; first < layer.inputs; first += W) {
+      const Lanes last(std::min(W, layer.inputs - first));
+      Vec y = last.load(row + first);
+      activate<1>(&y, layer.phi, layer.tau, layer.m);
+      int& count = to.count.data()[s];
+      count =
+          append<1>(to.index.data() + s * to.stride, to.value.data() + s * to.stride, count, first, &y, last);
+    }
+  }
+}
+
+typedef uint16_t Halves __attribute__((vector_size(W * 2)));
+typedef uint16_t HalvesLoose __attribute__((vector_size(W * 2), aligned(2), may_alias));
+
+// From a workspace to as much memory as its entries need.
+inline void remember(const Workspace& from, int samples, int width, TapePart& to) {
+  std::size_t n = 0;
+  to.end.reset(new uint32_t[static_cast<std::size_t>(samples)]);
+  for (int s = 0; s < samples; ++s) {
+    n += static_cast<std::size_t>(from.count.data()[s]);
+    to.end[s] = static_cast<uint32_t>(n);
+  }
+  to.value.reset(new float[n + W]);  // whole vectors are written
+  const bool narrow = width <= std::numeric_limits<uint16_t>::max();
+  narrow ? to.narrow.reset(new uint16_t[n + W]) : to.wide.reset(new uint32_t[n + W]);
+  Vec odd{};  // stays zero unless a value is not finite
+  for (int s = 0; s < samples; ++s) {
+    const uint32_t* index = from.index.data() + s * from.stride;
+    const float* value = from.value.data() + s * from.stride;
+    const int count = from.count.data()[s];
+    const uint32_t at = to.begin(s);
+    for (int i = 0; i < count; i += W) {
+      const Vec x = load(value + i);
+      store(to.value.get() + at + i, x);
+      odd += (i + W <= count ? x : Lanes(count - i).load(value + i)) * all(0.0f);
+      const Bits k = *reinterpret_cast<const BitsLoose*>(index + i);
+      if (narrow)
+        *reinterpret_cast<HalvesLoose*>(to.narrow.get() + at + i) = __builtin_convertvector(k, Halves);
+      else
+        *reinterpret_cast<BitsLoose*>(to.wide.get() + at + i) = k;
+    }
+  }
+  to.finite = !active_lanes(odd);
+}
+
+inline void forward_part(const TrainChain& chain, const Parameters& at, const ForwardCall& call, Tape& tape,
+                         int p) {
+  thread_local ForwardOwn own;
+  const int first = tape.first(p), samples = tape.samples(p);
+  int widest = 0;
+  bool skip = false;
+  for (const TrainLayer& layer : chain.layers) {
+    widest = std::max({widest, layer.inputs, layer.outputs});
+    skip |= layer.alpha != 0.0f;
+  }
+  const std::size_t stride = leading(widest);
+  for (Workspace& lists : own.lists) lists.reserve(samples, widest);
+  own.kept.resize(static_cast<std::size_t>(samples) * MOST * W);
+  if (skip) own.stream.resize(samples * stride);
+  float* stream = skip ? own.stream.data() : nullptr;
+  receive(chain.layer(0), call.x + static_cast<std::size_t>(first) * chain.layer(0).inputs, own.lists[0],
+          stream, stride, samples);
+  for (int l = 0; l < chain.depth(); ++l) {
+    const TrainLayer& layer = chain.layer(l);
+    const bool last = l + 1 == chain.depth();
+    const auto here = static_cast<std::size_t>(l);
+    Workspace &in = own.lists[l % 2], &out = own.lists[(l + 1) % 2];
+    if (call.keep) remember(in, samples, layer.inputs, tape.at(l, p));
+    const LayerRun run{layer,
+                       at.weight[here],
+                       at.bias[here],
+                       in,
+                       last ? nullptr : &out,
+                       last ? nullptr : &chain.layer(l + 1),
+                       call.out + static_cast<std::size_t>(first) * layer.outputs,
+                       stream,
+                       stride,
+                       own,
+                       samples};
+    run_layer(run);
+  }
+}
+
+}  // namespace SF_ISA
+}  // namespace sparsefield

@@ -1,0 +1,120 @@
+// The Python face of training.
+#include "train_module.h"
+
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <string>
+#include <tuple>
+
+#include "fork.h"
+#include "instruction_set.h"
+#include "train.h"
+
+namespace nb = nanobind;
+
+namespace sparsefield {
+namespace {
+
+using Addresses = std::vector<uintptr_t>;
+
+// Addresses come as numbers, from Tensor.data_ptr(): the caller holds the tensors.
+template <class T>
+T* at(uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+std::vector<const float*> tensors(const Addresses& addresses) {
+  std::vector<const float*> found;
+  for (uintptr_t address : addresses) found.push_back(at<const float>(address));
+  return found;
+}
+
+// One tensor's: its group's number, or -1 if nothing becomes of it; itself, its moments, its live rows.
+using Target = std::tuple<int, uintptr_t, uintptr_t, uintptr_t, uintptr_t>;
+// A group's: rule, lr, decay, shrink, momentum, added, nesterov, beta1, beta2, eps, correction.
+using Group = std::vector<double>;
+
+Update update_of(const Target& target, const std::vector<Group>& groups) {
+  const auto [number, to, first, second, live] = target;
+  if (number < 0) return {};
+  const Group& group = groups.at(static_cast<std::size_t>(number));
+  const auto value = [&](std::size_t i) { return static_cast<float>(group.at(i)); };
+  return {static_cast<Rule>(static_cast<int>(group.at(0))),
+          at<float>(to),
+          at<float>(first),
+          at<float>(second),
+          at<uint8_t>(live),
+          value(1),
+          value(2),
+          value(3),
+          value(4),
+          value(5),
+          value(6) != 0.0f,
+          value(7),
+          value(8),
+          value(9),
+          value(10)};
+}
+
+class NativeTraining {
+ public:
+  explicit NativeTraining(const std::string& set) : training_(trainer(set)) {}
+  NativeTraining(const NativeTraining&) = delete;
+
+  void add(int inputs, int outputs, float alpha, float scale, int phi, float tau, float m) {
+    chain_.layers.push_back({inputs, outputs, alpha, scale, static_cast<Phi>(phi), tau, m});
+  }
+
+  std::unique_ptr<Tape> forward(uintptr_t x, uintptr_t out, int batch, int threads, bool keep,
+                                const Addresses& weights, const Addresses& biases) const {
+    auto tape = std::make_unique<Tape>();
+    const Parameters parameters{tensors(weights), tensors(biases)};
+    const nb::gil_scoped_release released;
+    training_.forward(chain_, parameters,
+                      {at<const float>(x), at<float>(out), batch, usable_threads(threads), keep}, *tape);
+    return tape;
+  }
+
+  void backward(Tape& tape, uintptr_t gradient, uintptr_t x_gradient, int lowest, int threads,
+                const Addresses& weights) const {
+    const Parameters parameters{tensors(weights), {}};
+    const nb::gil_scoped_release released;
+    training_.backward(chain_, parameters,
+                       {at<const float>(gradient), at<float>(x_gradient), lowest, usable_threads(threads)},
+                       tape);
+  }
+
+  void weights(const Tape& tape, uintptr_t gradient, int threads, const std::vector<Group>& groups,
+               const std::vector<Target>& weights, const std::vector<Target>& biases) const {
+    WeightCall call{at<const float>(gradient), usable_threads(threads), {}, {}};
+    for (const Target& target : weights) call.weight.push_back(update_of(target, groups));
+    for (const Target& target : biases) call.bias.push_back(update_of(target, groups));
+    const nb::gil_scoped_release released;
+    training_.weights(chain_, call, tape);
+  }
+
+ private:
+  TrainChain chain_;
+  const Training& training_;
+};
+
+}  // namespace
+
+void add_training(nb::module_& module) {
+  nb::class_<Tape>(module, "Tape").def_prop_ro("bytes", &Tape::bytes);
+  nb::class_<NativeTraining>(module, "Training")
+      .def(nb::init<const std::string&>(), nb::arg("instruction_set") = "")
+      .def("add", &NativeTraining::add, nb::arg("inputs"), nb::arg("outputs"), nb::arg("alpha"),
+           nb::arg("scale"), nb::arg("phi"), nb::arg("tau"), nb::arg("m"))
+      .def("forward", &NativeTraining::forward, nb::arg("x"), nb::arg("out"), nb::arg("batch"),
+           nb::arg("threads"), nb::arg("keep"), nb::arg("weights"), nb::arg("biases"))
+      .def("backward", &NativeTraining::backward, nb::arg("tape"), nb::arg("gradient"), nb::arg("x_gradient"),
+           nb::arg("lowest"), nb::arg("threads"), nb::arg("weights"))
+      .def("weights", &NativeTraining::weights, nb::arg("tape"), nb::arg("gradient"), nb::arg("threads"),
+           nb::arg("groups"), nb::arg("weights"), nb::arg("biases"));
+}
+
+}  // namespace sparsefield

@@ -1,0 +1,387 @@
+"""A model that trains on the lists of its active units: the same parameters, the same gradients."""
+
+from __future__ import annotations
+
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from sparsefield.errors import InvalidInput
+
+from .forking import one_thread_if_forked
+from .native import kernels
+from .parts import Between, Part, parts_of
+from .phi import CODES, IDENTITY, Phi
+from .products import Chain
+
+_version = attrgetter("_version")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A fully connected layer of a chain: its name, the activation it reads, and its skip."""
+
+    name: str
+    layer: nn.Linear
+    reads: Phi
+    skip: float
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """Of the layer, ``[out, in]``."""
+        weight = self.layer._parameters["weight"]
+        assert isinstance(weight, nn.Parameter)
+        return weight
+
+    @property
+    def bias(self) -> nn.Parameter | None:
+        """Of the layer, ``[out]``."""
+        bias = self.layer._parameters["bias"]
+        assert bias is None or isinstance(bias, nn.Parameter)
+        return bias
+
+
+class Later(Protocol):
+    """What takes a backward pass whose weight gradients are to be made later."""
+
+    def before(self, segment: Segment) -> None:
+        """A backward pass is about to begin."""
+
+    def after(self, segment: Segment, tape: Any, gradient: Tensor) -> None:
+        """It has ended."""
+
+
+def _nobody() -> None:
+    return None
+
+
+class Segment:
+    """Layers that follow one another, each of which reads an activation with zeros.
+
+    Calling it with h of the layer before, ``[batch, in]``, gives h of its last, differentiable in
+    h and in the parameters. A weight lies input-major in memory, which its shape does not show.
+
+    Attributes
+    ----------
+    weights, biases, addresses
+        of the layers' parameters, first to last, as the last call saw them.
+    """
+
+    weights: list[nn.Parameter]
+    biases: list[nn.Parameter | None]
+    addresses: tuple[list[int], list[int]]
+
+    def __init__(self, links: Iterable[Link], instruction_set: str = "") -> None:
+        self.links = tuple(links)
+        self.instruction_set = instruction_set
+        self._later: Callable[[], Later | None] = _nobody
+        self._sizes = [
+            (int(link.weight.shape[0]), int(link.weight.shape[1])) for link in self.links
+        ]
+        self._seen: list[Any] = []
+        self._native: Any = None
+        self.lay()
+
+    def __getstate__(self) -> dict[str, Any]:
+        known = self.__dict__ | {"_native": None, "_seen": [], "_later": _nobody}
+        return known | {"addresses": ([], [])}
+
+    @property
+    def inputs(self) -> int:
+        """That the first layer reads."""
+        return self._sizes[0][1]
+
+    @property
+    def later(self) -> Later | None:
+        """The optimiser that makes the weight gradients with its update, if one does."""
+        return self._later()
+
+    @later.setter
+    def later(self, later: Later | None) -> None:
+        self._later = _nobody if later is None else weakref.ref(later)
+
+    @property
+    def native(self) -> Any:
+        """The kernels, told of every layer."""
+        if self._native is None:
+            module = kernels()
+            assert module is not None
+            self._native = module.Training(self.instruction_set)
+            for link, (outputs, inputs) in zip(self.links, self._sizes, strict=True):
+                phi, share = link.reads, math.sqrt(1.0 - link.skip)
+                code = CODES[phi.kind]
+                self._native.add(inputs, outputs, math.sqrt(link.skip), share, code, phi.tau, phi.m)
+        return self._native
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Weights, then biases, first layer to last."""
+        return [*self.weights, *(bias for bias in self.biases if bias is not None)]
+
+    def lay(self) -> None:
+        """Look at the layers' parameters: hold weights input-major, where they are not.
+
+        Raises
+        ------
+        InvalidInput
+            parameters of another shape, type or device than at first.
+        """
+        held = [link.layer._parameters for link in self.links]
+        seen = [_look(parameters) for parameters in held]
+        if seen == self._seen:
+            return
+        for link, size in zip(self.links, self._sizes, strict=True):
+            _check_parameter(link.name, link.weight, size)
+            if link.bias is not None:
+                _check_parameter(link.name, link.bias, size[:1])
+            lay(link.weight)
+        self.weights = [link.weight for link in self.links]
+        self.biases = [link.bias for link in self.links]
+        self.addresses = (
+            [weight.data_ptr() for weight in self.weights],
+            [0 if bias is None else bias.data_ptr() for bias in self.biases],
+        )
+        self._seen = [_look(parameters) for parameters in held]
+
+    def __call__(self, h: Tensor) -> Tensor:
+        if h.dim() != 2 or h.shape[1] != self._sizes[0][1] or h.dtype != torch.float32:
+            raise InvalidInput(
+                f"{self.links[0].name}: reads float32 [batch, {self._sizes[0][1]}], "
+                f"was given {h.dtype} {list(h.shape)}"
+            )
+        self.lay()
+        parameters = self.parameters
+        wanted = [p for p in parameters if p.requires_grad]
+        if not torch.is_grad_enabled() or not (wanted or h.requires_grad):
+            return self.forward(h, keep=False)[0]
+        if self.later is not None:
+            parameters = wanted[:1]  # so that backward is called; it writes no gradient
+        out: Tensor = _OnLists.apply(self, h, *parameters)  # type: ignore[no-untyped-call]
+        return out
+
+    def forward(self, h: Tensor, *, keep: bool) -> tuple[Tensor, Any]:
+        """h of the last layer, and the tape of the active inputs where it is to be kept."""
+        h = h.detach().contiguous()
+        out = h.new_empty(len(h), self._sizes[-1][0])
+        tape = self.native.forward(
+            h.data_ptr(), out.data_ptr(), len(h), torch.get_num_threads(), keep, *self.addresses
+        )
+        return out, tape
+
+    def backward(self, tape: Any, gradient: Tensor, x_gradient: Tensor | None) -> None:
+        """Fill the tape with the gradients of the active inputs, as far down as they are needed."""
+        needed = [
+            link.weight.requires_grad or (link.bias is not None and link.bias.requires_grad)
+            for link in self.links
+        ]
+        lowest = needed.index(True) + 1 if True in needed else len(needed)
+        self.native.backward(
+            tape,
+            gradient.data_ptr(),
+            0 if x_gradient is None else x_gradient.data_ptr(),
+            lowest if x_gradient is None else 0,
+            torch.get_num_threads(),
+            self.addresses[0],
+        )
+
+    def gradients(self, tape: Any, gradient: Tensor) -> list[Tensor | None]:
+        """Those of the parameters that need one, from a tape that backward has filled."""
+        tensors = [*self.weights, *self.biases]
+        made = [torch.empty_like(p) if p is not None and p.requires_grad else None for p in tensors]
+        targets = [(-1, 0, 0, 0, 0) if g is None else (0, g.data_ptr(), 0, 0, 0) for g in made]
+        self.update(tape, gradient, [[1.0] + [0.0] * 10], targets)  # the rule that writes it
+        return [g for p, g in zip(tensors, made, strict=True) if p is not None]
+
+    def update(
+        self,
+        tape: Any,
+        gradient: Tensor,
+        groups: Sequence[Sequence[float]],
+        targets: Sequence[tuple[int, int, int, int, int]],
+    ) -> None:
+        """Do with each tensor's gradient what its group says; see csrc/train_module.cpp.
+
+        ``targets`` has one for each weight, then one for each bias.
+        """
+        depth, threads = len(self.links), torch.get_num_threads()
+        self.native.weights(
+            tape, gradient.data_ptr(), threads, groups, targets[:depth], targets[depth:]
+        )
+
+
+class _OnLists(torch.autograd.Function):
+    """A segment's h, from h of the layer before."""
+
+    @staticmethod
+    def forward(ctx: Any, segment: Segment, h: Tensor, *parameters: nn.Parameter) -> Tensor:
+        ctx.segment, ctx.later, ctx.count = segment, segment.later, len(parameters)
+        ctx.versions = list(map(_version, segment.weights))
+        out, ctx.tape = segment.forward(h, keep=True)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        segment: Segment = ctx.segment
+        if list(map(_version, segment.weights)) != ctx.versions:
+            raise InvalidInput(
+                "backward: the weights have changed since the forward pass; call the model again"
+            )
+        gradient = gradient.contiguous()
+        wanted = ctx.needs_input_grad[1]
+        of_h = gradient.new_empty(len(gradient), segment.inputs) if wanted else None
+        if ctx.later is not None:
+            ctx.later.before(segment)
+        segment.backward(ctx.tape, gradient, of_h)
+        if ctx.later is not None:
+            ctx.later.after(segment, ctx.tape, gradient)
+            return None, of_h, *[None] * ctx.count
+        return None, of_h, *segment.gradients(ctx.tape, gradient)
+
+
+def lay(weight: Tensor) -> None:
+    """Hold a matrix ``[out, in]`` input-major: row k of its memory is what input k adds."""
+    if not weight.t().is_contiguous():
+        weight.data = weight.detach().t().contiguous().t()
+
+
+def _look(parameters: dict[str, nn.Parameter | None]) -> Any:
+    weight, bias = parameters["weight"], parameters["bias"]
+    assert weight is not None
+    layout = weight.data_ptr(), weight.stride(), weight.shape, weight.dtype
+    return id(weight), layout, None if bias is None else (id(bias), bias.data_ptr(), bias.dtype)
+
+
+def _check_parameter(name: str, parameter: Tensor, size: tuple[int, ...]) -> None:
+    if tuple(parameter.shape) != size:
+        raise InvalidInput(
+            f"{name}: a parameter of {list(parameter.shape)}, but {list(size)} when it was "
+            "accelerated; accelerate the model again"
+        )
+    if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
+        raise InvalidInput(
+            f"{name}: a parameter of {parameter.dtype} on {parameter.device}; training on lists "
+            "takes float32 on the CPU: model.float().cpu()"
+        )
+
+
+class TrainingEngine(nn.Module):
+    """A model that trains on the lists of its active units; see :func:`accelerate`.
+
+    It is a module over the model's own parameters, with the model's names: an optimiser of either
+    trains both, and ``state_dict`` of either is the other's. The gradients are those of the model,
+    without sampling or approximation; numbers too small to be normal (1.2e-38) count as zero.
+
+    Attributes
+    ----------
+    runs_dense
+        the layers that run as they are, each with the reason.
+    """
+
+    def __init__(self, model: nn.Module, *, instruction_set: str = "") -> None:
+        super().__init__()
+        parts = parts_of(model, training=True)
+        self._steps = tuple(_steps(parts, model, instruction_set))
+        self.runs_dense = {
+            part.name: part.reason
+            for part in parts
+            if isinstance(part, Between) and part.reason is not None
+        }
+        self.training = model.training
+        for shared in ("_modules", "_parameters", "_buffers"):
+            self.__dict__[shared] = model.__dict__[shared]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """What runs on lists."""
+        return tuple(step for step in self._steps if isinstance(step, Segment))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The model's outputs for a batch."""
+        if torch.is_autocast_enabled("cpu"):
+            raise InvalidInput("autocast: training on lists is float32 alone; leave autocast")
+        one_thread_if_forked()
+        for step in self._steps:
+            x = step(x)
+        return x
+
+    def optimizer(self, kind: type[torch.optim.Optimizer], **options: Any) -> torch.optim.Optimizer:
+        """An optimiser over all parameters whose update is fused with the weight gradients.
+
+        ``kind`` is SGD, Adam or AdamW of ``torch.optim``; ``options`` are its own. Its interface
+        and ``state_dict`` are torch's, and so is what it does, to rounding. Where nothing else
+        asks for the gradients of layers on lists, none is written: ``grad`` stays None. What reads
+        gradients between ``backward`` and ``step``, such as clipping, calls
+        ``optimizer.write_gradients()`` before.
+
+        Raises
+        ------
+        InvalidInput
+            another kind, or an option that the fused update does not know.
+        """
+        from .fused import fused
+
+        return fused(self, kind, options)
+
+
+def train_engine(model: nn.Module, sample: Tensor) -> TrainingEngine:
+    """The engine of :func:`accelerate` with ``train=True``."""
+    if kernels() is None:
+        raise InvalidInput("train=True: needs the compiled kernels; build with a compiler")
+    engine = TrainingEngine(model)
+    if not engine.segments:
+        reasons = "".join(f"; {name}: {reason}" for name, reason in engine.runs_dense.items())
+        raise InvalidInput(
+            f"{type(model).__name__}: holds no Linear that reads a sparse activation{reasons}"
+        )
+    for name, reason in engine.runs_dense.items():
+        warnings.warn(f"accelerate: {name} runs dense: {reason}", stacklevel=3)
+    with torch.no_grad():
+        engine(sample)
+    return engine
+
+
+def _steps(
+    parts: Sequence[Part], model: nn.Module, instruction_set: str
+) -> Iterator[Callable[[Tensor], Tensor]]:
+    """What runs one after the other: segments, and what autograd runs as it is."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for part in parts:
+        if isinstance(part, Between):
+            is_module = isinstance(part.module, nn.Module)
+            # not its twin in evaluation mode
+            yield modules.get(part.name, model) if is_module else part.module
+        else:
+            yield from _of_chain(part, instruction_set)
+
+
+def _of_chain(chain: Chain, instruction_set: str) -> Iterator[Callable[[Tensor], Tensor]]:
+    waiting: list[Link] = []
+    reads = chain.before
+    for product in chain.products:
+        layer = product.layer
+        assert layer is not None
+        if isinstance(layer, nn.Linear) and reads != IDENTITY:
+            waiting.append(Link(product.name, layer, reads, product.skip))
+        elif product.skip:
+            raise InvalidInput(f"{product.name}: a skip around what runs dense")
+        else:
+            if waiting:
+                yield Segment(waiting, instruction_set)
+            elif reads != IDENTITY:
+                yield reads
+            waiting = []
+            yield layer
+        reads = product.phi
+    if waiting:
+        yield Segment(waiting, instruction_set)
+    if reads != IDENTITY:
+        yield reads
