@@ -181,6 +181,74 @@ def test_zero_grad_forgets():
     assert all(torch.equal(v, before[k]) for k, v in engine.state_dict().items())
 
 
+def zeroing(whose, to_none):
+    def forget(x, **modules):
+        modules["engine"](x).sum().backward()
+        modules[whose].zero_grad(set_to_none=to_none)
+
+    return forget
+
+
+def for_the_input(x, engine, **_):
+    torch.autograd.grad(engine(x.requires_grad_()).sum(), x)
+
+
+def backward_to_the_input(x, engine, **_):
+    engine(x.requires_grad_()).sum().backward(inputs=[x])
+
+
+FORGOTTEN = {
+    "autograd.grad": for_the_input,
+    "backward(inputs)": backward_to_the_input,
+    **{
+        f"{whose}.zero_grad({to_none})": zeroing(whose, to_none)
+        for whose in ("engine", "model", "optimizer")
+        for to_none in (True, False)
+    },
+}
+
+
+@pytest.mark.parametrize("way", FORGOTTEN)
+def test_a_step_takes_only_what_was_left_for_it(way):
+    """What autograd keeps to itself, or somebody has set to zero, no step sees."""
+    plain, model = dnn(), dnn()
+    engine = TrainingEngine(model)
+    ours = engine.optimizer(torch.optim.SGD, lr=0.05)
+    torchs = torch.optim.SGD(plain.parameters(), lr=0.05)
+    for network, owner, optimizer in ((engine, model, ours), (plain, plain, torchs)):
+        FORGOTTEN[way](batch(1)[0], engine=network, model=owner, optimizer=optimizer)
+        x, y = batch(2)
+        F.cross_entropy(network(x), y).backward()
+        optimizer.step()
+    assert apart(model, plain, dnn()) < 2e-3
+
+
+def test_a_backward_pass_that_nobody_forgets_counts():
+    """The negative twin: two passes and a step go another way than one pass and a step."""
+    plain, model = dnn(), dnn()
+    engine = TrainingEngine(model)
+    ours = engine.optimizer(torch.optim.SGD, lr=0.05)
+    engine(batch(1)[0]).sum().backward()
+    for network, optimizer in ((engine, ours), (plain, torch.optim.SGD(plain.parameters(), 0.05))):
+        x, y = batch(2)
+        F.cross_entropy(network(x), y).backward()
+        optimizer.step()
+    assert apart(model, plain, dnn()) > 0.1
+
+
+@pytest.mark.parametrize("whose", ["engine", "model"])
+def test_clipping_what_is_not_written_is_refused(whose):
+    model = dnn()
+    engine = TrainingEngine(model)
+    optimizer = engine.optimizer(torch.optim.SGD, lr=0.05)
+    before = model.layers[2].weight.clone()
+    F.cross_entropy(engine(batch(0)[0]), batch(0)[1]).backward()
+    nn.utils.clip_grad_norm_({"engine": engine, "model": model}[whose].parameters(), 0.01)
+    with pytest.raises(InvalidInput, match="write_gradients"):
+        optimizer.step()
+    assert torch.equal(model.layers[2].weight, before)
+
+
 def test_an_update_counts_as_a_change():
     engine = TrainingEngine(dnn())
     optimizer = engine.optimizer(torch.optim.SGD, lr=0.1)

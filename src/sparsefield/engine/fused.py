@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsefield.errors import InvalidInput
 
@@ -33,6 +33,47 @@ class _Plan:
     changed: list[Tensor] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Witness:
+    """A gradient that is written, to see what others do to those that are not."""
+
+    parameter: nn.Parameter
+    gradient: Tensor
+    version: int
+
+    @classmethod
+    def of(cls, segment: Segment, gradient: Tensor) -> _Witness | None:
+        """The bias of the last layer, whose gradient is the sum of the output's."""
+        bias = segment.biases[-1]
+        if bias is None or not bias.requires_grad or bias.grad is not None:
+            return None
+        bias.grad = gradient.sum(dim=0)
+        return cls(bias, bias.grad, bias.grad._version)
+
+    def still_wanted(self) -> bool:
+        """Whether nobody has set the gradients to zero; takes its own away."""
+        found = self.parameter.grad
+        if found is self.gradient and found._version == self.version:
+            self.parameter.grad = None
+            return True
+        if found is None or not found.any():
+            return False
+        raise InvalidInput(
+            "gradients were changed between backward and step, but most are not written yet: "
+            "call optimizer.write_gradients() before clipping and the like"
+        )
+
+
+@dataclass(frozen=True)
+class _Left:
+    """By a backward pass: what the update is made of."""
+
+    segment: Segment
+    tape: Any
+    gradient: Tensor
+    witness: _Witness | None
+
+
 class Fused(torch.optim.Optimizer):
     """What a torch optimiser becomes; see :meth:`TrainingEngine.optimizer`."""
 
@@ -40,11 +81,13 @@ class Fused(torch.optim.Optimizer):
 
     def follow(self, engine: TrainingEngine) -> None:
         """Take over what backward passes of the engine leave."""
-        self._pending: dict[Segment, tuple[Any, Tensor]] = {}
+        self._pending: dict[Segment, _Left] = {}
         self._live: dict[Tensor, tuple[int, Tensor]] = {}
         self._plans: dict[Segment, _Plan] = {}
         for segment in engine.segments:
             segment.later = self
+        dense = [step for step in engine.steps if isinstance(step, nn.Module)]
+        self._dense_too = {p for module in dense for p in module.parameters()}
 
     def before(self, segment: Segment) -> None:
         """A second backward pass before a step: gradients are summed as torch does it."""
@@ -53,36 +96,58 @@ class Fused(torch.optim.Optimizer):
 
     def after(self, segment: Segment, tape: Any, gradient: Tensor) -> None:
         """Keep what the update needs."""
-        self._pending[segment] = (tape, gradient)
-        if any(p.grad is not None for p in segment.parameters):
+        self.before(segment)
+        summed = any(p.grad is not None for p in segment.parameters)
+        lonely = segment.biases[-1] not in self._dense_too
+        witness = _Witness.of(segment, gradient) if lonely and not summed else None
+        self._pending[segment] = _Left(segment, tape, gradient, witness)
+        if summed:
             self.write_gradients()  # so that what reads them sees the whole sum
 
     def write_gradients(self) -> None:
-        """Make ``grad`` of every parameter on lists; the next step is then torch's own."""
+        """Make ``grad`` of every parameter on lists; the next step is then torch's own.
+
+        Raises
+        ------
+        InvalidInput
+            gradients were changed since the backward pass.
+        """
+        for left in self._take():
+            _write(left)
+
+    def _take(self) -> list[_Left]:
         pending, self._pending = self._pending, {}
-        for segment, (tape, gradient) in pending.items():
-            found = segment.gradients(tape, gradient)
-            for parameter, g in zip(segment.parameters, found, strict=True):
-                if g is not None:
-                    parameter.grad = g if parameter.grad is None else parameter.grad.add_(g)
+        return [
+            left for left in pending.values() if left.witness is None or left.witness.still_wanted()
+        ]
+
+    def forget(self) -> None:
+        """Forget the gradients that were not written."""
+        self._pending.clear()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, those that were not written too."""
-        self._pending.clear()
+        self.forget()
         super().zero_grad(set_to_none)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update every parameter that has a gradient, written or not."""
+        """Update every parameter that has a gradient, written or not.
+
+        Raises
+        ------
+        InvalidInput
+            gradients were changed since the backward pass, but not all were written.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if any(p.grad is not None for segment in self._pending for p in segment.parameters):
-            self.write_gradients()  # something else has a part in them
-        pending, self._pending = self._pending, {}
-        for segment, (tape, gradient) in pending.items():
-            self._update(segment, tape, gradient)
+        for left in self._take():
+            if any(p.grad is not None for p in left.segment.parameters):
+                _write(left)  # something else has a part in them
+            else:
+                self._update(left.segment, left.tape, left.gradient)
         self._torch_step()
         return loss
 
@@ -179,6 +244,13 @@ class Fused(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_pending": {}, "_live": {}, "_plans": {}}
+
+
+def _write(left: _Left) -> None:
+    found = left.segment.gradients(left.tape, left.gradient)
+    for parameter, g in zip(left.segment.parameters, found, strict=True):
+        if g is not None:
+            parameter.grad = g if parameter.grad is None else parameter.grad.add_(g)
 
 
 class _FusedSGD(Fused, torch.optim.SGD):

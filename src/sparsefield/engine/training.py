@@ -56,7 +56,10 @@ class Later(Protocol):
         """A backward pass is about to begin."""
 
     def after(self, segment: Segment, tape: Any, gradient: Tensor) -> None:
-        """It has ended."""
+        """It has ended, and was asked for the gradients of the parameters."""
+
+    def forget(self) -> None:
+        """What backward passes have left is not wanted any more."""
 
 
 def _nobody() -> None:
@@ -158,14 +161,29 @@ class Segment:
                 f"was given {h.dtype} {list(h.shape)}"
             )
         self.lay()
-        parameters = self.parameters
+        parameters: list[Tensor] = [*self.parameters]
         wanted = [p for p in parameters if p.requires_grad]
         if not torch.is_grad_enabled() or not (wanted or h.requires_grad):
             return self.forward(h, keep=False)[0]
+        left: list[tuple[Any, Tensor]] = []
         if self.later is not None:
-            parameters = wanted[:1]  # so that backward is called; it writes no gradient
-        out: Tensor = _OnLists.apply(self, h, *parameters)  # type: ignore[no-untyped-call]
+            parameters = [self._stand_in(left)] if wanted else []
+        out: Tensor = _OnLists.apply(self, left, h, *parameters)  # type: ignore[no-untyped-call]
         return out
+
+    def _stand_in(self, left: list[tuple[Any, Tensor]]) -> Tensor:
+        """For the parameters of one call: where autograd would write theirs, the update is told.
+
+        So it is not told by ``torch.autograd.grad`` and the like, which write no ``grad``.
+        """
+        leaf = torch.zeros((), requires_grad=True)
+
+        def tell(_: Tensor) -> None:
+            if self.later is not None:
+                self.later.after(self, *left.pop())
+
+        leaf.register_post_accumulate_grad_hook(tell)
+        return leaf
 
     def forward(self, h: Tensor, *, keep: bool) -> tuple[Tensor, Any]:
         """h of the last layer, and the tape of the active inputs where it is to be kept."""
@@ -221,8 +239,10 @@ class _OnLists(torch.autograd.Function):
     """A segment's h, from h of the layer before."""
 
     @staticmethod
-    def forward(ctx: Any, segment: Segment, h: Tensor, *parameters: nn.Parameter) -> Tensor:
-        ctx.segment, ctx.later, ctx.count = segment, segment.later, len(parameters)
+    def forward(
+        ctx: Any, segment: Segment, left: list[Any], h: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        ctx.segment, ctx.later, ctx.left, ctx.count = segment, segment.later, left, len(parameters)
         ctx.versions = list(map(_version, segment.weights))
         out, ctx.tape = segment.forward(h, keep=True)
         return out
@@ -236,15 +256,15 @@ class _OnLists(torch.autograd.Function):
                 "backward: the weights have changed since the forward pass; call the model again"
             )
         gradient = gradient.contiguous()
-        wanted = ctx.needs_input_grad[1]
+        wanted = ctx.needs_input_grad[2]
         of_h = gradient.new_empty(len(gradient), segment.inputs) if wanted else None
         if ctx.later is not None:
             ctx.later.before(segment)
         segment.backward(ctx.tape, gradient, of_h)
         if ctx.later is not None:
-            ctx.later.after(segment, ctx.tape, gradient)
-            return None, of_h, *[None] * ctx.count
-        return None, of_h, *segment.gradients(ctx.tape, gradient)
+            ctx.left[:] = [(ctx.tape, gradient)]
+            return None, None, of_h, *[gradient.new_zeros(())] * ctx.count
+        return None, None, of_h, *segment.gradients(ctx.tape, gradient)
 
 
 def lay(weight: Tensor) -> None:
@@ -282,6 +302,8 @@ class TrainingEngine(nn.Module):
 
     Attributes
     ----------
+    steps
+        what runs one after the other: segments, and modules and functions that run as they are.
     runs_dense
         the layers that run as they are, each with the reason.
     """
@@ -289,7 +311,7 @@ class TrainingEngine(nn.Module):
     def __init__(self, model: nn.Module, *, instruction_set: str = "") -> None:
         super().__init__()
         parts = parts_of(model, training=True)
-        self._steps = tuple(_steps(parts, model, instruction_set))
+        self.steps = tuple(_steps(parts, model, instruction_set))
         self.runs_dense = {
             part.name: part.reason
             for part in parts
@@ -302,16 +324,23 @@ class TrainingEngine(nn.Module):
     @property
     def segments(self) -> tuple[Segment, ...]:
         """What runs on lists."""
-        return tuple(step for step in self._steps if isinstance(step, Segment))
+        return tuple(step for step in self.steps if isinstance(step, Segment))
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's outputs for a batch."""
         if torch.is_autocast_enabled("cpu"):
             raise InvalidInput("autocast: training on lists is float32 alone; leave autocast")
         one_thread_if_forked()
-        for step in self._steps:
+        for step in self.steps:
             x = step(x)
         return x
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, those that wait for the fused update too."""
+        for segment in self.segments:
+            if segment.later is not None:
+                segment.later.forget()
+        super().zero_grad(set_to_none)
 
     def optimizer(self, kind: type[torch.optim.Optimizer], **options: Any) -> torch.optim.Optimizer:
         """An optimiser over all parameters whose update is fused with the weight gradients.
@@ -320,7 +349,9 @@ class TrainingEngine(nn.Module):
         and ``state_dict`` are torch's, and so is what it does, to rounding. Where nothing else
         asks for the gradients of layers on lists, none is written: ``grad`` stays None. What reads
         gradients between ``backward`` and ``step``, such as clipping, calls
-        ``optimizer.write_gradients()`` before.
+        ``optimizer.write_gradients()`` before; a step that finds them changed says so. Only the
+        bias of the last layer on lists is written: by it a step knows that ``model.zero_grad()``
+        was called.
 
         Raises
         ------
