@@ -42,8 +42,9 @@ $(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*.h csrc
 demo: $(READY) ## see a 90 %-sparse deep network train, and what happens without its initialisation
 	$(BIN)/sparsefield demo
 
+# Everything: two processes of one thread each. What ARGS selects: one process.
 test: $(READY) ## run every test and every docstring example
-	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),,OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 ledger: $(READY) ## check every formula, and write what was found to docs/ledger.md
 	$(BIN)/python -m pytest -q --ledger docs/ledger.md

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,6 +198,11 @@ class Ledger:
         self.worst[row] = max(size, self.worst.get(row, 0.0))
         self.checks[row] += n
 
+    def merge(self, worst: Mapping[str, float], checks: Mapping[str, int]) -> None:
+        """Take over what another process recorded."""
+        for row, error in worst.items():
+            self.record(row, error, checks[row])
+
     @property
     def missing(self) -> list[str]:
         """Declared rows that nothing was recorded in."""
@@ -243,7 +249,6 @@ LEDGER = pytest.StashKey[Ledger]()
 # any of these makes a run a selected one
 SELECTIONS = (
     "keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "collectonly",
-    "numprocesses",
 )  # fmt: skip
 
 
@@ -271,10 +276,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config, ledger = session.config, session.config.stash[LEDGER]
+    if hasattr(config, "workeroutput"):  # one of several processes: the first one judges
+        config.workeroutput["ledger"] = (ledger.worst, dict(ledger.checks))
+        return
     if _must_be_complete(config) and ledger.missing and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if config.option.ledger and session.exitstatus == pytest.ExitCode.OK:
         config.option.ledger.write_text(ledger.page())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of pytest-xdist has ended; one that was lost leaves its rows missing."""
+    if "ledger" in getattr(node, "workeroutput", {}):
+        node.config.stash[LEDGER].merge(*node.workeroutput["ledger"])
 
 
 def pytest_terminal_summary(

@@ -58,8 +58,8 @@ def run(folder, test, *flags):
     for name, text in (PROJECT | {"test_all.py": test}).items():
         (folder / name).write_text(text)
     (folder / "page.md").write_text("the last one")  # an argument that is a file must not mislead
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags]
-    env = {"PYTHONPATH": str(ROOT / "tests"), "PATH": ""}
+    command = [sys.executable, "-m", "pytest", "-qpno:cacheprovider", "-pxdist", *flags]
+    env = {"PYTHONPATH": str(ROOT / "tests"), "PATH": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
 
@@ -71,7 +71,17 @@ def test_a_complete_run_writes_the_page(tmp_path):
     assert "| `two` | f | s | m | relative | 1e-09 | 2e-10 | 1 |" in page
 
 
-@pytest.mark.parametrize("flags", [(), ("--ledger", "page.md")])
+def test_several_processes_write_one_page(tmp_path):
+    (tmp_path / "test_more.py").write_text(ONE.replace("1e-12", "3e-12"))
+    both = ("-n", "2", "--dist", "loadfile", "--ledger", "page.md")
+    done = run(tmp_path, ONE + TWO.format(error="-2e-10"), *both)
+    assert done.returncode == 0, done.stdout
+    page = (tmp_path / "page.md").read_text()
+    assert "| 1e-09 | 3e-12 | 6 |" in page
+    assert "| 1e-09 | 2e-10 | 1 |" in page
+
+
+@pytest.mark.parametrize("flags", [(), ("-n", "2"), ("--ledger", "page.md")])
 def test_a_missing_row_fails_the_run(tmp_path, flags):
     done = run(tmp_path, ONE, *flags)
     assert done.returncode == 1
