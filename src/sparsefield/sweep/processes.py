@@ -56,8 +56,6 @@ class Counting(Silent):
 class Processes:
     """Processes of this machine, ``jobs`` at a time, that live no longer than ``lifeline``."""
 
-    tries = 2
-
     def __init__(self, jobs: int, lifeline: Connection) -> None:
         self._jobs, self._lifeline = jobs, lifeline
         self._idle: list[Process] = []

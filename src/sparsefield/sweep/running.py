@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from sparsefield.sweep.folder import (
     place,
     waiting,
 )
-from sparsefield.sweep.grid import Grid, read_grid
+from sparsefield.sweep.grid import Grid, NamedConfig, read_grid
 from sparsefield.sweep.processes import processes
 from sparsefield.sweep.progress import Display, Load, outcome
 from sparsefield.sweep.table import ArmSummary, Row, rows, summaries, write_table
@@ -109,7 +109,7 @@ def sweep(
                 if said := part_groups(directory, left):
                     shown.note(said)
                 if left:
-                    with _workers(grid, directory, jobs, workers, address) as made:
+                    with _workers(grid, left, directory, jobs, workers, address) as made:
                         for end in make_all(left, directory, made, shown):
                             _record(directory, end, shown)
         finally:  # the table of what has ended, however that is
@@ -169,10 +169,15 @@ def _asked(
 
 
 def _workers(
-    grid: Grid, directory: Path, jobs: int | None, name: WorkersName, address: str | None
+    grid: Grid,
+    left: Sequence[NamedConfig],
+    directory: Path,
+    jobs: int | None,
+    name: WorkersName,
+    address: str | None,
 ) -> AbstractContextManager[Workers]:
     if name == "ray":
-        return cluster(directory, address=address, jobs=jobs)
+        return cluster(directory, left, address=address, jobs=jobs)
     return processes(_jobs(grid, jobs))
 
 
