@@ -279,7 +279,7 @@ def test_a_run_that_no_node_has_room_for_is_one_line(stand_in, small, tmp_path, 
     content["list"] = [{"depth": 3}, {"depth": 2, **needs}]
     runs = read_grid(content).runs
     with (
-        pytest.raises(
+        pytest.raises(InvalidInput, match=r"run depth2-.*: needs .*, and no node .*; give it"),
             InvalidInput, match=r"run depth2-.*-seed0: needs .*, and no node .*; give it"
         ),
         cluster(tmp_path, runs, address=None, jobs=None),
