@@ -29,7 +29,7 @@ def test_runs_a_table_and_the_same_again(capsys, inside):
     assert "Mean ± sd over seeds" in out
     assert out.rstrip().endswith("record: sweeps/a")
     names = {path.name for path in (inside / "sweeps" / "a").iterdir()}
-    assert names == {".lock", "plan.json", "runs", "sweep.yaml", "table.parquet"}
+    assert names == {"plan.json", "runs", "sweep.yaml", "table.parquet"}
     assert main(["sweep", "a.yaml", "--json"]) == 0
     out, err = capsys.readouterr()
     answer = json.loads(out)

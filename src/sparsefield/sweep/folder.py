@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from sparsefield.errors import InvalidInput
 from sparsefield.sweep.failure import FAILED
 from sparsefield.sweep.grid import Grid, NamedConfig
 from sparsefield.train import TrainConfig
-from sparsefield.train.atomic import remove_parts, write_bytes
+from sparsefield.train.atomic import LOCK, exclusive, remove_parts, write_bytes
 from sparsefield.train.record import CHECKPOINT, RESULT, read_result
 
-FILE, PLAN, RUNS, LOCK = "sweep.yaml", "plan.json", "runs", ".lock"
+FILE, PLAN, RUNS = "sweep.yaml", "plan.json", "runs"
 # Of a version that trained runs together: which did, and the checkpoint of a group.
 PIECES, GROUP = "pieces.json", "together"
 
@@ -53,25 +51,9 @@ def make_directory(directory: Path) -> None:
         ) from None
 
 
-@contextmanager
-def only_sweep(directory: Path) -> Iterator[None]:
+def only_sweep(directory: Path) -> AbstractContextManager[None]:
     """Hold ``directory``, unless another sweep does (InvalidInput); a killed one holds nothing."""
-    lock = FileLock(directory / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InvalidInput(
-            f"{directory}: is held by another sweep; wait for it, or give another directory"
-        ) from None
-    except OSError as error:
-        raise InvalidInput(
-            f"{directory}: cannot be locked ({error.strerror}); give a directory that you may "
-            "write to, on a file system with locks"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    return exclusive(directory, "is held by another sweep")
 
 
 def check_same(directory: Path, grid: Grid, data: Mapping[str, str] | None = None) -> None:
