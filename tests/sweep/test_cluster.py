@@ -280,8 +280,6 @@ def test_a_run_that_no_node_has_room_for_is_one_line(stand_in, small, tmp_path, 
     runs = read_grid(content).runs
     with (
         pytest.raises(InvalidInput, match=r"run depth2-.*: needs .*, and no node .*; give it"),
-            InvalidInput, match=r"run depth2-.*-seed0: needs .*, and no node .*; give it"
-        ),
         cluster(tmp_path, runs, address=None, jobs=None),
     ):
         pass

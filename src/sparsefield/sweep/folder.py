@@ -13,11 +13,9 @@ from sparsefield.sweep.failure import FAILED
 from sparsefield.sweep.grid import Grid, NamedConfig
 from sparsefield.train import TrainConfig
 from sparsefield.train.atomic import LOCK, exclusive, remove_parts, write_bytes
-from sparsefield.train.record import CHECKPOINT, RESULT, read_result
+from sparsefield.train.record import RESULT, read_result
 
 FILE, PLAN, RUNS = "sweep.yaml", "plan.json", "runs"
-# Of a version that trained runs together: which did, and the checkpoint of a group.
-PIECES, GROUP = "pieces.json", "together"
 
 
 @contextmanager
@@ -87,26 +85,6 @@ def waiting(directory: Path, grid: Grid) -> list[NamedConfig]:
         for run in grid.runs
         if not any((place(directory, run) / end).exists() for end in (RESULT, FAILED))
     ]
-
-
-def forget_failures(directory: Path, grid: Grid) -> None:
-    """Let the runs that raised, or whose process was killed, be tried again."""
-    for run in grid.runs:
-        (place(directory, run) / FAILED).unlink(missing_ok=True)
-
-
-def part_groups(directory: Path, left: list[NamedConfig]) -> str:
-    """Remove what runs that trained together have left; what to say about it, if anything."""
-    groups = list((directory / RUNS).glob(f"*/{GROUP}"))
-    for path in (*groups, directory / PIECES):
-        path.unlink(missing_ok=True)
-    lost = sum(not (place(directory, run) / CHECKPOINT).exists() for run in left)
-    if not groups or not lost:
-        return ""
-    return (
-        "runs were begun here that trained together, as they no longer do: the "
-        f"{lost} without a checkpoint of their own are made alone, from their beginning"
-    )
 
 
 def _dumped(grid: Grid, data: Mapping[str, str]) -> bytes:
