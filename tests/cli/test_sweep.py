@@ -26,10 +26,10 @@ def test_runs_a_table_and_the_same_again(capsys, inside):
     assert main(["sweep", "a.yaml", "--jobs", "1"]) == 0
     out, err = capsys.readouterr()
     assert "4/4" in err
-    assert "Mean ± sd over seeds" in out
+    assert "Mean [95 % interval] over seeds" in out
     assert out.rstrip().endswith("record: sweeps/a")
     names = {path.name for path in (inside / "sweeps" / "a").iterdir()}
-    assert names == {".lock", "plan.json", "runs", "sweep.yaml", "table.parquet"}
+    assert names == {"plan.json", "runs", "sweep.yaml", "table.parquet"}
     assert main(["sweep", "a.yaml", "--json"]) == 0
     out, err = capsys.readouterr()
     answer = json.loads(out)
@@ -38,7 +38,7 @@ def test_runs_a_table_and_the_same_again(capsys, inside):
     assert [row["name"] for row in answer["runs"]] == [
         f"q{q}-seed{seed}" for seed in (0, 1) for q in (1, 4)
     ]
-    assert [arm["spreads"]["test_accuracy"]["n"] for arm in answer["arms"]] == [2, 2]
+    assert [arm["means"]["test_accuracy"]["n"] for arm in answer["arms"]] == [2, 2]
 
 
 def test_the_report_reads_a_sweep(capsys, inside):

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from sparsefield.errors import SparsefieldError
+from sparsefield.errors import InvalidInput, SparsefieldError
 from sparsefield.sweep import place, read_grid, sweep
 from sparsefield.sweep.cluster import _connected, cluster, load_ray, make_here
+from sparsefield.sweep.folder import opened
 from sparsefield.sweep.no_rocm import FOLDER, amdsmi_breaks, without_amdsmi
 from sparsefield.sweep.table import rows
 from sparsefield.sweep.workers import make_all
+from sparsefield.train.atomic import exclusive
 
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
 # Ray's own warnings, about its environment variables and unclosed sockets.
@@ -85,7 +87,7 @@ def test_a_node_is_killed_and_its_run_is_made_elsewhere(
             nodes.remove_node(second, allow_graceful=False)
 
     hearing.stepped = kill_once_two_are_in_their_midst
-    with cluster(out, address=nodes.address, jobs=None) as workers:
+    with cluster(out, grid.runs, address=nodes.address, jobs=None) as workers:
         if not shared:
             (token,) = out.glob(".storage-*")
             token.unlink()
@@ -116,10 +118,32 @@ def test_what_a_run_raises_is_recorded_and_what_had_begun_goes_on(nodes, small, 
 
 
 @needs_ray
+@ray_warns
+def test_an_error_ends_our_tasks_and_leaves_the_callers_cluster(nodes, small, tmp_path, hearing):
+    ray = load_ray()
+    with without_amdsmi():
+        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    run, _ = runs = read_grid(small(steps=10_000_000, epochs=1_000_000, checkpoint_every=0.0)).runs
+    checkpoint = place(tmp_path, run) / "checkpoint"
+
+    def interrupt(_):
+        if checkpoint.exists():
+            raise KeyboardInterrupt
+
+    hearing.stepped = interrupt
+    with pytest.raises(KeyboardInterrupt), cluster(tmp_path, runs, address=None, jobs=2) as workers:
+        list(make_all(runs, tmp_path, workers, hearing))
+    assert ray.is_initialized()
+    with exclusive(checkpoint.parent):  # the run has ended: it let its directory go
+        assert ray.get(ray.remote(lambda: 1).remote(), timeout=60) == 1  # the one CPU is free
+    ray.shutdown()
+
+
+@needs_ray
 def test_no_cluster_is_one_line(grid, tmp_path):
     with (
         pytest.raises(SparsefieldError, match="no Ray cluster answers there"),
-        cluster(tmp_path, address="127.0.0.1:1", jobs=None),
+        cluster(tmp_path, grid.runs, address="127.0.0.1:1", jobs=None),
     ):
         pass
     assert not list(tmp_path.iterdir())
@@ -170,26 +194,105 @@ def test_only_an_amdsmi_that_breaks_is_hidden_and_only_meanwhile(tmp_path, monke
     assert capsys.readouterr().out == ""
 
 
-def rude(**_):
-    """Ray answers SIGTERM by a handler of its own."""
-    signal.signal(signal.SIGTERM, lambda *_: None)
+class StandIn:
+    """In place of Ray: one node with one CPU, where every run's process is killed."""
+
+    exceptions = SimpleNamespace(
+        **dict.fromkeys(("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError"), OSError),
+        **dict.fromkeys(("ObjectLostError", "OutOfMemoryError"), OSError),
+        RayError=RuntimeError,
+    )
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **_):
+        """Ray answers SIGTERM by a handler of its own."""
+        signal.signal(signal.SIGTERM, lambda *_: None)
+
+    def shutdown(self):
+        pass
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": 1.0}}, {"Alive": False, "Resources": {}}]
+
+    def cluster_resources(self):
+        return {"CPU": 1.0}
+
+    def remote(self, **_):
+        task = SimpleNamespace(remote=lambda *_: object())
+        return lambda _: SimpleNamespace(options=lambda **_: task)
+
+    def wait(self, tasks, **_):
+        return tasks, []
+
+    def get(self, _):
+        raise OSError
 
 
-STAND_IN = SimpleNamespace(
-    is_initialized=lambda: False,
-    init=rude,
-    shutdown=lambda: None,
-    exceptions=SimpleNamespace(RayError=RuntimeError),
-)
-
-
-def test_the_callers_handler_comes_back():
+@pytest.fixture
+def stand_in(monkeypatch):
+    """A cluster that is not there; SIGTERM is answered as before."""
     before = signal.getsignal(signal.SIGTERM)
-    try:
-        rude()
-        assert signal.getsignal(signal.SIGTERM) != before  # the stand-in does take it
-        signal.signal(signal.SIGTERM, before)
-        with _connected(STAND_IN, None):
-            assert signal.getsignal(signal.SIGTERM) == before
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    found = StandIn()
+    monkeypatch.setattr("sparsefield.sweep.cluster.load_ray", lambda: found)
+    yield found
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_callers_handler_comes_back(stand_in):
+    before = signal.getsignal(signal.SIGTERM)
+    stand_in.init()
+    assert signal.getsignal(signal.SIGTERM) != before  # the stand-in does take it
+    signal.signal(signal.SIGTERM, before)
+    with _connected(stand_in, None):
+        assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_callers_handler_comes_back_from_a_cluster_that_does_not_start(stand_in):
+    before, take = signal.getsignal(signal.SIGTERM), stand_in.init
+
+    def init(**how):
+        take(**how)
+        raise RuntimeError("no room")
+
+    stand_in.init = init
+    with pytest.raises(SparsefieldError, match="no room"), _connected(stand_in, None):
+        pass
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_run_that_is_killed_twice_there_is_a_failure_too(stand_in, grid, tmp_path, hearing):
+    with cluster(tmp_path, grid.runs, address=None, jobs=None) as workers:
+        ends = dict(make_all(grid.runs, tmp_path, workers, hearing))
+    first, second = grid.runs
+    assert hearing.begun == [first.name] * 2 + [second.name] * 2
+    assert {(end.kind, end.attempts) for end in ends.values()} == {("killed", 2)}
+
+
+NEEDS = {"CPUs": {"threads": 2}, "GPUs": {"device": "cuda"}}
+
+
+@pytest.mark.parametrize("needs", NEEDS.values(), ids=NEEDS)
+def test_a_run_that_no_node_has_room_for_is_one_line(stand_in, small, tmp_path, needs):
+    content = small(qs=(1,))
+    content["list"] = [{"depth": 3}, {"depth": 2, **needs}]
+    runs = read_grid(content).runs
+    with (
+        pytest.raises(InvalidInput, match=r"run depth2-.*: needs .*, and no node .*; give it"),
+        cluster(tmp_path, runs, address=None, jobs=None),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+    with cluster(tmp_path, runs[:1], address=None, jobs=None):
+        pass
+
+
+def test_what_a_killed_sweep_left_in_its_directory_is_removed(stand_in, grid, tmp_path):
+    with opened(tmp_path, grid):
+        pass
+    with cluster(tmp_path, grid.runs, address=None, jobs=None):
+        (token,) = tmp_path.glob(".storage-*")
+    token.touch()
+    with opened(tmp_path, grid):
+        assert not token.exists()

@@ -9,9 +9,9 @@ def test_each_kind_of_network_is_measured_once(small, tmp_path):
     content = {**small(qs=(1, 4), seeds=3), "list": [{"width": 16}, {"width": 64}]}
     cost = dry_run(content, out=tmp_path / "a", jobs=3)
     assert (cost.runs, cost.ended, cost.steps, cost.jobs) == (12, 0, 12 * 30, 3)
-    assert [(kind.fields, kind.runs) for kind in cost.kinds] == [
-        ({"width": 16}, 6),
-        ({"width": 64}, 6),
+    assert [(kind.example, kind.runs) for kind in cost.kinds] == [
+        ("width16-q1-seed0", 6),
+        ("width64-q1-seed0", 6),
     ]
     assert cost.seconds == sum(kind.seconds for kind in cost.kinds)
     assert all(kind.seconds > kind.steps * kind.seconds_per_step > 0 for kind in cost.kinds)
@@ -19,7 +19,7 @@ def test_each_kind_of_network_is_measured_once(small, tmp_path):
     # Weights, once in the checkpoint and once in the model: 64 w + 2 w^2 + 10 w floats and more.
     assert cost.kinds[1].disk > 2 * 4 * (64 * 64 + 2 * 64 * 64 + 64 * 10)
     assert "12 runs, 0 of them" not in str(cost)
-    assert "6 runs, width 64" in str(cost)
+    assert "6 runs like width64-q1-seed0" in str(cost)
     assert not (tmp_path / "a").exists()
 
 
@@ -27,9 +27,9 @@ def test_the_weight_of_a_penalty_costs_nothing(small, tmp_path):
     arms = [{"penalty": "l1", "penalty_weight": weight} for weight in (0.1, 1.0)]
     content = {**small(qs=(1,)), "list": [{"family": "topk"}, *arms]}
     cost = dry_run(content, out=tmp_path / "a", jobs=1)
-    assert [(kind.fields, kind.runs) for kind in cost.kinds] == [
-        ({"family": "topk", "penalty": "none"}, 1),
-        ({"family": "crelu", "penalty": "l1"}, 2),
+    assert [(kind.example, kind.runs) for kind in cost.kinds] == [
+        ("familytopk-q1-seed0", 1),
+        ("penaltyl1-penalty_weight0.1-q1-seed0", 2),
     ]
 
 

@@ -1,4 +1,4 @@
-from sparsefield.sweep.labels import differing, labels, phrase
+from sparsefield.sweep.labels import labels, phrase
 from sparsefield.train import TrainConfig
 
 
@@ -49,15 +49,6 @@ def test_the_dense_twin_is_called_so():
 
 def test_one_config_is_called_by_its_activation():
     assert labels([TrainConfig(seed=3)]) == ["CReLU, q* = 4"]
-
-
-def test_a_family_and_its_clip_are_one_choice():
-    assert differing(TrainConfig(clip=1.1), TrainConfig(family="relu")) == {"family"}
-    assert differing(TrainConfig(seed=1), TrainConfig(skip=0.5, seed=2)) == {"skip"}
-    assert differing(TrainConfig(clip=1.0), TrainConfig(clip=2.0)) == {"clip"}
-    light, heavy = (TrainConfig(penalty="l1", penalty_weight=weight) for weight in (0.1, 1.0))
-    assert differing(TrainConfig(), light) == {"penalty"}
-    assert differing(light, heavy) == {"penalty_weight"}
 
 
 def test_phrases():

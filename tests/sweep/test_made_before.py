@@ -23,37 +23,19 @@ def again(directory, **how):
     return sweep(directory / "sweep.yaml", out=directory, jobs=2, **how)
 
 
-def test_a_finished_sweep_reads_as_before(tmp_path, capsys):
+def test_a_finished_sweep_reads_as_before(tmp_path):
     out = shutil.copytree(MADE / "sweep-finished", tmp_path / "s")
     before = read_table(out)
     found = again(out)
     assert list(found.rows) == before == read_table(out)
     assert [row["name"] for row in before] == ["q1-seed0", "q4-seed0", "q1-seed1", "q4-seed1"]
-    assert "together" not in capsys.readouterr().err
 
 
-def test_an_unfinished_sweep_goes_on_to_its_end_alone_and_says_so(
-    unfinished, tmp_path, capsys, table
-):
+def test_an_unfinished_sweep_goes_on_to_its_end_alone(unfinished, tmp_path, table):
     found = again(unfinished)
-    said = (
-        "runs were begun here that trained together, as they no longer do: the 4 without a "
-        "checkpoint of their own are made alone, from their beginning"
-    )
-    assert capsys.readouterr().err.count(said) == 1
     assert found.without_result == 0
     fresh = sweep(unfinished / "sweep.yaml", out=tmp_path / "fresh", jobs=2, progress=False)
     assert table(found.rows) == table(fresh.rows)
-    left = {path.name for path in unfinished.rglob("*")}
-    assert not left & {"together", "pieces.json"}
-    again(unfinished)
-    assert "together" not in capsys.readouterr().err
-
-
-def test_a_check_leaves_it_as_it_is(unfinished):
-    check(unfinished / "sweep.yaml", out=unfinished)
-    assert (unfinished / "pieces.json").exists()
-    assert (unfinished / "runs" / "q1-seed0" / "together").exists()
 
 
 def test_a_field_that_is_newer_than_the_sweep_had_its_default(unfinished):

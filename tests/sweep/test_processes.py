@@ -1,5 +1,6 @@
 import multiprocessing
 import signal
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -104,6 +105,20 @@ def test_the_run_beside_the_one_that_is_killed_is_not_blamed(small, tmp_path, ki
     ends = made(runs, tmp_path, heard, jobs=2)
     assert [name for name, failure in ends.items() if failure] == ["q2-seed0"]
     assert sorted(heard.begun) == ["q1-seed0", "q2-seed0", "q2-seed0", "q4-seed0"]
+
+
+def test_an_idle_process_that_was_killed_costs_no_run_a_try(small, tmp_path, hearing):
+    runs = read_grid(small(qs=(1, 2))).runs
+    with processes(1) as workers:
+        for _, failure in make_all(runs, tmp_path, workers, hearing):
+            assert failure is None
+            (idle,) = multiprocessing.active_children()
+            idle.kill()
+            ((pool, _),) = workers._idle
+            with pytest.raises(BrokenProcessPool):  # until the pool has noticed
+                pool.submit(int).result()
+    assert hearing.begun == [run.name for run in runs]
+    assert hearing.notes == []
 
 
 def test_an_interruption_ends_the_workers_and_keeps_their_checkpoint(small, tmp_path, hearing):

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from sparsefield.sweep.progress import Display, Load, duration, outcome
+from sparsefield.sweep.progress import Display, Load, duration
+from sparsefield.sweep.running import outcome
 
 
 @pytest.fixture(params=[False, True], ids=["lines", "bars"])

@@ -62,6 +62,10 @@ def test_samples_that_say_too_little():
     assert not mean([0.3]).excludes(7.0)
     assert mean([0.3, 0.3]) == Interval(0.3, 0.3, 0.3, 2)
     assert mean([0.3, 0.4]).known
+    for diverged in (math.nan, math.inf):
+        found = mean([0.3, diverged, 0.5])
+        assert (found.known, found.n) == (False, 3)
+        assert not math.isfinite(found.estimate)
 
 
 def test_wilson_against_its_formula():
@@ -150,3 +154,4 @@ def test_how_an_interval_reads():
     assert Interval(0.5, 0.25, 0.75, 3).show(100) == "50.0 [25.0, 75.0]"
     assert Interval(-0.0001, -0.1, 0.2, 3).show(100, signed=True) == "0.0 [-10.0, +20.0]"
     assert Interval(math.nan, math.nan, math.nan, 0).show() == "none"
+    assert Interval(math.nan, math.nan, math.nan, 3).show() == "nan [no interval]"

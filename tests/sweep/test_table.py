@@ -1,11 +1,9 @@
-import math
-
 import pytest
 
 from sparsefield.sweep.failure import Failure, write_failure
 from sparsefield.sweep.folder import place
 from sparsefield.sweep.grid import read_grid
-from sparsefield.sweep.spread import Spread
+from sparsefield.sweep.statistics import NONE, mean
 from sparsefield.sweep.table import read_table, rows, summaries, write_table
 from sparsefield.train import train
 
@@ -70,14 +68,25 @@ def test_an_arm_is_over_the_seeds_that_have_a_result(made):
     table = rows(out, grid)
     first, second = summaries(table, grid)
     assert (first.runs, first.failed) == (2, 1 + table[0]["failed"])
-    accuracy = first.spreads["test_accuracy"]
-    assert (accuracy.mean, accuracy.n) == (table[0]["test_accuracy"], 1)
-    assert math.isnan(accuracy.sd)
+    accuracy = first.means["test_accuracy"]
+    assert (accuracy.estimate, accuracy.n) == (table[0]["test_accuracy"], 1)
+    assert not accuracy.known
     assert second.values["width"] == 20
-    assert isinstance(second.spreads["train_loss"], Spread)
+    assert second.means["train_loss"].n == 1
 
 
-def test_an_arm_without_any_result_has_no_spread(made):
+def test_the_mean_of_an_arm_is_that_of_all_statistics_and_shares_stay_within_what_can_be(made):
+    grid, out = made
+    row = rows(out, grid)[0]
+    seeds = [{**row, "test_accuracy": share, "train_loss": share} for share in (0.9, 0.99, 1.0)]
+    (arm,) = summaries(seeds, grid)
+    assert arm.means["test_accuracy"] == mean([0.9, 0.99, 1.0], within=(0, 1))
+    assert arm.means["train_loss"] == mean([0.9, 0.99, 1.0])
+    assert arm.means["train_loss"].high > 1
+
+
+def test_an_arm_without_any_result_has_no_mean(made):
     grid, out = made
     (arm,) = summaries(rows(out, grid)[2:], grid)
-    assert (arm.failed, set(arm.spreads.values())) == (1, {None})
+    assert (arm.failed, arm.runs) == (1, 1)
+    assert all(found is NONE for found in arm.means.values())

@@ -12,8 +12,6 @@ from sparsefield.sweep.workers import make_all
 class Scripted:
     """Workers that end what was started last first, each run as its script says."""
 
-    tries = 2
-
     def __init__(self, jobs=1, **script):
         self.jobs, self.script = jobs, {name: list(ends) for name, ends in script.items()}
         self.under_way, self.most, self.places = [], 0, {}

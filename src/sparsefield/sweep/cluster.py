@@ -9,12 +9,12 @@ import socket
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sparsefield.errors import SparsefieldError, require
+from sparsefield.errors import InvalidInput, SparsefieldError, require
 from sparsefield.sweep import workers
 from sparsefield.sweep.failure import Failure, killed
 from sparsefield.sweep.grid import NamedConfig
@@ -43,8 +43,6 @@ class Cluster:
     come back as bytes. At most ``jobs`` are under way, or as many as the cluster has CPUs for.
     """
 
-    tries = 4  # nodes are lost for reasons of their own
-
     def __init__(self, ray: Any, jobs: int | None, token: str) -> None:
         self._ray, self._jobs, self._token = ray, jobs, token
         # By reference: every node has the package.
@@ -59,9 +57,8 @@ class Cluster:
     def start(self, run: NamedConfig, directory: Path) -> None:
         """Make the run on one of the nodes."""
         target, config = directory.absolute(), run.config.model_dump(mode="json")
-        gpus = 1 if run.config.device == "cuda" else 0
-        needs = {"num_cpus": run.config.threads or 1, "num_gpus": gpus, "name": run.name}
-        task = self._task.options(**needs).remote(
+        cpus, gpus = _needs(run)
+        task = self._task.options(num_cpus=cpus, num_gpus=gpus, name=run.name).remote(
             config, str(target), self._token, _files(target), str(Path.cwd())
         )
         self._under_way[task] = run, target
@@ -75,6 +72,14 @@ class Cluster:
     def steps(self) -> Steps:
         """Unknown."""
         return {}
+
+    def cancel(self) -> None:
+        """End what is under way, as Ctrl-C would: a run saves a checkpoint first."""
+        tasks = list(self._under_way)
+        for task in tasks:
+            self._ray.cancel(task)
+        if tasks:
+            self._ray.wait(tasks, num_returns=len(tasks), timeout=workers.PATIENCE)
 
     def _received(self, done: Any, run: NamedConfig, target: Path) -> Failure | None:
         ray = self._ray.exceptions
@@ -90,24 +95,49 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(directory: Path, *, address: str | None, jobs: int | None) -> Iterator[Cluster]:
-    """The cluster at ``address`` as workers of the sweep in ``directory``.
+def cluster(
+    directory: Path, runs: Iterable[NamedConfig], *, address: str | None, jobs: int | None
+) -> Iterator[Cluster]:
+    """The cluster at ``address`` as workers of the sweep of ``runs`` in ``directory``.
 
     None: that of ``RAY_ADDRESS``, or one of this machine alone.
 
     Raises
     ------
     MissingExtra, SparsefieldError
-        Ray is not installed; no cluster at that address.
+        Ray is not installed; no cluster at that address; a run that none of its nodes can hold.
     """
     ray = load_ray()
-    token = directory / f".storage-{uuid.uuid4().hex}"
+    # A part: what a killed sweep leaves of it is removed with the other parts.
+    token = directory / f".storage-{uuid.uuid4().hex}.part"
     with _connected(ray, address):
+        _check_fit(ray.nodes(), runs)
+        made = Cluster(ray, jobs, token.name)
         token.touch()
         try:
-            yield Cluster(ray, jobs, token.name)
+            yield made
+        except BaseException:
+            made.cancel()
+            raise
         finally:
             token.unlink(missing_ok=True)
+
+
+def _needs(run: NamedConfig) -> tuple[int, int]:
+    """CPUs and GPUs of one node."""
+    return run.config.threads or 1, int(run.config.device == "cuda")
+
+
+def _check_fit(nodes: list[dict[str, Any]], runs: Iterable[NamedConfig]) -> None:
+    """Ray would wait for a node that is large enough, however long."""
+    found = [node["Resources"] for node in nodes if node["Alive"]]
+    for run in runs:
+        cpus, gpus = _needs(run)
+        if not any(one.get("CPU", 0) >= cpus and one.get("GPU", 0) >= gpus for one in found):
+            raise InvalidInput(
+                f"run {run.name}: needs {cpus} CPUs and {gpus} GPUs, and no node of the cluster "
+                "has as many; give it fewer threads or another device, or add such a node"
+            )
 
 
 def make_here(
@@ -170,6 +200,8 @@ def _check_answers(address: str) -> None:
 def _own_handler() -> Iterator[None]:
     """Termination stays the caller's to answer: Ray's handler would end the process without it."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if before is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sparsefield.sweep.folder import waiting
 from sparsefield.sweep.grid import Grid, NamedConfig
-from sparsefield.sweep.progress import Load, duration
+from sparsefield.sweep.progress import duration
 from sparsefield.train import TrainConfig
 from sparsefield.train.budget import Budget, budgets
 from sparsefield.train.timing import Cost, cost
@@ -28,13 +28,13 @@ _NUMBERS = {
 
 @dataclass(frozen=True)
 class Kind:
-    """Runs that cost the same by the step, as measured on one of them.
+    """Runs that cost the same by the step, as measured on ``example``, one of them.
 
     ``runs`` and ``steps`` are those still to be made; ``seconds`` that they take one after the
     other; ``disk`` bytes of one record without its tables.
     """
 
-    fields: dict[str, Any]
+    example: str
     runs: int
     steps: int
     seconds_per_step: float
@@ -73,7 +73,7 @@ class Estimate:
             f"disk          {self.disk / 1e6:.1f} MB",
         ]
         lines += [
-            f"  {kind.runs} runs{_told(kind.fields)}: {1e3 * kind.seconds_per_step:.2f} ms a step, "
+            f"  {kind.runs} runs like {kind.example}: {1e3 * kind.seconds_per_step:.2f} ms a step, "
             f"{duration(kind.seconds / kind.runs)} a run"
             for kind in self.kinds
         ]
@@ -93,46 +93,28 @@ def estimate(grid: Grid, directory: Path, *, jobs: int) -> Estimate:
     alike: dict[str, list[NamedConfig]] = {}
     for run in left:
         alike.setdefault(run.config.model_dump_json(exclude=_NUMBERS), []).append(run)
-    swept = _differing([runs[0].config for runs in alike.values()])
-    kinds, seconds = list[Kind](), list[float]()
-    for runs in alike.values():
-        measured = cost(runs[0].config)
-        each = [_seconds(budget[run], measured) for run in runs]
-        kinds.append(
-            Kind(
-                fields={field: getattr(runs[0].config, field) for field in swept},
-                runs=len(runs),
-                steps=sum(budget[run].steps for run in runs),
-                seconds_per_step=measured.step,
-                seconds=math.fsum(each),
-                disk=measured.disk,
-            )
-        )
-        seconds += each
+    kinds, each = list[Kind](), list[float]()
+    for first, *others in alike.values():
+        made, measured = [budget[run] for run in (first, *others)], cost(first.config)
+        seconds = [_seconds(one, measured) for one in made]
+        steps = sum(one.steps for one in made)
+        total = math.fsum(seconds)
+        kinds.append(Kind(first.name, len(made), steps, measured.step, total, measured.disk))
+        each += seconds
     return Estimate(
         runs=len(grid.runs),
         ended=len(grid.runs) - len(left),
         steps=sum(kind.steps for kind in kinds),
         jobs=jobs,
         seconds=math.fsum(kind.seconds for kind in kinds),
-        wall_seconds=makespan(sorted(seconds, reverse=True), jobs),
+        wall_seconds=makespan(sorted(each, reverse=True), jobs),
         disk=sum(kind.disk * kind.runs for kind in kinds),
         kinds=tuple(kinds),
     )
 
 
-def loads(grid: Grid, steps: Sequence[int]) -> dict[str, Load]:
-    """The load of each run by name, given the steps of each."""
-    return {
-        run.name: Load(count, step_weight(run.config))
-        for run, count in zip(grid.runs, steps, strict=True)
-    }
-
-
 def step_weight(config: TrainConfig) -> int:
-    """Products of a step, and what a layer costs besides: runs of one sweep may differ in size.
-
-    It only weighs runs against one another; the pace is measured.
+    """Products of a step, and what a layer costs besides, to weigh runs against one another.
 
     >>> one = TrainConfig(depth=10, width=100)
     >>> step_weight(one.model_copy(update={"depth": 20})) / step_weight(one)
@@ -157,12 +139,3 @@ def makespan(costs: Iterable[float], jobs: int) -> float:
 def _seconds(budget: Budget, measured: Cost) -> float:
     steps, evaluations = budget.steps * measured.step, budget.evaluations * measured.evaluation
     return measured.start + steps + evaluations
-
-
-def _differing(configs: list[TrainConfig]) -> list[str]:
-    fields = [name for name in TrainConfig.model_fields if name not in _NUMBERS]
-    return [name for name in fields if len({repr(getattr(c, name)) for c in configs}) > 1]
-
-
-def _told(fields: Mapping[str, Any]) -> str:
-    return "".join(f", {name} {value}" for name, value in fields.items())

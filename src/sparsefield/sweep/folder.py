@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from sparsefield.errors import InvalidInput
 from sparsefield.sweep.failure import FAILED
 from sparsefield.sweep.grid import Grid, NamedConfig
 from sparsefield.train import TrainConfig
-from sparsefield.train.atomic import remove_parts, write_bytes
-from sparsefield.train.record import CHECKPOINT, RESULT, read_result
+from sparsefield.train.atomic import LOCK, exclusive, remove_parts, write_bytes
+from sparsefield.train.record import RESULT, read_result
 
-FILE, PLAN, RUNS, LOCK = "sweep.yaml", "plan.json", "runs", ".lock"
-# Of a version that trained runs together: which did, and the checkpoint of a group.
-PIECES, GROUP = "pieces.json", "together"
+FILE, PLAN, RUNS = "sweep.yaml", "plan.json", "runs"
 
 
 @contextmanager
@@ -53,25 +49,9 @@ def make_directory(directory: Path) -> None:
         ) from None
 
 
-@contextmanager
-def only_sweep(directory: Path) -> Iterator[None]:
+def only_sweep(directory: Path) -> AbstractContextManager[None]:
     """Hold ``directory``, unless another sweep does (InvalidInput); a killed one holds nothing."""
-    lock = FileLock(directory / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InvalidInput(
-            f"{directory}: is held by another sweep; wait for it, or give another directory"
-        ) from None
-    except OSError as error:
-        raise InvalidInput(
-            f"{directory}: cannot be locked ({error.strerror}); give a directory that you may "
-            "write to, on a file system with locks"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    return exclusive(directory, "is held by another sweep")
 
 
 def check_same(directory: Path, grid: Grid, data: Mapping[str, str] | None = None) -> None:
@@ -105,26 +85,6 @@ def waiting(directory: Path, grid: Grid) -> list[NamedConfig]:
         for run in grid.runs
         if not any((place(directory, run) / end).exists() for end in (RESULT, FAILED))
     ]
-
-
-def forget_failures(directory: Path, grid: Grid) -> None:
-    """Let the runs that raised, or whose process was killed, be tried again."""
-    for run in grid.runs:
-        (place(directory, run) / FAILED).unlink(missing_ok=True)
-
-
-def part_groups(directory: Path, left: list[NamedConfig]) -> str:
-    """Remove what runs that trained together have left; what to say about it, if anything."""
-    groups = list((directory / RUNS).glob(f"*/{GROUP}"))
-    for path in (*groups, directory / PIECES):
-        path.unlink(missing_ok=True)
-    lost = sum(not (place(directory, run) / CHECKPOINT).exists() for run in left)
-    if not groups or not lost:
-        return ""
-    return (
-        "runs were begun here that trained together, as they no longer do: the "
-        f"{lost} without a checkpoint of their own are made alone, from their beginning"
-    )
 
 
 def _dumped(grid: Grid, data: Mapping[str, str]) -> bytes:

@@ -55,17 +55,6 @@ def phrase(name: str, value: object) -> str:
     return f"{_SYMBOLS.get(name, name)} {shown}"
 
 
-def differing(one: TrainConfig, other: TrainConfig) -> set[str]:
-    """The choices in which two configs differ, seeds aside.
-
-    The clip belongs to its family, the weight to its penalty.
-    """
-    a, b = one.model_dump(), other.model_dump()
-    names = {name for name in a if a[name] != b[name]} - {"seed"}
-    clip = {"clip", "m", "slope"} if "family" in names else set()
-    return names - clip - ({"penalty_weight"} if "penalty" in names else set())
-
-
 def _usual(configs: Sequence[TrainConfig]) -> dict[str, object]:
     """The most common value of each field; the first of those that are equally common."""
     tables = [config.model_dump() for config in configs]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sparsefield.sweep.running import Swept
+from sparsefield.sweep.table import MEASURED
 
 MOST = 60
 
@@ -25,18 +26,17 @@ def run_table(found: Swept) -> Table:
 
 
 def arm_table(found: Swept) -> Table:
-    """One line an arm: mean ± sd over the seeds that have a result."""
-    columns = (*found.fields, "accuracy", "loss", "zeros, start → end", "n", "failed")
-    table = _table("Mean ± sd over seeds", columns)
+    """One line an arm: means, with their intervals, over the seeds that have a result."""
+    columns = (*found.fields, "accuracy, %", "loss", "zeros, start → end, %", "n", "failed")
+    table = _table("Mean [95 % interval] over seeds", columns)
     for arm in found.arms:
-        start, end = (arm.spreads[f"sparsity_{when}"] for when in ("init", "end"))
-        accuracy, loss = arm.spreads["test_accuracy"], arm.spreads["train_loss"]
+        accuracy, loss, start, end = (arm.means[name] for name in MEASURED)
         table.add_row(
             *map(_text, arm.values.values()),
-            accuracy.percent() if accuracy else "-",
-            loss.show(digits=4) if loss else "-",
-            f"{start.mean:.1%} → {end.mean:.1%}" if start and end else "- → -",
-            str(accuracy.n if accuracy else 0),
+            accuracy.show(100),
+            loss.show(digits=4),
+            f"{100 * start.estimate:.1f} → {end.show(100)}",
+            str(accuracy.n),
             f"{arm.failed} of {arm.runs}",
         )
     return table

@@ -56,8 +56,6 @@ class Counting(Silent):
 class Processes:
     """Processes of this machine, ``jobs`` at a time, that live no longer than ``lifeline``."""
 
-    tries = 2
-
     def __init__(self, jobs: int, lifeline: Connection) -> None:
         self._jobs, self._lifeline = jobs, lifeline
         self._idle: list[Process] = []
@@ -69,11 +67,17 @@ class Processes:
 
     def start(self, run: NamedConfig, directory: Path) -> None:
         """Make the run in a process that makes no other meanwhile."""
-        pool, steps = self._idle.pop() if self._idle else self._new()
-        steps[:] = 0, 0
         with undisturbed():  # a start that is cut in two leaves a process no one waits for
-            future = pool.submit(_make, run.config, directory.absolute(), Path.cwd())
-            self._under_way[future] = run, (pool, steps)
+            while True:
+                pool, steps = self._idle.pop() if self._idle else self._new()
+                steps[:] = 0, 0
+                try:
+                    future = pool.submit(_make, run.config, directory.absolute(), Path.cwd())
+                except BrokenProcessPool:  # killed while it was idle
+                    pool.shutdown()
+                else:
+                    self._under_way[future] = run, (pool, steps)
+                    return
 
     def ended(self) -> Iterator[End]:
         """The runs that end within a moment."""

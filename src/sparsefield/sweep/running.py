@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,24 +12,17 @@ from rich.console import Console
 
 from sparsefield.errors import InvalidInput, require
 from sparsefield.sweep.cluster import cluster, load_ray
-from sparsefield.sweep.estimate import Estimate, estimate, loads
-from sparsefield.sweep.failure import write_failure
-from sparsefield.sweep.folder import (
-    check_same,
-    forget_failures,
-    opened,
-    part_groups,
-    place,
-    waiting,
-)
-from sparsefield.sweep.grid import Grid, read_grid
+from sparsefield.sweep.estimate import Estimate, estimate, step_weight
+from sparsefield.sweep.failure import FAILED, write_failure
+from sparsefield.sweep.folder import check_same, opened, place, waiting
+from sparsefield.sweep.grid import Grid, NamedConfig, read_grid
 from sparsefield.sweep.processes import processes
-from sparsefield.sweep.progress import Display, Load, outcome
+from sparsefield.sweep.progress import Display, Load
 from sparsefield.sweep.table import ArmSummary, Row, rows, summaries, write_table
 from sparsefield.sweep.workers import End, Workers, make_all
 from sparsefield.train.budget import budgets, contents
 from sparsefield.train.environment import cores
-from sparsefield.train.record import read_result
+from sparsefield.train.record import Result, read_result
 
 Source = str | Path | Mapping[str, Any]
 WorkersName = Literal["local", "ray"]
@@ -98,18 +91,16 @@ def sweep(
     """
     grid, directory, data, load = _asked(source, out, jobs, workers, address)
     with opened(directory, grid, data):
-        if retry_failed:
-            forget_failures(directory, grid)
+        for run in grid.runs if retry_failed else ():
+            (place(directory, run) / FAILED).unlink(missing_ok=True)
         # What takes longest comes first, so that no worker is left with it in the end.
         left = sorted(waiting(directory, grid), key=lambda run: -load[run.name].total)
         console = Console(stderr=True, quiet=not progress)
         shown = Display(load, {run.name for run in left}, console, name=name)
         try:
             with shown:
-                if said := part_groups(directory, left):
-                    shown.note(said)
                 if left:
-                    with _workers(grid, directory, jobs, workers, address) as made:
+                    with _workers(grid, left, directory, jobs, workers, address) as made:
                         for end in make_all(left, directory, made, shown):
                             _record(directory, end, shown)
         finally:  # the table of what has ended, however that is
@@ -162,28 +153,45 @@ def _asked(
     elif address is not None:
         raise InvalidInput(f"address={address}: belongs to workers ray; leave it out")
     require("pyarrow", "train")
-    data = contents(run.config for run in grid.runs)
-    steps = [budget.steps for budget in budgets((run.config for run in grid.runs), data)]
-    digests = {name: found.digest for name, found in data.items()}
-    return grid, directory, digests, loads(grid, steps)
+    configs = [run.config for run in grid.runs]
+    data = contents(configs)
+    load = {
+        run.name: Load(budget.steps, step_weight(run.config))
+        for run, budget in zip(grid.runs, budgets(configs, data), strict=True)
+    }
+    return grid, directory, {name: found.digest for name, found in data.items()}, load
 
 
 def _workers(
-    grid: Grid, directory: Path, jobs: int | None, name: WorkersName, address: str | None
+    grid: Grid,
+    left: Sequence[NamedConfig],
+    directory: Path,
+    jobs: int | None,
+    name: WorkersName,
+    address: str | None,
 ) -> AbstractContextManager[Workers]:
     if name == "ray":
-        return cluster(directory, address=address, jobs=jobs)
+        return cluster(directory, left, address=address, jobs=jobs)
     return processes(_jobs(grid, jobs))
 
 
 def _record(directory: Path, end: End, shown: Display) -> None:
     """A failure goes to disk; how the run ended is shown."""
     run, failure = end
-    if failure is None:
-        shown.ended(run.name, outcome(read_result(place(directory, run))))
-    else:
+    if failure:
         write_failure(place(directory, run), failure)
-        shown.ended(run.name, f"NO RESULT: {failure.reason}")
+    told = (
+        f"NO RESULT: {failure.reason}" if failure else outcome(read_result(place(directory, run)))
+    )
+    shown.ended(run.name, told)
+
+
+def outcome(result: Result) -> str:
+    """How a run ended, for its line."""
+    return (
+        f"accuracy {result.test_accuracy:.1%}, zeros {result.sparsity_mean:.1%}, "
+        f"{result.seconds:.0f} s{'  FAILED' if result.failed else ''}"
+    )
 
 
 def _jobs(grid: Grid, jobs: int | None) -> int:

@@ -29,7 +29,8 @@ BySeed = Mapping[int, float]
 class Interval:
     """An estimate, the ends of its 95 % interval, and how many values it is from.
 
-    One value has no interval: the ends are NaN. No value at all: the estimate is too.
+    One value has no interval, nor has one that is infinite: the ends are NaN. No value at all: the
+    estimate is too.
     """
 
     estimate: float
@@ -58,24 +59,20 @@ class Interval:
         >>> Interval(0.02, math.nan, math.nan, 1).show(100, signed=True)
         '+2.0 [no interval]'
         """
+        if not self.n:
+            return "none"
         form = f"{'+' if signed else ''}.{digits}f"
         estimate, low, high = (
             _no_minus_zero(format(scale * value, form))
             for value in (self.estimate, self.low, self.high)
         )
-        if math.isnan(self.estimate):
-            return "none"
         return f"{estimate} [{low}, {high}]" if self.known else f"{estimate} [no interval]"
 
 
 NONE = Interval(math.nan, math.nan, math.nan, 0)
 
 
-def mean(
-    values: Sequence[float],
-    *,
-    within: tuple[float, float] = ANYTHING,
-) -> Interval:
+def mean(values: Sequence[float], *, within: tuple[float, float] = ANYTHING) -> Interval:
     """The mean of independent values, with the wider, end by end, of BCa and Student's t.
 
     Parameters
@@ -84,8 +81,6 @@ def mean(
         One a seed.
     within
         What the mean can be at all, as ``SHARES`` of an accuracy; no end lies outside.
-    level
-        Of confidence.
 
     >>> mean([0.5, 0.5, 0.5])
     Interval(estimate=0.5, low=0.5, high=0.5, n=3)
@@ -144,12 +139,7 @@ def share(successes: int, trials: int) -> Interval:
     return Interval(successes / trials, float(found.low), float(found.high), trials)
 
 
-def paired(
-    one: BySeed,
-    other: BySeed,
-    *,
-    within: tuple[float, float] = ANYTHING,
-) -> Interval:
+def paired(one: BySeed, other: BySeed, *, within: tuple[float, float] = ANYTHING) -> Interval:
     """The mean of ``other`` less ``one`` over the seeds that both have.
 
     ``within``: what it can be at all, as ``DIFFERENCES`` of two accuracies.
@@ -161,9 +151,7 @@ def paired(
 
 
 def pooled(
-    pairs: Sequence[tuple[BySeed, BySeed]],
-    *,
-    within: tuple[float, float] = ANYTHING,
+    pairs: Sequence[tuple[BySeed, BySeed]], *, within: tuple[float, float] = ANYTHING
 ) -> Interval:
     """The mean over several pairs of ``other`` less ``one``; pairs without a common seed left out.
 
@@ -184,12 +172,12 @@ def _differences(one: BySeed, other: BySeed) -> dict[int, float]:
 
 
 def _degenerate(values: Sequence[float]) -> Interval | None:
-    """The interval where there is nothing to resample: no value, one, or all equal."""
+    """The interval where there is nothing to resample."""
     if not len(values):
         return NONE
     centre = _mean(values)
-    if len(values) == 1:
-        return Interval(centre, math.nan, math.nan, 1)
+    if len(values) == 1 or not math.isfinite(centre):
+        return Interval(centre, math.nan, math.nan, len(values))
     if max(values) == min(values):
         return Interval(centre, centre, centre, len(values))
     return None

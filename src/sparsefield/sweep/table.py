@@ -1,4 +1,4 @@
-"""The table of a sweep: one row a run, and mean, sd and n over the seeds of each arm."""
+"""The table of a sweep: one row a run, and over the seeds of each arm the means, with intervals."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ from sparsefield.errors import require
 from sparsefield.sweep.failure import read_failure
 from sparsefield.sweep.folder import place
 from sparsefield.sweep.grid import Grid, NamedConfig
-from sparsefield.sweep.spread import Spread, spread
+from sparsefield.sweep.statistics import ANYTHING, SHARES, Interval, mean
 from sparsefield.train.atomic import write_bytes
 from sparsefield.train.record import RESULT, read_result
 
 TABLE = "table.parquet"
 MEASURED = ("test_accuracy", "train_loss", "sparsity_init", "sparsity_end")
+_TYPES = {
+    **{"seed": "int64", **dict.fromkeys(MEASURED, "float64")},
+    **{"failed": "bool", "reason": "string", "steps_made": "int64", "seconds": "float64"},
+}
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """Runs that differ in nothing but the seed: their swept fields, and spreads over seeds.
+    """Runs that differ in nothing but the seed: their swept fields, and means over seeds.
 
-    A run without a result counts as failed and is in no spread; a spread of no run is None.
+    A run without a result counts as failed and is in no mean.
     """
 
     values: dict[str, Any]
     runs: int
     failed: int
-    spreads: dict[str, Spread | None]
+    means: dict[str, Interval]
 
 
 def rows(directory: Path, grid: Grid) -> list[Row]:
@@ -59,9 +63,10 @@ def summaries(table: Sequence[Row], grid: Grid) -> list[ArmSummary]:
 def write_table(directory: Path, table: Sequence[Row], grid: Grid) -> Path:
     """Write ``table.parquet``."""
     pa, pq = require("pyarrow", "train"), require("pyarrow.parquet", "train")
+    swept = dict.fromkeys(grid.fields)  # of whatever type holds all their values
     columns = {
-        name: pa.array(_column([row[name] for row in table], kind), kind)
-        for name, kind in _types(table, grid).items()
+        name: pa.array(_column([row[name] for row in table]), kind)
+        for name, kind in {"name": "string", **swept, **_TYPES}.items()
     }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
@@ -109,27 +114,16 @@ def _arm(run: NamedConfig) -> str:
 
 
 def _summary(arm: list[Row], fields: tuple[str, ...]) -> ArmSummary:
-    spreads: dict[str, Spread | None] = {}
-    for name in MEASURED:
-        values = [row[name] for row in arm if row[name] is not None]
-        spreads[name] = spread(values) if values else None
+    measured = {name: [row[name] for row in arm if row[name] is not None] for name in MEASURED}
+    means = {
+        name: mean(values, within=ANYTHING if name == "train_loss" else SHARES)
+        for name, values in measured.items()
+    }
     failed = sum(row["failed"] for row in arm)
-    return ArmSummary({field: arm[0][field] for field in fields}, len(arm), failed, spreads)
+    return ArmSummary({field: arm[0][field] for field in fields}, len(arm), failed, means)
 
 
-def _types(table: Sequence[Row], grid: Grid) -> dict[str, str]:
-    """Parquet types by column; of a swept field that which holds all its values."""
-    swept = {field: _type([row[field] for row in table]) for field in grid.fields}
-    measured = dict.fromkeys(MEASURED, "float64")
-    rest = {"failed": "bool", "reason": "string", "steps_made": "int64", "seconds": "float64"}
-    return {"name": "string", **swept, "seed": "int64", **measured, **rest}
-
-
-def _type(values: list[Any]) -> str:
-    kinds = {type(value) for value in values if value is not None}
-    return "string" if str in kinds else "float64" if float in kinds else "int64"
-
-
-def _column(values: list[Any], kind: str) -> list[Any]:
+def _column(values: list[Any]) -> list[Any]:
     """Numbers among words become words."""
-    return [value if value is None or kind != "string" else str(value) for value in values]
+    words = any(isinstance(value, str) for value in values)
+    return [str(value) if words and value is not None else value for value in values]

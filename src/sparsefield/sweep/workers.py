@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
 POLL = 0.25  # seconds between looks at the runs under way
 PATIENCE = 60.0
+TRIES = 2  # of a run whose process is killed, wherever it is made
 
 Steps = Mapping[str, tuple[int, int]]  # by name: the step this making began at, the step it is at
 End = tuple[NamedConfig, Failure | None]
 
 
 class Workers(Protocol):
-    """Something that makes runs, each in a process of its own, ``tries`` times if it is killed."""
-
-    tries: int
+    """Something that makes runs, each in a process of its own."""
 
     def room(self, run: NamedConfig) -> bool:
         """Whether the run can be started now; it can where none is under way."""
@@ -58,7 +57,7 @@ def make_all(
             shown.started(run.name)
         for run, failure in workers.ended():
             under_way -= 1
-            if failure and failure.kind == "killed" and tries[run.name] < workers.tries:
+            if failure and failure.kind == "killed" and tries[run.name] < TRIES:
                 shown.note(f"{run.name}: its process was killed; it is tried again")
                 waiting.appendleft(run)
             else:

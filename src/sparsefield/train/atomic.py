@@ -48,30 +48,31 @@ def remove_parts(directory: Path) -> None:
 
 
 @contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
+def exclusive(directory: Path, held: str = "another process trains there") -> Iterator[None]:
     """Create ``directory`` and hold it for this process; the system lets go when a process dies.
+
+    ``held`` is what to say where another process holds it.
 
     Raises
     ------
     InvalidInput
-        The path is a file, cannot be created or written, or another process holds it.
+        The path is a file, cannot be created, written or locked, or another process holds it.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(directory / LOCK)
+    # A file system without locks is refused: what filelock has in place of them outlives a process.
+    lock = FileLock(directory / LOCK, fallback_to_soft=False)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except (FileExistsError, NotADirectoryError):
         raise InvalidInput(f"{directory}: is a file; give the path of a run directory") from None
     except Timeout:
-        raise Held(
-            f"{directory}: another process trains there; wait for it, or give another directory"
-        ) from None
+        raise Held(f"{directory}: {held}; wait for it, or give another directory") from None
     except OSError as error:
         raise InvalidInput(
             f"{directory}: cannot be created or locked ({error.strerror}); give a directory you "
-            "may write to"
+            "may write to, on a file system with locks"
         ) from None
     try:
         yield
