@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,21 +27,22 @@ CPUS = {"num_cpus": 1, "object_store_memory": 100_000_000}
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
+def nodes():
     """A cluster of one node with one CPU, whose runs have their own folders in ``temporary``."""
-    temporary = tmp_path_factory.mktemp("nodes")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(temporary))
+    # pytest's own folders are too long a path for Ray's sockets
+    folder = tempfile.TemporaryDirectory(prefix="nodes", ignore_cleanup_errors=True)
+    with folder as temporary, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", temporary)
         ray = load_ray()
         with without_amdsmi():
             from ray.cluster_utils import Cluster
 
             head = {**CPUS, "include_dashboard": False}
             made = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
-            made.temporary = temporary
+            made.temporary = Path(temporary)
             yield made
-    ray.shutdown()
-    made.shutdown()
+        ray.shutdown()
+        made.shutdown()
 
 
 @pytest.fixture
