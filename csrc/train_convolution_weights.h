@@ -65,21 +65,29 @@ void sum_channels(const WeightsPart& part, std::size_t tap, int first) {
                               channels * part.g.stride);
 }
 
+// Whether the sums of so many taps lie side by side: one that reads nothing is left out, and where wide
+// padding reads a pixel twice two have the same.
+inline bool follow(const std::vector<Tap>& taps, std::size_t first) {
+  if (first + TOGETHER > taps.size()) return false;
+  for (int t = 1; t < TOGETHER; ++t)
+    if (taps[first + static_cast<std::size_t>(t)].number != taps[first].number + t) return false;
+  return true;
+}
+
 // Adds a part's share to the sums of the channels owned.
 inline void sum_part(const WeightsPart& part) {
   const Panels panels(part.layer.outputs, TAP_PANEL);
-  // where two taps have the same weights, only one at a time may hold their sums
-  const bool together = part.finite && part.taps.size() <= static_cast<std::size_t>(part.layer.window.taps());
   for (int p = 0; p < panels.count; ++p)
     with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
       constexpr int V = std::min(TAP_PANEL, int{vectors()});
       const int first = panels.first(p);
-      std::size_t tap = 0;
-      for (; together && tap + TOGETHER <= part.taps.size(); tap += TOGETHER)
-        sum_channels<V, TOGETHER, false>(part, tap, first);
-      for (; tap < part.taps.size(); ++tap)
-        part.finite ? sum_channels<V, 1, false>(part, tap, first)
-                    : sum_channels<V, 1, true>(part, tap, first);
+      for (std::size_t tap = 0; tap < part.taps.size();) {
+        const bool together = part.finite && follow(part.taps, tap);
+        together      ? sum_channels<V, TOGETHER, false>(part, tap, first)
+        : part.finite ? sum_channels<V, 1, false>(part, tap, first)
+                      : sum_channels<V, 1, true>(part, tap, first);
+        tap += together ? TOGETHER : 1;
+      }
     });
 }
 

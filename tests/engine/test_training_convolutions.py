@@ -119,6 +119,15 @@ def test_wide_padding_reads_a_pixel_twice(name, mode):
 
 
 @pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("kernel", [(2, 3), (4, 3), (3, 5), (5, 1)])
+def test_weights_that_meet_nothing_but_padding(name, kernel):
+    options = {"stride": (1, 3), "padding": (2, 2)}
+    model = drawn(nn.ReLU(), conv(9, 17, kernel, **options), nn.ReLU(), conv(17, 5, 1))
+    found, _ = compare(model, randn(1, 3, 9, 3, 2), name)
+    assert found < 1e-6
+
+
+@pytest.mark.parametrize("name", SETS)
 def test_many_channels_come_in_panels(name):
     model = drawn(nn.ReLU(), conv(150, 300, padding=1), nn.ReLU(), conv(300, 20))
     found, _ = compare(model, randn(1, 3, 150, 5, 4), name)
