@@ -162,7 +162,9 @@ class Fused(torch.optim.Optimizer):
         known = self._live.get(parameter)
         address = moments[0].data_ptr()
         if known is None or known[0] != address:
-            live = torch.stack([(m != 0).transpose(0, 1).flatten(1) for m in moments]).any(dim=(0, 2))
+            live = torch.stack([(m != 0).transpose(0, 1).flatten(1) for m in moments]).any(
+                dim=(0, 2)
+            )
             known = self._live[parameter] = (address, live.to(torch.uint8))
         return known[1]
 

@@ -27,7 +27,7 @@ _version = attrgetter("_version")
 
 @dataclass(frozen=True)
 class Link:
-    """A layer of a chain: its name, the activation it reads, its skip, and a convolution's window."""
+    """A layer of a chain: its name, the activation it reads, its skip, and its window if it has."""
 
     name: str
     layer: nn.Linear | nn.Conv2d
