@@ -273,7 +273,7 @@ int planted(const std::string& name, int number) {
   c.gradient.assign(9 * out, 1.0f);
   bool edge = false;
   Result wanted = reference(c, edge);
-  if (name == "wrong") c.gradient[3] += 0.1f;
+  if (name == "wrong") c.gradient[3] += 10.0f;
   if (name == "read") c.bias.back().pop_back();
   if (name == "write") wanted.out.pop_back();  // so that there is too little memory for it
   if (name != "race") return !run_case(c, trainer(""), wanted);
@@ -295,7 +295,7 @@ int planted(const std::string& name, int number) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 2 && !std::strcmp(argv[1], "planted")) return planted(argv[2], argc > 3 ? std::atoi(argv[3]) : 5);
+  if (argc > 2 && !std::strcmp(argv[1], "planted")) return planted(argv[2], argc > 3 ? std::atoi(argv[3]) : 7);
   const int cases = argc > 1 ? std::atoi(argv[1]) : 300;
   int wrong = 0;
   for (int number = 0; number < cases; ++number) wrong += !check(number);
