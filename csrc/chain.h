@@ -10,6 +10,8 @@
 #include <new>
 #include <vector>
 
+#include "window.h"
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -59,13 +61,6 @@ class Array {
  private:
   std::unique_ptr<T, Free> memory_;
   std::size_t capacity_ = 0;
-};
-
-// The geometry of a product: 1 x 1 images and one tap make a fully connected layer.
-struct Window {
-  int kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
-  bool circular = false;
-  int taps() const { return kernel_h * kernel_w; }
 };
 
 struct Layer {

@@ -14,18 +14,6 @@ constexpr int REUSED = 2;  // active sites of a row above which nearly all rows 
 
 constexpr int INPUT_PANEL = 64;  // of a chain's input
 
-struct Image {
-  int height, width;
-  int pixels() const { return height * width; }
-};
-
-inline int out_size(int n, int kernel, int stride, int pad) { return (n + 2 * pad - kernel) / stride + 1; }
-
-inline Image after(const Window& w, Image in) {
-  return {out_size(in.height, w.kernel_h, w.stride_h, w.pad_h),
-          out_size(in.width, w.kernel_w, w.stride_w, w.pad_w)};
-}
-
 // Dense rows of a matrix.
 struct Rows {
   float* data;
@@ -214,12 +202,6 @@ void linear_panel(const Layer& layer, const Input& in, bool reused, float* kept,
     return from_tiled_lists<F, V>(layer, *in.lists, kept, p, sites, to);
   if (in.lists) return from_lists<F, V>(layer, *in.lists, reused, p, sites, to);
   from_rows<F, V>(layer, in.rows, kept, p, sites, to);
-}
-
-// Where position `at`, which may lie in the padding, is read along an axis of n; -1 if nothing is there.
-inline int source(int at, int n, bool circular) {
-  if (circular) return at < 0 ? at + n : at >= n ? at - n : at;
-  return at < n ? at : -1;
 }
 
 // The input rows that one row of outputs reads, column by column, padding included: the active inputs of

@@ -5,18 +5,22 @@
 #include <memory>
 #include <vector>
 
+#include "window.h"
+
 namespace sparsefield {
 
-// The active inputs of one layer in a run of samples, sample after sample, ascending.
+// The active inputs of one layer at a run of sites, site after site, ascending. A site is a sample, or a pixel
+// of one.
 struct TapePart {
-  std::unique_ptr<uint32_t[]> end;     // [samples]: where the entries of each end
+  std::unique_ptr<uint32_t[]> end;     // [sites]: where the entries of each end
   std::unique_ptr<uint16_t[]> narrow;  // the indices, where the width allows
   std::unique_ptr<uint32_t[]> wide;    // or these
   std::unique_ptr<float[]> value;
   std::unique_ptr<float[]> gradient;  // once backward has passed: of h; 0 for a clipped input
   bool finite = true;                 // every value is
 
-  uint32_t begin(int sample) const { return sample ? end[sample - 1] : 0; }
+  uint32_t begin(int site) const { return site ? end[site - 1] : 0; }
+  uint32_t entries(int sites) const { return begin(sites); }  // of all of them
   // Calls f with the indices.
   template <class Then>
   auto with_index(Then f) const {
@@ -31,21 +35,26 @@ struct Tape {
   Tape(const Tape&) = delete;
   int batch = 0, parts = 0;
   std::vector<TapePart> held;  // [layers, parts]
+  std::vector<Stage> stages;   // [layers], of convolutions
 
   TapePart& at(int layer, int p) { return held[static_cast<std::size_t>(layer) * parts + p]; }
   const TapePart& at(int layer, int p) const { return held[static_cast<std::size_t>(layer) * parts + p]; }
   int first(int p) const { return static_cast<int>(int64_t{batch} * p / parts); }
   int samples(int p) const { return first(p + 1) - first(p); }
+  // That layer l reads.
+  int sites(int l, int p) const {
+    return stages.empty() ? samples(p) : samples(p) * stages[static_cast<std::size_t>(l)].in.pixels();
+  }
 
   // Bytes of the lists.
   std::size_t bytes() const {
     std::size_t sum = 0;
     for (std::size_t i = 0; i < held.size(); ++i) {
       const TapePart& part = held[i];
-      const auto n = static_cast<std::size_t>(samples(static_cast<int>(i % static_cast<std::size_t>(parts))));
+      const int count = static_cast<int>(i), n = sites(count / parts, count % parts);
       if (!part.end || !n) continue;
       const std::size_t entry = 4u + (part.narrow ? 2u : 4u) + (part.gradient ? 4u : 0u);
-      sum += 4 * n + part.end[n - 1] * entry;
+      sum += 4 * static_cast<std::size_t>(n) + part.entries(n) * entry;
     }
     return sum;
   }

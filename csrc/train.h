@@ -3,7 +3,8 @@
 //
 // A weight [outputs, inputs] lies input-major in memory: row k holds what input k adds to every output.
 // Forward sums rows, the input gradient is dot products with rows, and the weight gradient is made row by
-// row; so nothing is repacked when an optimiser has changed the weights.
+// row; so nothing is repacked when an optimiser has changed the weights. A convolution's [outputs, inputs,
+// kernel_h, kernel_w] lies as [kernel_h, kernel_w, inputs, outputs]: such a matrix for each tap.
 #pragma once
 
 #include "chain.h"
@@ -17,10 +18,12 @@ struct TrainLayer {
   float alpha, scale;
   Phi phi;
   float tau, m;
+  Window window{};
 };
 
 struct TrainChain {
   std::vector<TrainLayer> layers;
+  bool convolutional = false;
   int depth() const { return static_cast<int>(layers.size()); }
   const TrainLayer& layer(int l) const { return layers[static_cast<std::size_t>(l)]; }
 };
@@ -35,6 +38,7 @@ struct ForwardCall {
   float* out;      // [batch, outputs of the last layer]: its h
   int batch, threads;
   bool keep;  // fill the tape
+  Image image{1, 1};  // the size of those of x, [batch, height, width, inputs]; of out likewise
 };
 
 struct BackwardCall {

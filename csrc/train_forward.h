@@ -181,45 +181,49 @@ struct ForwardOwn {
   Units units;  // the inputs that are active anywhere
 };
 
-struct LayerRun {
+// Where a layer's h goes, a row for each site.
+struct Outputs {
   const TrainLayer& layer;
-  const float *weight, *bias;
-  Workspace& in;
-  Workspace* out;          // or null: the last layer
-  const TrainLayer* next;  // whose phi makes the list
-  float* rows;             // [samples, outputs]: h of the last layer
-  float* stream;           // [samples, leading]: h, for the skip; or null
+  const float* bias;
+  Workspace* lists;        // of the layer after, or null
+  const TrainLayer* next;  // whose activation they are of
+  float* rows;             // else [sites, outputs]
+  float* stream;           // what a skip carries on, or null
   std::size_t stream_stride;
+};
+
+struct LayerRun {
+  const float* weight;
+  Workspace& in;
+  Outputs to;
   ForwardOwn& own;
   int samples;
 };
 
 // From sums to h, and to where it goes: a list, or a row.
 template <int V>
-inline void finish(const LayerRun& run, const Vec* sum, int s, int first, const Lanes& last) {
-  const TrainLayer& layer = run.layer;
-  const float* bias = run.bias;
+inline void finish(const Outputs& to, const Vec* sum, int s, int first, const Lanes& last) {
+  const TrainLayer& layer = to.layer;
   const Vec scale = all(layer.scale), alpha = all(layer.alpha);
   Vec h[V];
   for (int v = 0; v < V; ++v) h[v] = sum[v];
-  if (bias)
-    for (int v = 0; v < V; ++v) h[v] += row_part<V>(bias + first, v, last);
+  if (to.bias)
+    for (int v = 0; v < V; ++v) h[v] += row_part<V>(to.bias + first, v, last);
   if (layer.scale != 1.0f)
     for (int v = 0; v < V; ++v) h[v] *= scale;
-  if (float* stream = run.stream ? run.stream + s * run.stream_stride + first : nullptr) {
+  if (float* stream = to.stream ? to.stream + s * to.stream_stride + first : nullptr) {
     if (layer.alpha != 0.0f)
       for (int v = 0; v < V; ++v) h[v] += alpha * load(stream + v * W);
     for (int v = 0; v < V; ++v) store(stream + v * W, h[v]);
   }
-  if (run.out) {
-    activate<V>(h, run.next->phi, run.next->tau, run.next->m);
-    Workspace& to = *run.out;
-    int& count = to.count.data()[s];
-    count =
-        append<V>(to.index.data() + s * to.stride, to.value.data() + s * to.stride, count, first, h, last);
+  if (to.lists) {
+    activate<V>(h, to.next->phi, to.next->tau, to.next->m);
+    const std::size_t at = s * to.lists->stride;
+    int& count = to.lists->count.data()[s];
+    count = append<V>(to.lists->index.data() + at, to.lists->value.data() + at, count, first, h, last);
     return;
   }
-  float* row = run.rows + static_cast<std::size_t>(s) * layer.outputs + first;
+  float* row = to.rows + static_cast<std::size_t>(s) * layer.outputs + first;
   for (int v = 0; v + 1 < V; ++v) store(row + v * W, h[v]);
   last.store(row + (V - 1) * W, h[V - 1]);
 }
@@ -237,7 +241,7 @@ void run_panel(const LayerRun& run, const Panels& panels, int p) {
   std::fill(cursor, cursor + run.samples, 0);
   for (int from = 0; from < std::max(1, units.count); from += tile) {
     const int until = std::min(units.count, from + tile);
-    copy_rows(run.weight + first, static_cast<std::size_t>(run.layer.outputs), units, from, until, held,
+    copy_rows(run.weight + first, static_cast<std::size_t>(run.to.layer.outputs), units, from, until, held,
               weight, V * W);
     for (int s = 0; s < run.samples; ++s) {
       Vec h[V] = {};
@@ -247,7 +251,7 @@ void run_panel(const LayerRun& run, const Panels& panels, int p) {
       cursor[s] += add_rows<V>(h, weight, from, run.in.index.data() + at, run.in.value.data() + at,
                                run.in.count.data()[s] - cursor[s], static_cast<uint32_t>(until));
       if (until == units.count)
-        finish<V>(run, h, s, first, last);
+        finish<V>(run.to, h, s, first, last);
       else
         for (int v = 0; v < V; ++v) store(kept + v * W, h[v]);
     }
@@ -255,19 +259,19 @@ void run_panel(const LayerRun& run, const Panels& panels, int p) {
 }
 
 inline void run_layer(const LayerRun& run) {
-  if (run.out) run.out->clear(run.samples);
+  if (run.to.lists) run.to.lists->clear(run.samples);
   Units& units = run.own.units;
-  units.begin(run.layer.inputs);
+  units.begin(run.to.layer.inputs);
   for (int s = 0; s < run.samples; ++s) {
     const uint32_t* index = run.in.index.data() + s * run.in.stride;
     for (int i = 0; i < run.in.count.data()[s]; ++i) units.seen.data()[index[i]] = 1;
   }
-  units.end(run.layer.inputs);
+  units.end(run.to.layer.inputs);
   for (int s = 0; s < run.samples && !units.all; ++s) {
     uint32_t* index = run.in.index.data() + s * run.in.stride;
     for (int i = 0; i < run.in.count.data()[s]; ++i) index[i] = units.place.data()[index[i]];
   }
-  const Panels panels(run.layer.outputs, nearest(units.count));
+  const Panels panels(run.to.layer.outputs, nearest(units.count));
   run.own.weight.resize(std::max(NEAR / sizeof(float), std::size_t{64} * MOST * W) + WIDEST);
   for (int p = 0; p < panels.count; ++p)
     with_vectors(vectors_of(panels.held(p)), [&](auto vectors) { run_panel<vectors()>(run, panels, p); });
@@ -348,15 +352,10 @@ inline void forward_part(const TrainChain& chain, const Parameters& at, const Fo
     const auto here = static_cast<std::size_t>(l);
     Workspace &in = own.lists[l % 2], &out = own.lists[(l + 1) % 2];
     if (call.keep) remember(in, samples, layer.inputs, tape.at(l, p));
-    const LayerRun run{layer,
-                       at.weight[here],
-                       at.bias[here],
+    const LayerRun run{at.weight[here],
                        in,
-                       last ? nullptr : &out,
-                       last ? nullptr : &chain.layer(l + 1),
-                       call.out + static_cast<std::size_t>(first) * layer.outputs,
-                       stream,
-                       stride,
+                       {layer, at.bias[here], last ? nullptr : &out, last ? nullptr : &chain.layer(l + 1),
+                        call.out + static_cast<std::size_t>(first) * layer.outputs, stream, stride},
                        own,
                        samples};
     run_layer(run);

@@ -64,17 +64,26 @@ class NativeTraining {
   explicit NativeTraining(const std::string& set) : training_(trainer(set)) {}
   NativeTraining(const NativeTraining&) = delete;
 
-  void add(int inputs, int outputs, float alpha, float scale, int phi, float tau, float m) {
-    chain_.layers.push_back({inputs, outputs, alpha, scale, static_cast<Phi>(phi), tau, m});
+  // window: kernel, stride and padding as (height, width), and whether padding is circular; none of a fully
+  // connected layer.
+  void add(int inputs, int outputs, float alpha, float scale, int phi, float tau, float m,
+           const std::vector<int>& window) {
+    TrainLayer layer{inputs, outputs, alpha, scale, static_cast<Phi>(phi), tau, m};
+    const auto size = [&](std::size_t i) { return window.at(i); };
+    if (!window.empty()) layer.window = {size(0), size(1), size(2), size(3), size(4), size(5), size(6) != 0};
+    chain_.convolutional = !window.empty();
+    chain_.layers.push_back(layer);
   }
 
-  std::unique_ptr<Tape> forward(uintptr_t x, uintptr_t out, int batch, int threads, bool keep,
+  std::unique_ptr<Tape> forward(uintptr_t x, uintptr_t out, int batch, int height, int width, int threads,
+                                bool keep,
                                 const Addresses& weights, const Addresses& biases) const {
     auto tape = std::make_unique<Tape>();
     const Parameters parameters{tensors(weights), tensors(biases)};
     const nb::gil_scoped_release released;
     training_.forward(chain_, parameters,
-                      {at<const float>(x), at<float>(out), batch, usable_threads(threads), keep}, *tape);
+                      {at<const float>(x), at<float>(out), batch, usable_threads(threads), keep, {height, width}},
+                      *tape);
     return tape;
   }
 
@@ -108,9 +117,9 @@ void add_training(nb::module_& module) {
   nb::class_<NativeTraining>(module, "Training")
       .def(nb::init<const std::string&>(), nb::arg("instruction_set") = "")
       .def("add", &NativeTraining::add, nb::arg("inputs"), nb::arg("outputs"), nb::arg("alpha"),
-           nb::arg("scale"), nb::arg("phi"), nb::arg("tau"), nb::arg("m"))
+           nb::arg("scale"), nb::arg("phi"), nb::arg("tau"), nb::arg("m"), nb::arg("window"))
       .def("forward", &NativeTraining::forward, nb::arg("x"), nb::arg("out"), nb::arg("batch"),
-           nb::arg("threads"), nb::arg("keep"), nb::arg("weights"), nb::arg("biases"))
+           nb::arg("height"), nb::arg("width"), nb::arg("threads"), nb::arg("keep"), nb::arg("weights"), nb::arg("biases"))
       .def("backward", &NativeTraining::backward, nb::arg("tape"), nb::arg("gradient"), nb::arg("x_gradient"),
            nb::arg("lowest"), nb::arg("threads"), nb::arg("weights"))
       .def("weights", &NativeTraining::weights, nb::arg("tape"), nb::arg("gradient"), nb::arg("threads"),

@@ -7,7 +7,7 @@
 
 #include <exception>
 
-#include "train_weights.h"
+#include "train_convolution_weights.h"
 
 namespace sparsefield {
 namespace SF_ISA {
@@ -31,18 +31,25 @@ void in_parallel(int parts, int threads, Then f) {
 
 void forward(const TrainChain& chain, const Parameters& at, const ForwardCall& call, Tape& tape) {
   tape.batch = call.batch;
-  tape.parts = std::max(1, std::min(call.threads, call.batch));
+  tape.stages.clear();
+  if (chain.convolutional) tape.stages = stages_of(windows(chain), call.image);
+  tape.parts = chain.convolutional ? parts_of_images(chain, call, tape)
+                                   : std::max(1, std::min(call.threads, call.batch));
   tape.held.clear();
-  if (call.keep) tape.held.resize(static_cast<std::size_t>(chain.depth()) * tape.parts);
-  in_parallel(tape.parts, call.threads, [&](int p) { forward_part(chain, at, call, tape, p); });
+  if (call.keep || chain.convolutional)
+    tape.held.resize(static_cast<std::size_t>(chain.depth()) * tape.parts);
+  const auto part = chain.convolutional ? forward_images : forward_part;
+  in_parallel(tape.parts, call.threads, [&](int p) { part(chain, at, call, tape, p); });
 }
 
 void backward(const TrainChain& chain, const Parameters& at, const BackwardCall& call, Tape& tape) {
-  in_parallel(tape.parts, call.threads, [&](int p) { backward_part(chain, at, call, tape, p); });
+  const auto part = chain.convolutional ? backward_images : backward_part;
+  in_parallel(tape.parts, call.threads, [&](int p) { part(chain, at, call, tape, p); });
 }
 
 void weights(const TrainChain& chain, const WeightCall& call, const Tape& tape) {
-  in_parallel(call.threads, call.threads, [&](int t) { weights_part(chain, call, tape, t, call.threads); });
+  const auto part = chain.convolutional ? convolution_weights_part : weights_part;
+  in_parallel(call.threads, call.threads, [&](int t) { part(chain, call, tape, t, call.threads); });
 }
 
 }  // namespace

@@ -46,9 +46,9 @@ bool apply_rule(const Update& u, Vec g, std::size_t at, const Held& held) {
   return true;
 }
 
-// One sample in which an input was active.
+// One site at which an input was active.
 struct Use {
-  uint32_t sample;
+  uint32_t site;
   float value;
 };
 
@@ -58,15 +58,15 @@ void sum_uses(const Use* uses, uint32_t count, const Gradients& g, float scale, 
   Vec sum[V] = {}, other[V] = {};
   uint32_t i = 0;
   for (; i + 1 < count; i += 2) {
-    const float *a = g.row(static_cast<int>(uses[i].sample)),
-                *b = g.row(static_cast<int>(uses[i + 1].sample));
+    const float *a = g.row(static_cast<int>(uses[i].site)),
+                *b = g.row(static_cast<int>(uses[i + 1].site));
     const Vec x = all(uses[i].value), y = all(uses[i + 1].value);
     for (int v = 0; v < V; ++v) sum[v] += x * load(a + v * W);
     for (int v = 0; v < V; ++v) other[v] += y * load(b + v * W);
   }
   if (i < count)
     for (int v = 0; v < V; ++v)
-      sum[v] += all(uses[i].value) * load(g.row(static_cast<int>(uses[i].sample)) + v * W);
+      sum[v] += all(uses[i].value) * load(g.row(static_cast<int>(uses[i].site)) + v * W);
   for (int v = 0; v < V; ++v) store(to + v * W, (sum[v] + other[v]) * all(scale));
 }
 
@@ -161,27 +161,35 @@ inline void take_gradient(const TrainChain& chain, const WeightCall& call, const
                               : !scatter(tape.at(l + 1, p), s, own.units, g.row(sample));
 }
 
-// Calls f with the sample, the input and the value of every use; where the gradient is not finite every input
-// is used, as dense products have it: zero times infinity is no number.
+// Calls f with the site, the input and the value of every use in a part; where the gradient at a site is not
+// finite every input is used, as dense products have it: zero times infinity is no number.
+template <class Odd, class Then>
+void for_uses_of(const TapePart& part, int sites, int inputs, Odd odd, Then f) {
+  part.with_index([&](const auto* index) {
+    for (int s = 0; s < sites; ++s) {
+      const auto site = static_cast<uint32_t>(s);
+      uint32_t e = part.begin(s);
+      const uint32_t end = part.end[s];
+      if (!odd(site))
+        for (; e < end; ++e) f(site, index[e], part.value[e]);
+      else
+        for (uint32_t k = 0; k < static_cast<uint32_t>(inputs); ++k) {
+          const bool active = e < end && index[e] == k;
+          f(site, k, active ? part.value[e] : 0.0f);
+          e += active;
+        }
+    }
+  });
+}
+
+// The same for all samples.
 template <class Then>
 void for_uses(const Tape& tape, int l, int inputs, const std::vector<uint8_t>& odd, Then f) {
   for (int p = 0; p < tape.parts; ++p) {
-    const TapePart& part = tape.at(l, p);
-    part.with_index([&](const auto* index) {
-      for (int s = 0; s < tape.samples(p); ++s) {
-        const auto sample = static_cast<uint32_t>(tape.first(p) + s);
-        uint32_t e = part.begin(s);
-        const uint32_t end = part.end[s];
-        if (!odd[sample])
-          for (; e < end; ++e) f(sample, index[e], part.value[e]);
-        else
-          for (uint32_t k = 0; k < static_cast<uint32_t>(inputs); ++k) {
-            const bool active = e < end && index[e] == k;
-            f(sample, k, active ? part.value[e] : 0.0f);
-            e += active;
-          }
-      }
-    });
+    const auto first = static_cast<uint32_t>(tape.first(p));
+    for_uses_of(
+        tape.at(l, p), tape.samples(p), inputs, [&](uint32_t s) { return odd[first + s]; },
+        [&](uint32_t s, uint32_t k, float value) { f(first + s, k, value); });
   }
 }
 
@@ -196,15 +204,16 @@ inline int share(const uint32_t* begin, int inputs, int t, int threads) {
   return low;
 }
 
-// The uses of each input, in the order of the samples, for inputs [from, until) of share t.
 struct Span {
   int from, until;
 };
 
-inline Span invert(const Tape& tape, int l, int inputs, int t, int threads, WeightsOwn& own) {
+// The uses of each input, in the order in which `each` calls with them; which are share t.
+template <class Each>
+Span invert(int inputs, int t, int threads, WeightsOwn& own, Each each) {
   uint32_t* begin = own.begin.data();
   std::fill(begin, begin + inputs + 1, 0u);
-  for_uses(tape, l, inputs, own.odd, [&](uint32_t, uint32_t k, float) { ++begin[k]; });
+  each([&](uint32_t, uint32_t k, float) { ++begin[k]; });
   uint32_t total = 0;  // from counts to beginnings
   for (int k = 0; k <= inputs; ++k) {
     const uint32_t n = begin[k];
@@ -214,8 +223,7 @@ inline Span invert(const Tape& tape, int l, int inputs, int t, int threads, Weig
   own.uses.resize(total + 1u);
   const Span mine{share(begin, inputs, t, threads), share(begin, inputs, t + 1, threads)};
   Use* uses = own.uses.data();
-  for_uses(tape, l, inputs, own.odd,
-           [&](uint32_t sample, uint32_t k, float value) { uses[begin[k]++] = {sample, value}; });
+  each([&](uint32_t site, uint32_t k, float value) { uses[begin[k]++] = {site, value}; });
   for (int k = inputs; k > 0; --k) begin[k] = begin[k - 1];  // each had moved to its end
   begin[0] = 0;
   return mine;
@@ -250,6 +258,13 @@ inline void update_rows(const TrainLayer& layer, const Update& u, const Gradient
   }
 }
 
+// The first layer that is to be updated, or their number.
+inline int lowest_wanted(const WeightCall& call) {
+  std::size_t l = 0;
+  while (l < call.weight.size() && call.weight[l].rule == Rule::none && call.bias[l].rule == Rule::none) ++l;
+  return static_cast<int>(l);
+}
+
 // Share t of every layer's rows, and every so many biases.
 inline void weights_part(const TrainChain& chain, const WeightCall& call, const Tape& tape, int t,
                          int threads) {
@@ -263,13 +278,7 @@ inline void weights_part(const TrainChain& chain, const WeightCall& call, const 
   std::fill(own.full.data(), own.full.data() + stride, 0.0f);
   own.odd.assign(static_cast<std::size_t>(tape.batch), 0);
   const Gradients g{own.gradients.data(), stride};
-  const auto wanted = [&](int l) {
-    const auto i = static_cast<std::size_t>(l);
-    return call.weight[i].rule != Rule::none || call.bias[i].rule != Rule::none;
-  };
-  int lowest = 0;
-  while (lowest < depth && !wanted(lowest)) ++lowest;
-  for (int l = depth - 1; l >= lowest; --l) {
+  for (int l = depth - 1; l >= lowest_wanted(call); --l) {
     const TrainLayer& layer = chain.layer(l);
     const Update &weight = call.weight[static_cast<std::size_t>(l)],
                  &bias = call.bias[static_cast<std::size_t>(l)];
@@ -282,7 +291,8 @@ inline void weights_part(const TrainChain& chain, const WeightCall& call, const 
       apply_sums(bias, own, own.sums.data(), 0, layer.outputs);
     }
     if (weight.rule == Rule::none) continue;
-    const Span mine = invert(tape, l, layer.inputs, t, threads, own);
+    const Span mine = invert(layer.inputs, t, threads, own,
+                             [&](auto then) { for_uses(tape, l, layer.inputs, own.odd, then); });
     for (int k = mine.from; k < mine.until; k += ROWS)
       update_rows(layer, weight, g, tape.batch, k, mine.until, own);
   }

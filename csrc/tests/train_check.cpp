@@ -1,5 +1,5 @@
 // Runs the training kernels over a grid of cases, in memory that ends where it must, and compares them with a
-// reference in double. `train_check planted NAME` does something wrong on purpose, which must be found.
+// reference in double. `train_check planted NAME CASE` does something wrong on purpose, which must be found.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -26,35 +26,53 @@ struct Exact {
 
 struct Case {
   TrainChain chain;
+  Image image{1, 1};
   int batch = 1, threads = 1;
   std::vector<std::vector<float>> weight, bias;  // input-major
   std::vector<float> x, gradient;
 };
 
+// One that images of this size can pass; the same size again where a skip needs it.
+Window window_of(Random& random, Image image, bool keeps) {
+  const int kernel = std::min({one_of(random, {1, 3, 3, 5}), image.height, image.width});
+  const bool circular = below(random, 2);
+  if (keeps && kernel % 2) return {kernel, kernel, 1, 1, kernel / 2, kernel / 2, circular};
+  return {1 + below(random, kernel), kernel,          1 + below(random, 2),
+          1 + below(random, 3),      below(random, 3), below(random, std::min(3, image.width + 1)),
+          circular && image.height > 2};
+}
+
 Case case_of(int number) {
   Random random(static_cast<unsigned>(number));
   Case c;
-  const std::vector<int> widths{1, 2, 7, 8, 15, 16, 17, 33, 48, 63, 65, 79, 81, 161, 300};
-  c.batch = one_of(random, {0, 1, 2, 3, 9, 33, 70});
+  const bool convolutional = c.chain.convolutional = number % 2;
+  std::vector<int> widths{1, 2, 7, 8, 15, 16, 17, 33, 48, 63, 65, 79, 81};
+  if (!convolutional) widths.insert(widths.end(), {161, 300});
+  c.batch = one_of(random, {0, 1, 2, 3, 9, convolutional ? 5 : 33, convolutional ? 4 : 70});
   c.threads = 1 + below(random, 3);
+  if (convolutional) c.image = {1 + below(random, 6), 1 + below(random, 6)};
   const bool skip = below(random, 2), dead = below(random, 2);
-  int width = number % 20 == 19 ? 1100 : one_of(random, widths);
+  int width = !convolutional && number % 20 == 18 ? 1100 : one_of(random, widths);
+  Image image = c.image;
   for (int depth = 1 + below(random, 4); depth > 0; --depth) {
     const int next = skip || below(random, 2) ? width : one_of(random, widths);
     const float alpha = skip && next == width ? 0.9f : 0.0f;
     const Phi phi = below(random, 2) ? Phi::one_sided : Phi::two_sided;
     const float m = below(random, 2) ? HUGE_VALF : 1.0f;
-    c.chain.layers.push_back({width, next, alpha, std::sqrt(1 - alpha * alpha), phi, 0.4f, m});
-    std::vector<float> weight(static_cast<std::size_t>(width) * next), bias(static_cast<std::size_t>(next));
-    for (float& w : weight) w = normal(random) / std::sqrt(static_cast<float>(width));
+    const Window window = convolutional ? window_of(random, image, skip && below(random, 3)) : Window{};
+    image = after(window, image);
+    c.chain.layers.push_back({width, next, alpha, std::sqrt(1 - alpha * alpha), phi, 0.4f, m, window});
+    const int inputs = width * window.taps();
+    std::vector<float> weight(static_cast<std::size_t>(inputs) * next), bias(static_cast<std::size_t>(next));
+    for (float& w : weight) w = normal(random) / std::sqrt(static_cast<float>(inputs));
     for (float& b : bias) b = 0.3f * normal(random) - (dead && below(random, 4) ? 5.0f : 0.0f);
     c.weight.push_back(weight);
     c.bias.push_back(bias);
     width = next;
   }
-  c.x.resize(static_cast<std::size_t>(c.batch) * c.chain.layer(0).inputs);
+  c.x.resize(static_cast<std::size_t>(c.batch) * c.image.pixels() * c.chain.layer(0).inputs);
   for (float& value : c.x) value = normal(random);
-  c.gradient.resize(static_cast<std::size_t>(c.batch) * width);
+  c.gradient.resize(static_cast<std::size_t>(c.batch) * image.pixels() * width);
   for (float& value : c.gradient) value = normal(random);
   return c;
 }
@@ -78,53 +96,83 @@ bool inside(const TrainLayer& by, double h, bool& edge) {
   return over > 0 && over < double{by.m};
 }
 
+// Calls f with every output pixel, the input pixel that a tap of it reads, and the tap.
+template <class Then>
+void for_taps(const Window& w, Image in, Then f) {
+  const Image out = after(w, in);
+  for (int o = 0; o < out.pixels(); ++o)
+    for (int tap = 0; tap < w.taps(); ++tap) {
+      int y = o / out.width * w.stride_h + tap / w.kernel_w - w.pad_h;
+      int x = o % out.width * w.stride_w + tap % w.kernel_w - w.pad_w;
+      if (w.circular) y = (y + in.height) % in.height, x = (x + in.width) % in.width;
+      if (y >= 0 && y < in.height && x >= 0 && x < in.width) f(o, y * in.width + x, tap);
+    }
+}
+
+// The layer as it is between images of two sizes.
+TrainLayer carried(TrainLayer layer, Image in) {
+  if (!(after(layer.window, in) == in)) layer.alpha = 0.0f, layer.scale = 1.0f;
+  return layer;
+}
+
+// Calls f with every product of a layer: which input, output and weight.
+template <class Then>
+void for_products(const TrainLayer& layer, Image in, Then f) {
+  for_taps(layer.window, in, [&](int to, int from, int tap) {
+    for (int k = 0; k < layer.inputs; ++k)
+      for (int j = 0; j < layer.outputs; ++j)
+        f(static_cast<std::size_t>(from * layer.inputs + k), static_cast<std::size_t>(to * layer.outputs + j),
+          static_cast<std::size_t>(tap * layer.inputs + k) * layer.outputs + j);
+  });
+}
+
+// h of the layer after.
+Values forward(const TrainLayer& layer, Image in, const std::vector<float>& weight,
+               const std::vector<float>& bias, const Values& h) {
+  const auto pixels = static_cast<std::size_t>(after(layer.window, in).pixels());
+  Values sum, next;
+  for (std::size_t o = 0; o < pixels; ++o) sum.insert(sum.end(), bias.begin(), bias.end());
+  for_products(layer, in, [&](std::size_t k, std::size_t j, std::size_t w) {
+    sum[j] += phi_of(layer, h[k]) * weight[w];
+  });
+  for (std::size_t j = 0; j < sum.size(); ++j)
+    next.push_back(layer.scale * sum[j] + (layer.alpha != 0 ? layer.alpha * h[j] : 0.0));
+  return next;
+}
+
 Result reference(const Case& c, bool& edge) {
-  const int depth = c.chain.depth();
+  const auto depth = static_cast<std::size_t>(c.chain.depth());
   Result result;
-  result.gradients.resize(1 + 2 * static_cast<std::size_t>(depth));
-  for (int l = 0; l < depth; ++l) {
-    result.gradients[1 + static_cast<std::size_t>(l)].resize(c.weight[static_cast<std::size_t>(l)].size());
-    result.gradients[1 + static_cast<std::size_t>(depth + l)].resize(
-        c.bias[static_cast<std::size_t>(l)].size());
+  result.gradients.resize(1 + 2 * depth);
+  for (std::size_t l = 0; l < depth; ++l) {
+    result.gradients[1 + l].resize(c.weight[l].size());
+    result.gradients[1 + depth + l].resize(c.bias[l].size());
   }
+  const std::size_t inputs = c.batch ? c.x.size() / static_cast<std::size_t>(c.batch) : 0;
   for (int s = 0; s < c.batch; ++s) {
-    const auto inputs = static_cast<std::size_t>(c.chain.layer(0).inputs);
+    std::vector<Image> images{c.image};
+    std::vector<TrainLayer> layers;
     std::vector<Values> h{Values(c.x.begin() + s * inputs, c.x.begin() + (s + 1) * inputs)};
-    for (int l = 0; l < depth; ++l) {
-      const TrainLayer& layer = c.chain.layer(l);
-      Values next(static_cast<std::size_t>(layer.outputs));
-      for (int j = 0; j < layer.outputs; ++j) {
-        double sum = c.bias[static_cast<std::size_t>(l)][static_cast<std::size_t>(j)];
-        for (int k = 0; k < layer.inputs; ++k)
-          sum += phi_of(layer, h.back()[static_cast<std::size_t>(k)]) *
-                 c.weight[static_cast<std::size_t>(l)][static_cast<std::size_t>(k) * layer.outputs + j];
-        next[static_cast<std::size_t>(j)] = layer.scale * sum;
-        if (layer.alpha != 0)
-          next[static_cast<std::size_t>(j)] += layer.alpha * h.back()[static_cast<std::size_t>(j)];
-      }
-      h.push_back(next);
+    for (std::size_t l = 0; l < depth; ++l) {
+      layers.push_back(carried(c.chain.layers[l], images[l]));
+      h.push_back(forward(layers[l], images[l], c.weight[l], c.bias[l], h[l]));
+      images.push_back(after(layers[l].window, images[l]));
     }
     result.out.insert(result.out.end(), h.back().begin(), h.back().end());
     const std::size_t outputs = h.back().size();
     Values g(c.gradient.begin() + s * outputs, c.gradient.begin() + (s + 1) * outputs);
-    for (int l = depth - 1; l >= 0; --l) {
-      const TrainLayer& layer = c.chain.layer(l);
-      const auto at = static_cast<std::size_t>(l);
-      Values before(static_cast<std::size_t>(layer.inputs));
-      for (int j = 0; j < layer.outputs; ++j)
-        result.gradients[1 + static_cast<std::size_t>(depth + l)][static_cast<std::size_t>(j)] +=
-            layer.scale * g[static_cast<std::size_t>(j)];
-      for (int k = 0; k < layer.inputs; ++k) {
-        const double hk = h[at][static_cast<std::size_t>(k)], y = phi_of(layer, hk);
-        double sum = 0;
-        for (int j = 0; j < layer.outputs; ++j) {
-          const std::size_t place = static_cast<std::size_t>(k) * layer.outputs + j;
-          sum += layer.scale * c.weight[at][place] * g[static_cast<std::size_t>(j)];
-          result.gradients[1 + at][place] += layer.scale * y * g[static_cast<std::size_t>(j)];
-        }
-        before[static_cast<std::size_t>(k)] = inside(layer, hk, edge) ? sum : 0.0;
-        if (layer.alpha != 0)
-          before[static_cast<std::size_t>(k)] += layer.alpha * g[static_cast<std::size_t>(k)];
+    for (std::size_t l = depth; l-- > 0;) {
+      const TrainLayer& layer = layers[l];
+      for (std::size_t j = 0; j < g.size(); ++j)
+        result.gradients[1 + depth + l][j % static_cast<std::size_t>(layer.outputs)] += layer.scale * g[j];
+      Values before(h[l].size());
+      for_products(layer, images[l], [&](std::size_t k, std::size_t j, std::size_t w) {
+        before[k] += layer.scale * c.weight[l][w] * g[j];
+        result.gradients[1 + l][w] += layer.scale * phi_of(layer, h[l][k]) * g[j];
+      });
+      for (std::size_t k = 0; k < before.size(); ++k) {
+        if (!inside(layer, h[l][k], edge)) before[k] = 0.0;
+        if (layer.alpha != 0) before[k] += layer.alpha * g[k];
       }
       g = before;
     }
@@ -161,7 +209,7 @@ bool run_case(const Case& c, const Training& training, const Result& wanted) {
   for (const Exact& b : biases) parameters.bias.push_back(b.data());
   const Exact x = copied(c.x), gradient = copied(c.gradient), out(wanted.out.size()), of_x(c.x.size());
   Tape tape;
-  training.forward(c.chain, parameters, {x.data(), out.data(), c.batch, c.threads, true}, tape);
+  training.forward(c.chain, parameters, {x.data(), out.data(), c.batch, c.threads, true, c.image}, tape);
   training.backward(c.chain, parameters, {gradient.data(), of_x.data(), 0, c.threads}, tape);
   WeightCall call{gradient.data(), c.threads, {}, {}}, adam = call, sgd = call;
   std::vector<std::vector<uint8_t>> live;
@@ -216,14 +264,16 @@ bool check(int number) {
 }
 
 // 1 if the check itself sees it; a sanitizer ends the program.
-int planted(const std::string& name) {
-  Case c = case_of(5);
+int planted(const std::string& name, int number) {
+  Case c = case_of(number);
+  const std::size_t in = c.x.size() / static_cast<std::size_t>(c.batch),
+                    out = c.gradient.size() / static_cast<std::size_t>(c.batch);
   c.batch = 9, c.threads = 2;
-  c.x.assign(static_cast<std::size_t>(9) * c.chain.layer(0).inputs, 1.0f);
-  c.gradient.assign(static_cast<std::size_t>(9) * c.chain.layers.back().outputs, 1.0f);
+  c.x.assign(9 * in, 1.0f);
+  c.gradient.assign(9 * out, 1.0f);
   bool edge = false;
   Result wanted = reference(c, edge);
-  if (name == "wrong") c.gradient[3] += 0.1f;
+  if (name == "wrong") c.gradient[3] += 10.0f;
   if (name == "read") c.bias.back().pop_back();
   if (name == "write") wanted.out.pop_back();  // so that there is too little memory for it
   if (name != "race") return !run_case(c, trainer(""), wanted);
@@ -231,10 +281,10 @@ int planted(const std::string& name) {
   Parameters parameters;
   for (const auto& w : c.weight) parameters.weight.push_back(w.data());
   for (const auto& b : c.bias) parameters.bias.push_back(b.data());
-  std::vector<float> out(wanted.out.size());
+  std::vector<float> made(wanted.out.size());
   const auto run = [&] {
     Tape tape;
-    trainer("").forward(c.chain, parameters, {c.x.data(), out.data(), c.batch, 2, true}, tape);
+    trainer("").forward(c.chain, parameters, {c.x.data(), made.data(), c.batch, 2, true, c.image}, tape);
   };
   std::thread other(run);
   run();
@@ -245,7 +295,7 @@ int planted(const std::string& name) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 2 && !std::strcmp(argv[1], "planted")) return planted(argv[2]);
+  if (argc > 2 && !std::strcmp(argv[1], "planted")) return planted(argv[2], argc > 3 ? std::atoi(argv[3]) : 7);
   const int cases = argc > 1 ? std::atoi(argv[1]) : 300;
   int wrong = 0;
   for (int number = 0; number < cases; ++number) wrong += !check(number);

@@ -358,7 +358,7 @@ def test_without_gradients():
 
 def test_what_is_refused():
     x = randn(1, 5, 37)
-    with pytest.raises(InvalidInput, match="no Linear that reads a sparse activation"):
+    with pytest.raises(InvalidInput, match="no layer that reads a sparse activation"):
         accelerate(nn.Sequential(nn.Linear(37, 7)), x, train=True)
     with pytest.raises(InvalidInput, match="takes neither"):
         accelerate(dnn(), x, storage="int8", train=True)

@@ -47,7 +47,7 @@ class _Witness:
         bias = segment.biases[-1]
         if bias is None or not bias.requires_grad or bias.grad is not None:
             return None
-        bias.grad = gradient.sum(dim=0)
+        bias.grad = gradient.flatten(0, -2).sum(dim=0)  # of an image at every pixel
         return cls(bias, bias.grad, bias.grad._version)
 
     def still_wanted(self) -> bool:
@@ -212,11 +212,11 @@ class Fused(torch.optim.Optimizer):
         self, parameter: Tensor, state: Mapping[str, Any], number: int
     ) -> tuple[int, int, int, int, int]:
         moments = self._moments_of(state)
-        if parameter.dim() == 2:
+        if parameter.dim() > 1:
             for moment in moments:
                 lay(moment)
         addresses = [moment.data_ptr() for moment in moments] + [0, 0]
-        live = self._rows(parameter, moments) if moments and parameter.dim() == 2 else None
+        live = self._rows(parameter, moments) if moments and parameter.dim() > 1 else None
         return (
             *(number, parameter.data_ptr(), addresses[0], addresses[1]),
             0 if live is None else live.data_ptr(),
@@ -227,7 +227,9 @@ class Fused(torch.optim.Optimizer):
         known = self._live.get(parameter)
         address = moments[0].data_ptr()
         if known is None or known[0] != address:
-            live = torch.stack([(moment != 0).any(dim=0) for moment in moments]).any(dim=0)
+            live = torch.stack([(m != 0).transpose(0, 1).flatten(1) for m in moments]).any(
+                dim=(0, 2)
+            )
             known = self._live[parameter] = (address, live.to(torch.uint8))
         return known[1]
 

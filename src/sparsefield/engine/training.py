@@ -20,23 +20,24 @@ from .forking import one_thread_if_forked
 from .native import kernels
 from .parts import Between, Part, parts_of
 from .phi import CODES, IDENTITY, Phi
-from .products import Chain
+from .products import Chain, Window
 
 _version = attrgetter("_version")
 
 
 @dataclass(frozen=True)
 class Link:
-    """A fully connected layer of a chain: its name, the activation it reads, and its skip."""
+    """A layer of a chain: its name, the activation it reads, its skip, and its window if it has."""
 
     name: str
-    layer: nn.Linear
+    layer: nn.Linear | nn.Conv2d
     reads: Phi
     skip: float
+    window: Window | None = None
 
     @property
     def weight(self) -> nn.Parameter:
-        """Of the layer, ``[out, in]``."""
+        """Of the layer, ``[out, in]`` or ``[out, in, kernel_h, kernel_w]``."""
         weight = self.layer._parameters["weight"]
         assert isinstance(weight, nn.Parameter)
         return weight
@@ -69,8 +70,9 @@ def _nobody() -> None:
 class Segment:
     """Layers that follow one another, each of which reads an activation with zeros.
 
-    Calling it with h of the layer before, ``[batch, in]``, gives h of its last, differentiable in
-    h and in the parameters. A weight lies input-major in memory, which its shape does not show.
+    Calling it with h of the layer before, ``[batch, in]`` or ``[batch, in, height, width]``, gives
+    h of its last, differentiable in h and in the parameters. A weight lies input-major in memory,
+    which its shape does not show, and so do images: channels last.
 
     Attributes
     ----------
@@ -86,9 +88,7 @@ class Segment:
         self.links = tuple(links)
         self.instruction_set = instruction_set
         self._later: Callable[[], Later | None] = _nobody
-        self._sizes = [
-            (int(link.weight.shape[0]), int(link.weight.shape[1])) for link in self.links
-        ]
+        self._sizes = [tuple(link.weight.shape) for link in self.links]
         self._seen: list[Any] = []
         self._native: Any = None
         self.lay()
@@ -118,10 +118,13 @@ class Segment:
             module = kernels()
             assert module is not None
             self._native = module.Training(self.instruction_set)
-            for link, (outputs, inputs) in zip(self.links, self._sizes, strict=True):
-                phi, share = link.reads, math.sqrt(1.0 - link.skip)
-                code = CODES[phi.kind]
-                self._native.add(inputs, outputs, math.sqrt(link.skip), share, code, phi.tau, phi.m)
+            for link, (outputs, inputs, *_) in zip(self.links, self._sizes, strict=True):
+                phi, window = link.reads, link.window
+                self._native.add(
+                    *(inputs, outputs, math.sqrt(link.skip), math.sqrt(1.0 - link.skip)),
+                    *(CODES[phi.kind], phi.tau, phi.m),
+                    [] if window is None else [*sum(window[:3], ()), window.circular],
+                )
         return self._native
 
     @property
@@ -155,11 +158,20 @@ class Segment:
         self._seen = [_look(parameters) for parameters in held]
 
     def __call__(self, h: Tensor) -> Tensor:
-        if h.dim() != 2 or h.shape[1] != self._sizes[0][1] or h.dtype != torch.float32:
+        images = self.links[0].window is not None
+        dimensions = 4 if images else 2
+        if h.dim() != dimensions or h.shape[1] != self.inputs or h.dtype != torch.float32:
+            axes = ", height, width" if images else ""
             raise InvalidInput(
-                f"{self.links[0].name}: reads float32 [batch, {self._sizes[0][1]}], "
+                f"{self.links[0].name}: reads float32 [batch, {self.inputs}{axes}], "
                 f"was given {h.dtype} {list(h.shape)}"
             )
+        return self._images(h) if images else self._rows(h)
+
+    def _images(self, h: Tensor) -> Tensor:
+        return self._rows(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def _rows(self, h: Tensor) -> Tensor:
         self.lay()
         parameters: list[Tensor] = [*self.parameters]
         wanted = [p for p in parameters if p.requires_grad]
@@ -188,11 +200,19 @@ class Segment:
     def forward(self, h: Tensor, *, keep: bool) -> tuple[Tensor, Any]:
         """h of the last layer, and the tape of the active inputs where it is to be kept."""
         h = h.detach().contiguous()
-        out = h.new_empty(len(h), self._sizes[-1][0])
+        out = h.new_empty(len(h), *self._image_after(h.shape[1:-1]), self._sizes[-1][0])
         tape = self.native.forward(
-            h.data_ptr(), out.data_ptr(), len(h), torch.get_num_threads(), keep, *self.addresses
+            *(h.data_ptr(), out.data_ptr(), len(h), *(h.shape[1:-1] or (1, 1))),
+            *(torch.get_num_threads(), keep, *self.addresses),
         )
         return out, tape
+
+    def _image_after(self, size: Sequence[int]) -> Sequence[int]:
+        """The size of the images of the last layer."""
+        for link in self.links:
+            if link.window is not None:
+                size = link.window.after((size[0], size[1]))
+        return size
 
     def backward(self, tape: Any, gradient: Tensor, x_gradient: Tensor | None) -> None:
         """Fill the tape with the gradients of the active inputs, as far down as they are needed."""
@@ -243,7 +263,7 @@ class _OnLists(torch.autograd.Function):
         ctx: Any, segment: Segment, left: list[Any], h: Tensor, *parameters: Tensor
     ) -> Tensor:
         ctx.segment, ctx.later, ctx.left, ctx.count = segment, segment.later, left, len(parameters)
-        ctx.versions = list(map(_version, segment.weights))
+        ctx.shape, ctx.versions = h.shape, list(map(_version, segment.weights))
         out, ctx.tape = segment.forward(h, keep=True)
         return out
 
@@ -257,7 +277,7 @@ class _OnLists(torch.autograd.Function):
             )
         gradient = gradient.contiguous()
         wanted = ctx.needs_input_grad[2]
-        of_h = gradient.new_empty(len(gradient), segment.inputs) if wanted else None
+        of_h = gradient.new_empty(ctx.shape) if wanted else None
         if ctx.later is not None:
             ctx.later.before(segment)
         segment.backward(ctx.tape, gradient, of_h)
@@ -268,9 +288,14 @@ class _OnLists(torch.autograd.Function):
 
 
 def lay(weight: Tensor) -> None:
-    """Hold a matrix ``[out, in]`` input-major: row k of its memory is what input k adds."""
-    if not weight.t().is_contiguous():
-        weight.data = weight.detach().t().contiguous().t()
+    """Hold a weight ``[out, in, ...]`` input-major: a row of its memory is what an input adds.
+
+    A convolution's lies as ``[kernel_h, kernel_w, in, out]``.
+    """
+    order = (*range(2, weight.dim()), 1, 0)
+    held = weight.detach().permute(order)
+    if not held.is_contiguous():
+        weight.data = held.contiguous().permute((-1, -2, *range(weight.dim() - 2)))
 
 
 def _look(parameters: dict[str, nn.Parameter | None]) -> Any:
@@ -371,7 +396,7 @@ def train_engine(model: nn.Module, sample: Tensor) -> TrainingEngine:
     if not engine.segments:
         reasons = "".join(f"; {name}: {reason}" for name, reason in engine.runs_dense.items())
         raise InvalidInput(
-            f"{type(model).__name__}: holds no Linear that reads a sparse activation{reasons}"
+            f"{type(model).__name__}: holds no layer that reads a sparse activation{reasons}"
         )
     for name, reason in engine.runs_dense.items():
         warnings.warn(f"accelerate: {name} runs dense: {reason}", stacklevel=3)
@@ -400,8 +425,8 @@ def _of_chain(chain: Chain, instruction_set: str) -> Iterator[Callable[[Tensor],
     for product in chain.products:
         layer = product.layer
         assert layer is not None
-        if isinstance(layer, nn.Linear) and reads != IDENTITY:
-            waiting.append(Link(product.name, layer, reads, product.skip))
+        if isinstance(layer, nn.Linear | nn.Conv2d) and reads != IDENTITY:
+            waiting.append(Link(product.name, layer, reads, product.skip, product.window))
         elif product.skip:
             raise InvalidInput(f"{product.name}: a skip around what runs dense")
         else:

@@ -1,0 +1,255 @@
+// Convolutions on lists: a thread takes some images through every layer, and the gradient back.
+//
+// An output pixel sums the weight rows of the active inputs of its window; the gradient of an active,
+// unclipped input sums dot products with those same rows over the outputs that it reaches.
+#pragma once
+
+#include "train_backward.h"
+
+namespace sparsefield {
+namespace SF_ISA {
+
+constexpr std::size_t PANEL = 600 << 10;  // bytes of a panel of weights, all taps: in the second-level cache
+constexpr std::size_t IMAGES = 512 << 10;  // and of a part's activations, were they dense
+
+struct ConvolutionOwn {
+  Workspace lists;
+  Array<float> stream, weight;
+  Array<uint32_t> index;  // of a window
+  Array<float> value;
+};
+
+// A layer as it is between images of two sizes: with no skip where they differ.
+inline TrainLayer between(const TrainLayer& layer, const Stage& stage) {
+  TrainLayer same = layer;
+  if (!(stage.in == stage.out)) same.alpha = 0.0f, same.scale = 1.0f;
+  return same;
+}
+
+inline int rows_of(const TrainLayer& layer) { return layer.inputs * layer.window.taps(); }
+
+inline Panels convolution_panels(const TrainLayer& layer) {
+  const auto fits = static_cast<int>(PANEL / (sizeof(Vec) * static_cast<std::size_t>(rows_of(layer))));
+  return Panels(layer.outputs, std::clamp(fits, 4, 8));
+}
+
+// Calls f with each panel's number, its number of vectors as a constant, and its weights side by side.
+template <class Then>
+void for_panels(const TrainLayer& layer, const float* weight, Array<float>& copy, Then f) {
+  const Panels panels = convolution_panels(layer);
+  const int rows = rows_of(layer);
+  Units every;
+  every.choose_all(rows);
+  copy.resize(static_cast<std::size_t>(rows) * panels.vectors * W);
+  for (int p = 0; p < panels.count; ++p)
+    with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
+      copy_rows(weight + panels.first(p), static_cast<std::size_t>(layer.outputs), every, 0, rows,
+                panels.held(p), copy.data(), vectors() * W);
+      f(panels, p, vectors);
+    });
+}
+
+inline Bits widened(const uint16_t* index) {
+  return __builtin_convertvector(*reinterpret_cast<const HalvesLoose*>(index), Bits);
+}
+inline Bits widened(const uint32_t* index) { return *reinterpret_cast<const BitsLoose*>(index); }
+
+// The active inputs of the window of output pixel o of an image whose pixels begin at `site`, as weight rows;
+// their number.
+template <class Index>
+int gather_window(const std::vector<Tap>& taps, const TapePart& in, const Index* index, int site, int o,
+                  int inputs, ConvolutionOwn& own) {
+  int n = 0;
+  for (const Tap& tap : taps) {
+    const int from = tap.source[static_cast<std::size_t>(o)];
+    if (from < 0) continue;
+    const uint32_t begin = in.begin(site + from), end = in.end[site + from];
+    const Bits row = Bits{} + static_cast<uint32_t>(tap.number * inputs);
+    for (uint32_t e = begin; e < end; e += W) {
+      const int at = n + static_cast<int>(e - begin);
+      *reinterpret_cast<BitsLoose*>(own.index.data() + at) = widened(index + e) + row;
+      store(own.value.data() + at, load(in.value.get() + e));
+    }
+    n += static_cast<int>(end - begin);
+  }
+  return n;
+}
+
+// h of a layer for some images, from its inputs' lists.
+inline void convolve(const Stage& stage, const float* weight, const TapePart& in, const Outputs& to,
+                     int images, ConvolutionOwn& own) {
+  const TrainLayer& layer = to.layer;
+  if (to.lists) to.lists->clear(images * stage.out.pixels());
+  for_panels(layer, weight, own.weight, [&](const Panels& panels, int p, auto vectors) {
+    constexpr int V = vectors();
+    const Lanes last = last_of(panels.held(p));
+    in.with_index([&](const auto* index) {
+      for (int i = 0; i < images; ++i)
+        for (int o = 0; o < stage.out.pixels(); ++o) {
+          const int n =
+              gather_window(*stage.taps, in, index, i * stage.in.pixels(), o, layer.inputs, own);
+          Vec h[V] = {};
+          add_active<Format::float32, V>(h, own.weight.data(), own.index.data(), own.value.data(), n);
+          finish<V>(to, h, i * stage.out.pixels() + o, panels.first(p), last);
+        }
+    });
+  });
+}
+
+// The largest image, in pixels.
+inline int largest(const Tape& tape) {
+  int n = 0;
+  for (const Stage& stage : tape.stages) n = std::max({n, stage.in.pixels(), stage.out.pixels()});
+  return n;
+}
+
+inline std::vector<Window> windows(const TrainChain& chain) {
+  std::vector<Window> found;
+  for (const TrainLayer& layer : chain.layers) found.push_back(layer.window);
+  return found;
+}
+
+// Into how many parts the images go: as many for each thread, and so small that their rows stay near.
+inline int parts_of_images(const TrainChain& chain, const ForwardCall& call, const Tape& tape) {
+  const std::size_t bytes = static_cast<std::size_t>(largest(tape)) * widest(chain) * sizeof(float);
+  const auto images = static_cast<int>(std::max<std::size_t>(1, IMAGES / bytes));
+  const int rounds = (call.batch + images * call.threads - 1) / (images * call.threads);
+  return std::max(1, std::min(call.batch, rounds * call.threads));
+}
+
+inline void forward_images(const TrainChain& chain, const Parameters& at, const ForwardCall& call, Tape& tape,
+                           int p) {
+  thread_local ConvolutionOwn own;
+  const int images = tape.samples(p), sites = images * largest(tape);
+  const std::size_t stride = widest(chain);
+  bool skip = false;
+  std::size_t most = 0;
+  for (const TrainLayer& layer : chain.layers) {
+    skip |= layer.alpha != 0.0f;
+    most = std::max(most, static_cast<std::size_t>(layer.window.taps()) * layer.inputs + W);
+  }
+  own.lists.reserve(sites, static_cast<int>(stride));
+  own.index.resize(most);
+  own.value.resize(most);
+  if (skip) own.stream.resize(sites * stride);
+  float* stream = skip ? own.stream.data() : nullptr;
+  const TrainLayer& first = chain.layer(0);
+  receive(first, call.x + static_cast<std::size_t>(tape.first(p)) * tape.stages[0].in.pixels() * first.inputs,
+          own.lists, stream, stride, tape.sites(0, p));
+  for (int l = 0; l < chain.depth(); ++l) {
+    const bool last = l + 1 == chain.depth();
+    const auto here = static_cast<std::size_t>(l);
+    const Stage& stage = tape.stages[here];
+    const TrainLayer layer = between(chain.layer(l), stage);
+    remember(own.lists, tape.sites(l, p), layer.inputs, tape.at(l, p));
+    float* rows = call.out + static_cast<std::size_t>(tape.first(p)) * stage.out.pixels() * layer.outputs;
+    convolve(stage, at.weight[here], tape.at(l, p),
+             {layer, at.bias[here], last ? nullptr : &own.lists, last ? nullptr : &chain.layer(l + 1), rows,
+              stream, stride},
+             images, own);
+    if (!call.keep) tape.at(l, p) = TapePart();
+  }
+}
+
+// What an input pixel's outputs are: rows of their gradient, and where the weights of their taps begin.
+struct Reached {
+  const float *gradient, *weight;
+};
+
+// gradient[entry] += scale * the sum of dot products, for R entries of an input pixel.
+template <int R, int V>
+void add_window_dots(const std::vector<Reached>& reached, const uint32_t* index, const uint32_t* entry,
+                     float scale, float* gradient) {
+  Vec sum[4] = {};
+  std::size_t row[R];
+  for (int r = 0; r < R; ++r) row[r] = std::size_t{index[r]} * V * W;
+  for (const Reached& out : reached)
+    for (int v = 0; v < V; ++v) {
+      const Vec x = load(out.gradient + v * W);
+      for (int r = 0; r < R; ++r) sum[r] += x * load(out.weight + row[r] + v * W);
+    }
+  const Quad total = sums_of(sum);
+  for (int r = 0; r < R; ++r) gradient[entry[r]] += scale * total[r];
+}
+
+// The gradients of a layer's inputs that were active and unclipped, which `own` holds.
+inline void window_gradients(const TrainLayer& layer, const Stage& stage, const float* weight,
+                             const Gradients& g, int images, BackwardOwn& own, float* gradient) {
+  std::vector<Reached> reached;
+  const int in = stage.in.pixels(), out = stage.out.pixels(), *ends = own.end.data();
+  for_panels(layer, weight, own.weight, [&](const Panels& panels, int p, auto vectors) {
+    constexpr int V = vectors();
+    for (int s = 0; s < images * in; ++s) {
+      const int begin = s ? ends[s - 1] : 0, end = ends[s];
+      if (begin == end) continue;
+      reached.clear();
+      for (const Tap& tap : *stage.taps)
+        if (const int o = tap.target[static_cast<std::size_t>(s % in)]; o >= 0)
+          reached.push_back({g.row(s / in * out + o) + panels.first(p),
+                             own.weight.data() + static_cast<std::size_t>(tap.number) * layer.inputs * V * W});
+      const uint32_t *index = own.index.data(), *entry = own.entry.data();
+      int j = begin;
+      for (; j + 4 <= end; j += 4)
+        add_window_dots<4, V>(reached, index + j, entry + j, layer.scale, gradient);
+      for (; j + 2 <= end; j += 2)
+        add_window_dots<2, V>(reached, index + j, entry + j, layer.scale, gradient);
+      if (j < end) add_window_dots<1, V>(reached, index + j, entry + j, layer.scale, gradient);
+    }
+  });
+}
+
+// From the gradient of h of a layer at some sites to that of the layer before, which may have another number
+// of them; whether all are finite.
+inline bool to_layer_before(const TrainLayer& layer, const TapePart& part, int sites, const Gradients& g) {
+  Units every;
+  every.choose_all(layer.inputs);
+  bool finite = true;
+  for (int s = 0; s < sites; ++s)
+    finite &= layer.alpha != 0.0f ? carry(layer, part, s, g.row(s)) : scatter(part, s, every, g.row(s));
+  return finite;
+}
+
+// The rows of a part of a call's gradient; whether all are finite.
+inline bool take_part(const TrainChain& chain, const Tape& tape, const float* gradient, int p,
+                      const Gradients& g) {
+  const int outputs = chain.layers.back().outputs, pixels = tape.stages.back().out.pixels();
+  const float* from = gradient + static_cast<std::size_t>(tape.first(p)) * pixels * outputs;
+  Vec odd{};
+  for (int s = 0; s < tape.samples(p) * pixels; ++s) {
+    take(from + static_cast<std::size_t>(s) * outputs, outputs, g.row(s), g.stride);
+    for (int i = 0; i < outputs; i += W) odd += load(g.row(s) + i) * all(0.0f);
+  }
+  return !active_lanes(odd);
+}
+
+inline void backward_images(const TrainChain& chain, const Parameters& at, const BackwardCall& call,
+                            Tape& tape, int p) {
+  thread_local BackwardOwn own;
+  const std::size_t stride = widest(chain), most = static_cast<std::size_t>(tape.samples(p)) * largest(tape);
+  own.gradients.resize(most * stride);
+  own.end.resize(most);
+  const Gradients g{own.gradients.data(), stride};
+  take_part(chain, tape, call.gradient, p, g);
+  for (int l = chain.depth() - 1; l >= call.lowest; --l) {
+    const auto here = static_cast<std::size_t>(l);
+    const TrainLayer layer = between(chain.layer(l), tape.stages[here]);
+    TapePart& part = tape.at(l, p);
+    const int sites = tape.sites(l, p);
+    const uint32_t entries = part.entries(sites);
+    part.gradient.reset(new float[entries]);
+    std::fill(part.gradient.get(), part.gradient.get() + entries, 0.0f);
+    choose(layer, part, sites, own);
+    window_gradients(layer, tape.stages[here], at.weight[here], g, tape.samples(p), own,
+                     part.gradient.get());
+    to_layer_before(layer, part, sites, g);
+  }
+  if (!call.x_gradient) return;
+  const int inputs = chain.layer(0).inputs, sites = tape.sites(0, p);
+  float* to = call.x_gradient +
+              static_cast<std::size_t>(tape.first(p)) * tape.stages[0].in.pixels() * inputs;
+  for (int s = 0; s < sites; ++s)
+    std::copy(g.row(s), g.row(s) + inputs, to + static_cast<std::size_t>(s) * inputs);
+}
+
+}  // namespace SF_ISA
+}  // namespace sparsefield

@@ -1,0 +1,189 @@
+// Weight gradients of convolutions, an input channel at a time: a thread owns channels, and takes part after
+// part of the images, whose gradients it keeps near.
+#pragma once
+
+#include "train_convolution.h"
+#include "train_weights.h"
+
+namespace sparsefield {
+namespace SF_ISA {
+
+constexpr int TOGETHER = 3;  // taps whose sums stay in registers, of panels of so many vectors
+constexpr int TAP_PANEL = 4;
+
+struct ConvolutionWeightsOwn {
+  WeightsOwn rows;
+  Array<float> sums, bias;  // [taps, channels owned, stride], [stride]
+  Array<uint32_t> offset;   // [taps, sites of a part]: where the gradient that a site reaches begins
+  std::vector<uint8_t> used;  // [channels]
+};
+
+// to[t] += the sum of value * gradient over the uses of a channel, for T taps. With CHECKED, what lies beyond
+// the image is left out; else it is a row of zeros.
+template <int V, int T, bool CHECKED>
+void sum_taps(const Use* uses, uint32_t count, const uint32_t* offset, std::size_t sites, uint32_t beyond,
+              const float* gradient, float* to, std::size_t apart) {
+  Vec sum[T][V];
+  for (int t = 0; t < T; ++t)
+    for (int v = 0; v < V; ++v) sum[t][v] = load(to + t * apart + v * W);
+  for (uint32_t i = 0; i < count; ++i) {
+    const Vec x = all(uses[i].value);
+    for (int t = 0; t < T; ++t) {
+      const uint32_t at = offset[t * sites + uses[i].site];
+      if (CHECKED && at == beyond) continue;
+      for (int v = 0; v < V; ++v) sum[t][v] += x * load(gradient + at + v * W);
+    }
+  }
+  for (int t = 0; t < T; ++t)
+    for (int v = 0; v < V; ++v) store(to + t * apart + v * W, sum[t][v]);
+}
+
+// One layer for one part of the images.
+struct WeightsPart {
+  const TrainLayer& layer;
+  const std::vector<Tap>& taps;
+  const Gradients& g;
+  Span mine;
+  std::size_t sites;
+  uint32_t beyond;
+  bool finite;  // all values are
+  ConvolutionWeightsOwn& own;
+};
+
+template <int V, int T, bool CHECKED>
+void sum_channels(const WeightsPart& part, std::size_t tap, int first) {
+  ConvolutionWeightsOwn& own = part.own;
+  const auto channels = static_cast<std::size_t>(part.mine.until - part.mine.from);
+  const uint32_t* begin = own.rows.begin.data();
+  float* to = own.sums.data() + static_cast<std::size_t>(part.taps[tap].number) * channels * part.g.stride;
+  for (int k = part.mine.from; k < part.mine.until; ++k)
+    if (begin[k] != begin[k + 1])
+      sum_taps<V, T, CHECKED>(own.rows.uses.data() + begin[k], begin[k + 1] - begin[k],
+                              own.offset.data() + tap * part.sites, part.sites, part.beyond,
+                              part.g.data + first,
+                              to + static_cast<std::size_t>(k - part.mine.from) * part.g.stride + first,
+                              channels * part.g.stride);
+}
+
+// Whether the sums of so many taps lie side by side: one that reads nothing is left out, and where wide
+// padding reads a pixel twice two have the same.
+inline bool follow(const std::vector<Tap>& taps, std::size_t first) {
+  if (first + TOGETHER > taps.size()) return false;
+  for (int t = 1; t < TOGETHER; ++t)
+    if (taps[first + static_cast<std::size_t>(t)].number != taps[first].number + t) return false;
+  return true;
+}
+
+// Adds a part's share to the sums of the channels owned.
+inline void sum_part(const WeightsPart& part) {
+  const Panels panels(part.layer.outputs, TAP_PANEL);
+  for (int p = 0; p < panels.count; ++p)
+    with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
+      constexpr int V = std::min(TAP_PANEL, int{vectors()});
+      const int first = panels.first(p);
+      for (std::size_t tap = 0; tap < part.taps.size();) {
+        const bool together = part.finite && follow(part.taps, tap);
+        together      ? sum_channels<V, TOGETHER, false>(part, tap, first)
+        : part.finite ? sum_channels<V, 1, false>(part, tap, first)
+                      : sum_channels<V, 1, true>(part, tap, first);
+        tap += together ? TOGETHER : 1;
+      }
+    });
+}
+
+// Where the gradient begins that each site of a part reaches by each tap.
+inline void reach(const Stage& stage, int images, std::size_t stride, uint32_t beyond, uint32_t* offset) {
+  for (const Tap& tap : *stage.taps)
+    for (int i = 0; i < images; ++i)
+      for (const int32_t o : tap.target)
+        *offset++ = o < 0 ? beyond : static_cast<uint32_t>((i * stage.out.pixels() + o) * stride);
+}
+
+// What becomes of the sums of the channels owned.
+inline void update_channels(const TrainLayer& layer, const Update& u, Span mine, std::size_t stride,
+                            ConvolutionWeightsOwn& own) {
+  const int channels = mine.until - mine.from;
+  own.rows.units.choose_all(layer.outputs);
+  for (int k = mine.from; k < mine.until; ++k) {
+    if (!own.used[static_cast<std::size_t>(k)] && idle(u, k)) continue;
+    bool zero = true;
+    for (int t = 0; t < layer.window.taps(); ++t) {
+      float* sums = own.sums.data() + static_cast<std::size_t>(t * channels + k - mine.from) * stride;
+      for (int c = 0; c < layer.outputs; c += W) store(sums + c, all(layer.scale) * load(sums + c));
+      zero &= apply_sums(u, own.rows, sums, static_cast<std::size_t>(t * layer.inputs + k) * layer.outputs,
+                         layer.outputs);
+    }
+    if (u.live) u.live[k] = !zero;
+  }
+}
+
+// The gradient of h of layer l for a part, from the call's or that of the layer after; whether all are finite.
+inline bool part_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l, int p,
+                          const Gradients& g) {
+  if (l + 1 == chain.depth()) return take_part(chain, tape, call.gradient, p, g);
+  const TrainLayer after = between(chain.layer(l + 1), tape.stages[static_cast<std::size_t>(l) + 1]);
+  return to_layer_before(after, tape.at(l + 1, p), tape.sites(l + 1, p), g);
+}
+
+// Share t of every layer's channels, and every so many biases.
+inline void convolution_weights_part(const TrainChain& chain, const WeightCall& call, const Tape& tape, int t,
+                                     int threads) {
+  thread_local ConvolutionWeightsOwn own;
+  const std::size_t stride = widest(chain);
+  bool skip = false;
+  for (const TrainLayer& layer : chain.layers) skip |= layer.alpha != 0.0f;
+  std::size_t most = 0;  // sites of a part
+  for (int p = 0; p < tape.parts; ++p)
+    most = std::max(most, static_cast<std::size_t>(tape.samples(p)) * largest(tape));
+  // a skip carries the gradient of every part from layer to layer; a row of zeros follows each part
+  const std::size_t block = (most + 1) * stride;
+  own.rows.gradients.resize((skip ? static_cast<std::size_t>(tape.parts) : 1) * block);
+  own.rows.begin.resize(stride + 1);
+  own.bias.resize(stride);
+  const auto beyond = static_cast<uint32_t>(most * stride);
+  for (int l = chain.depth() - 1; l >= lowest_wanted(call); --l) {
+    const auto here = static_cast<std::size_t>(l);
+    const Stage& stage = tape.stages[here];
+    const TrainLayer layer = between(chain.layer(l), stage);
+    const Update &weight = call.weight[here], &bias = call.bias[here];
+    const bool sums_bias = bias.rule != Rule::none && l % threads == t;
+    std::fill(own.bias.data(), own.bias.data() + stride, 0.0f);
+    own.used.assign(static_cast<std::size_t>(layer.inputs), 0);
+    Span mine{0, 0};
+    for (int p = 0; p < tape.parts; ++p) {
+      const Gradients g{own.rows.gradients.data() + (skip ? static_cast<std::size_t>(p) * block : 0), stride};
+      std::fill(g.data + beyond, g.data + beyond + stride, 0.0f);
+      const bool finite = part_gradient(chain, call, tape, l, p, g);
+      if (sums_bias)
+        for (int s = 0; s < tape.samples(p) * stage.out.pixels(); ++s)
+          for (int c = 0; c < layer.outputs; c += W)
+            store(own.bias.data() + c, load(own.bias.data() + c) + load(g.row(s) + c));
+      if (weight.rule == Rule::none) continue;
+      const TapePart& part = tape.at(l, p);
+      const int sites = tape.sites(l, p);
+      const Span share = invert(layer.inputs, t, threads, own.rows, [&](auto then) {
+        for_uses_of(part, sites, layer.inputs, [&](uint32_t) { return !finite; }, then);
+      });
+      if (p == 0) {
+        mine = share;
+        const std::size_t values = static_cast<std::size_t>(mine.until - mine.from) * layer.window.taps() * stride;
+        own.sums.resize(values);
+        std::fill(own.sums.data(), own.sums.data() + values, 0.0f);
+      }
+      own.offset.resize(static_cast<std::size_t>(sites) * stage.taps->size());
+      reach(stage, tape.samples(p), stride, beyond, own.offset.data());
+      for (int k = mine.from; k < mine.until; ++k)
+        own.used[static_cast<std::size_t>(k)] |= own.rows.begin.data()[k] != own.rows.begin.data()[k + 1];
+      sum_part({layer, *stage.taps, g, mine, static_cast<std::size_t>(sites), beyond, part.finite, own});
+    }
+    if (weight.rule != Rule::none) update_channels(layer, weight, mine, stride, own);
+    if (!sums_bias) continue;
+    own.rows.units.choose_all(layer.outputs);
+    for (int c = 0; c < layer.outputs; c += W)
+      store(own.bias.data() + c, all(layer.scale) * load(own.bias.data() + c));
+    apply_sums(bias, own.rows, own.bias.data(), 0, layer.outputs);
+  }
+}
+
+}  // namespace SF_ISA
+}  // namespace sparsefield
