@@ -1,6 +1,7 @@
 """How much faster is a training step on lists than PyTorch's best, eager or compiled?
 
-A step is forward, backward and update of a DNN at its initialisation, on random images, batch 128.
+A step is forward, backward and update of a network at its initialisation, on random images: a DNN
+with batch 128, or a CNN of 3x3 convolutions with batch 16.
 Rivals take their steps in turn, each on a copy of the model of its own; denormals are flushed for
 all of them, without which PyTorch's backward of a deep plain network takes many times as long. The
 machine should do nothing else meanwhile.
@@ -20,16 +21,22 @@ from timing import in_turn, record, row
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sparsefield import DNN, solve
+from sparsefield import CNN, DNN, solve
 from sparsefield.engine.training import TrainingEngine
 
-BATCH = 128
+DENSE_BATCH, IMAGE_BATCH = 128, 16
 SHAPES = {
     "100 x 300": (100, 300, 0.0),
     "100 x 300, skip 0.9": (100, 300, 0.9),
     "60 x 260": (60, 260, 0.0),
     "20 x 1024": (20, 1024, 0.0),
     "4 x 4096": (4, 4096, 0.0),
+}
+IMAGES = {  # depth, channels, skip, side of the image
+    "CNN 10 x 64, 32 x 32": (10, 64, 0.0, 32),
+    "CNN 10 x 64, 32 x 32, skip 0.9": (10, 64, 0.9, 32),
+    "CNN 10 x 128, 16 x 16": (10, 128, 0.0, 16),
+    "CNN 10 x 256, 8 x 8": (10, 256, 0.0, 8),
 }
 RULES: dict[str, tuple[type[torch.optim.Optimizer], float]] = {
     "SGD": (torch.optim.SGD, 1e-4),
@@ -49,7 +56,7 @@ def step_of(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Te
     return step
 
 
-def rivals(model: DNN, rule: str, x: Tensor, y: Tensor, *, compiled: bool) -> dict[str, Step]:
+def rivals(model: nn.Module, rule: str, x: Tensor, y: Tensor, *, compiled: bool) -> dict[str, Step]:
     """Every way to take the same step; the best dense one is compared with."""
     kind, rate = RULES[rule]
     found: dict[str, Step] = {}
@@ -62,6 +69,9 @@ def rivals(model: DNN, rule: str, x: Tensor, y: Tensor, *, compiled: bool) -> di
     dense("lists, torch's fused", TrainingEngine(copy.deepcopy(model)), fused=True)
     dense("eager, foreach", copy.deepcopy(model), foreach=True)
     dense("eager, fused", copy.deepcopy(model), fused=True)
+    if x.dim() == 4:
+        last = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        dense("eager, channels last, fused", last, fused=True)
     if compiled:
         twin = copy.deepcopy(model)
         whole: nn.Module = torch.compile(twin)  # type: ignore[assignment]
@@ -71,16 +81,25 @@ def rivals(model: DNN, rule: str, x: Tensor, y: Tensor, *, compiled: bool) -> di
     return found
 
 
+def task(shape: str, sparsity: float) -> tuple[nn.Module, Tensor]:
+    """A network and a batch for it."""
+    generator = torch.Generator().manual_seed(0)
+    point = solve("crelu", sparsity=sparsity, q=4.0, clip=1.1)
+    if shape in SHAPES:
+        depth, width, skip = SHAPES[shape]
+        model: nn.Module = DNN(width, width, depth, 10, point, skip=skip, generator=generator)
+        return model, torch.randn(DENSE_BATCH, width, generator=generator)
+    depth, width, skip, side = IMAGES[shape]
+    model = CNN(3, width, depth, 10, point, skip=skip, generator=generator)
+    return model, torch.randn(IMAGE_BATCH, 3, side, side, generator=generator)
+
+
 def compared(
     shape: str, sparsity: float, rule: str, *, repeats: int, compiled: bool
 ) -> dict[str, Any]:
     """Seconds of a step by every rival, and how much faster lists are than the best dense."""
-    depth, width, skip = SHAPES[shape]
-    generator = torch.Generator().manual_seed(0)
-    point = solve("crelu", sparsity=sparsity, q=4.0, clip=1.1)
-    model = DNN(width, width, depth, 10, point, skip=skip, generator=generator)
-    x = torch.randn(BATCH, width, generator=generator)
-    y = torch.randint(10, (BATCH,), generator=generator)
+    model, x = task(shape, sparsity)
+    y = torch.randint(10, (len(x),), generator=torch.Generator().manual_seed(1))
     seconds = in_turn(rivals(model, rule, x, y, compiled=compiled), repeats=repeats)
     table = row(seconds, against="lists, fused", shape=shape, sparsity=sparsity, optimizer=rule)
     dense = [name for name in seconds if "lists" not in name]
@@ -99,7 +118,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/training_step.json"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=21)
-    parser.add_argument("--shapes", nargs="*", default=list(SHAPES))
+    parser.add_argument("--shapes", nargs="*", default=[*SHAPES, *IMAGES])
     parser.add_argument("--sparsities", nargs="*", type=float, default=[0.9, 0.95])
     parser.add_argument("--no-compile", action="store_true")
     given = parser.parse_args()
