@@ -39,8 +39,7 @@ class Cluster:
     """A Ray cluster, which runs each on as many CPUs as its config has threads.
 
     A node that sees the file ``token`` in the sweep directory makes the run there; another in a
-    folder of its own, from the checkpoint that the directory holds at the start, and the files
-    come back as bytes. At most ``jobs`` are under way, or as many as the cluster has CPUs for.
+    folder of its own, from what the run's directory holds at the start, and the files come back.
     """
 
     def __init__(self, ray: Any, jobs: int | None, token: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ from rich.console import Console
 from sparsefield.errors import InvalidInput, require
 from sparsefield.sweep.cluster import cluster, load_ray
 from sparsefield.sweep.estimate import Estimate, estimate, step_weight
-from sparsefield.sweep.failure import FAILED, write_failure
+from sparsefield.sweep.failure import FAILED, Failure, write_failure
 from sparsefield.sweep.folder import check_same, opened, place, waiting
-from sparsefield.sweep.grid import Grid, NamedConfig, read_grid
+from sparsefield.sweep.grid import Grid, read_grid
 from sparsefield.sweep.processes import processes
 from sparsefield.sweep.progress import Display, Load
 from sparsefield.sweep.table import ArmSummary, Row, rows, summaries, write_table
-from sparsefield.sweep.workers import End, Workers, make_all
+from sparsefield.sweep.workers import Workers, make_all
 from sparsefield.train.budget import budgets, contents
 from sparsefield.train.environment import cores
-from sparsefield.train.record import Result, read_result
+from sparsefield.train.record import read_result
 
 Source = str | Path | Mapping[str, Any]
 WorkersName = Literal["local", "ray"]
@@ -90,6 +90,7 @@ def sweep(
         Pyarrow or ray is not installed.
     """
     grid, directory, data, load = _asked(source, out, jobs, workers, address)
+    asked: AbstractContextManager[Workers]
     with opened(directory, grid, data):
         for run in grid.runs if retry_failed else ():
             (place(directory, run) / FAILED).unlink(missing_ok=True)
@@ -100,9 +101,15 @@ def sweep(
         try:
             with shown:
                 if left:
-                    with _workers(grid, left, directory, jobs, workers, address) as made:
-                        for end in make_all(left, directory, made, shown):
-                            _record(directory, end, shown)
+                    if workers == "ray":
+                        asked = cluster(directory, left, address=address, jobs=jobs)
+                    else:
+                        asked = processes(_jobs(grid, jobs))
+                    with asked as made:
+                        for run, failure in make_all(left, directory, made, shown):
+                            if failure:
+                                write_failure(place(directory, run), failure)
+                            shown.ended(run.name, outcome(place(directory, run), failure))
         finally:  # the table of what has ended, however that is
             table = rows(directory, grid)
             write_table(directory, table, grid)
@@ -130,8 +137,8 @@ def dry_run(source: Source, *, out: str | Path | None = None, jobs: int | None =
 
     Of what :func:`sweep` refuses, all that does not hang on its workers is refused.
     """
-    check(source, out=out, jobs=jobs)
-    grid, directory = read_grid(source), _directory(source, out)
+    grid, directory, data, _ = _asked(source, out, jobs, "local", None)
+    check_same(directory, grid, data)
     return estimate(grid, directory, jobs=_jobs(grid, jobs))
 
 
@@ -162,32 +169,11 @@ def _asked(
     return grid, directory, {name: found.digest for name, found in data.items()}, load
 
 
-def _workers(
-    grid: Grid,
-    left: Sequence[NamedConfig],
-    directory: Path,
-    jobs: int | None,
-    name: WorkersName,
-    address: str | None,
-) -> AbstractContextManager[Workers]:
-    if name == "ray":
-        return cluster(directory, left, address=address, jobs=jobs)
-    return processes(_jobs(grid, jobs))
-
-
-def _record(directory: Path, end: End, shown: Display) -> None:
-    """A failure goes to disk; how the run ended is shown."""
-    run, failure = end
-    if failure:
-        write_failure(place(directory, run), failure)
-    told = (
-        f"NO RESULT: {failure.reason}" if failure else outcome(read_result(place(directory, run)))
-    )
-    shown.ended(run.name, told)
-
-
-def outcome(result: Result) -> str:
+def outcome(directory: Path, failure: Failure | None) -> str:
     """How a run ended, for its line."""
+    if failure:
+        return f"NO RESULT: {failure.reason}"
+    result = read_result(directory)
     return (
         f"accuracy {result.test_accuracy:.1%}, zeros {result.sparsity_mean:.1%}, "
         f"{result.seconds:.0f} s{'  FAILED' if result.failed else ''}"
