@@ -133,7 +133,7 @@ def _check_data(
     if before not in (None, now):
         remedy = "bring those back" if name == here else f"give data {name} again"
         raise InvalidInput(
-            f"{out.parents[1]}: run {run.name} is on data {name} (SHA-256 {str(before)[:12]}…), and "
-            f"data {here} is {now[:12]}… here; the runs of a sweep stay on the data that they were "
+            f"{out.parents[1]}: run {run.name} is on data {name} (SHA-256 {str(before)[:12]}…), "
+            f"and data {here} is {now[:12]}… here; the runs of a sweep stay on the data that they were "
             f"begun with: {remedy}, or give another directory"
         )

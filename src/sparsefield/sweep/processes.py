@@ -63,7 +63,7 @@ class Processes:
     def __init__(self, jobs: int, lifeline: Connection) -> None:
         self._jobs, self._lifeline = jobs, lifeline
         self._idle: list[Process] = []
-        self._under_way: dict[Future[str | None], tuple[NamedConfig, Process]] = {}
+        self._under_way: dict[Future[Failure | None], tuple[NamedConfig, Process]] = {}
 
     def room(self, run: NamedConfig) -> bool:
         """Whether fewer than ``jobs`` runs are under way."""
@@ -92,8 +92,7 @@ class Processes:
                 yield run, killed(run.name)
             else:
                 self._idle.append(process)
-                reason = done.result()
-                yield run, Failure(reason, "raised") if reason else None
+                yield run, done.result()
 
     def steps(self) -> Steps:
         """The steps of every run under way."""
@@ -177,6 +176,6 @@ def _end_with_parent(lifeline: Connection) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _make(config: TrainConfig, directory: Path, folder: Path) -> str | None:
+def _make(config: TrainConfig, directory: Path, folder: Path) -> Failure | None:
     os.chdir(folder)  # relative paths of data are the user's
     return make(config, directory, _counting)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,7 +14,7 @@ from sparsefield.sweep.cluster import cluster, load_ray
 from sparsefield.sweep.estimate import Estimate, estimate, step_weight
 from sparsefield.sweep.failure import FAILED, Failure, write_failure
 from sparsefield.sweep.folder import check_same, opened, place, waiting
-from sparsefield.sweep.grid import Grid, read_grid
+from sparsefield.sweep.grid import Grid, NamedConfig, read_grid
 from sparsefield.sweep.processes import processes
 from sparsefield.sweep.progress import Display, Load
 from sparsefield.sweep.table import ArmSummary, Row, rows, summaries, write_table
@@ -90,30 +89,33 @@ def sweep(
         Pyarrow or ray is not installed.
     """
     grid, directory, data, load = _asked(source, out, jobs, workers, address)
-    asked: AbstractContextManager[Workers]
     with opened(directory, grid, data):
         for run in grid.runs if retry_failed else ():
             (place(directory, run) / FAILED).unlink(missing_ok=True)
         # What takes longest comes first, so that no worker is left with it in the end.
         left = sorted(waiting(directory, grid), key=lambda run: -load[run.name].total)
         console = Console(stderr=True, quiet=not progress)
-        shown = Display(load, {run.name for run in left}, console, name=name)
         try:
-            with shown:
-                if left:
-                    if workers == "ray":
-                        asked = cluster(directory, left, address=address, jobs=jobs)
-                    else:
-                        asked = processes(_jobs(grid, jobs))
-                    with asked as made:
-                        for run, failure in make_all(left, directory, made, shown):
-                            if failure:
-                                write_failure(place(directory, run), failure)
-                            shown.ended(run.name, outcome(place(directory, run), failure))
+            with Display(load, {run.name for run in left}, console, name=name) as shown:
+                if left and workers == "ray":
+                    with cluster(directory, left, address=address, jobs=jobs) as made:
+                        _make(left, directory, made, shown)
+                elif left:
+                    with processes(_jobs(grid, jobs)) as here:
+                        _make(left, directory, here, shown)
         finally:  # the table of what has ended, however that is
             table = rows(directory, grid)
             write_table(directory, table, grid)
     return Swept(directory, grid.fields, tuple(table), tuple(summaries(table, grid)))
+
+
+def _make(left: Sequence[NamedConfig], directory: Path, made: Workers, shown: Display) -> None:
+    """Make what is left: a failure goes to disk, and how each run ended is shown."""
+    for run, failure in make_all(left, directory, made, shown):
+        out = place(directory, run)
+        if failure:
+            write_failure(out, failure)
+        shown.ended(run.name, outcome(out, failure))
 
 
 def check(
