@@ -54,8 +54,8 @@ def second(nodes, small, tmp_path):
         ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
     (run,) = read_grid(small(qs=(1,), steps=1)).runs
     task = ray.remote(make_here).options(scheduling_strategy="SPREAD")
-    config, target = run.config.model_dump(mode="json"), str(tmp_path / "none" / "runs" / "a")
-    ray.get([task.remote(config, target, "none", {}, "none") for _ in range(2)])
+    given = run.config, tmp_path / "none" / "runs" / "a", "none", {}, tmp_path
+    ray.get([task.remote(*given) for _ in range(2)])
     yield node
     ray.shutdown()
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from sparsefield.errors import InvalidInput
-from sparsefield.sweep.failure import Failure, one_line, read_failure, write_failure
+from sparsefield.sweep.failure import Failure, raised, read_failure, write_failure
 from sparsefield.sweep.folder import only_sweep, opened, place, waiting
 from sparsefield.sweep.grid import read_grid
 
@@ -142,5 +142,5 @@ def test_a_damaged_failure_is_one_line(tmp_path):
 
 def test_a_reason_is_one_line_that_says_nothing_of_places(tmp_path):
     run = tmp_path / "q1"
-    assert one_line(InvalidInput(f"{run}: is\nbad"), run) == "q1: is bad"
-    assert one_line(RuntimeError(""), run) == "RuntimeError: RuntimeError"
+    assert raised(InvalidInput(f"{run}: is\nbad"), run) == Failure("q1: is bad", "raised")
+    assert raised(RuntimeError(""), run).reason == "RuntimeError: RuntimeError"

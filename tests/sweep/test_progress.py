@@ -1,9 +1,11 @@
 import io
+import sys
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from sparsefield.sweep.failure import Failure
 from sparsefield.sweep.progress import Display, Load, duration
 from sparsefield.sweep.running import outcome
 
@@ -92,8 +94,10 @@ def test_no_pace_is_no_number():
     assert duration(float("inf")) == "?"
 
 
-def test_a_result_in_words_says_whether_it_failed():
+def test_a_result_in_words_says_whether_it_failed(tmp_path, monkeypatch):
     result = SimpleNamespace(test_accuracy=0.9, sparsity_mean=0.812, seconds=12.4, failed=False)
-    assert outcome(result) == "accuracy 90.0%, zeros 81.2%, 12 s"
+    monkeypatch.setattr(sys.modules["sparsefield.sweep.running"], "read_result", lambda _: result)
+    assert outcome(tmp_path, None) == "accuracy 90.0%, zeros 81.2%, 12 s"
     result.failed = True
-    assert outcome(result) == "accuracy 90.0%, zeros 81.2%, 12 s  FAILED"
+    assert outcome(tmp_path, None) == "accuracy 90.0%, zeros 81.2%, 12 s  FAILED"
+    assert outcome(tmp_path, Failure("why", "raised")) == "NO RESULT: why"

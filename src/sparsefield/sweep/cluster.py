@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from sparsefield.errors import InvalidInput, SparsefieldError, require
 from sparsefield.sweep import workers
@@ -39,8 +39,7 @@ class Cluster:
     """A Ray cluster, which runs each on as many CPUs as its config has threads.
 
     A node that sees the file ``token`` in the sweep directory makes the run there; another in a
-    folder of its own, from the checkpoint that the directory holds at the start, and the files
-    come back as bytes. At most ``jobs`` are under way, or as many as the cluster has CPUs for.
+    folder of its own, from what the run's directory holds at the start, and the files come back.
     """
 
     def __init__(self, ray: Any, jobs: int | None, token: str) -> None:
@@ -56,12 +55,10 @@ class Cluster:
 
     def start(self, run: NamedConfig, directory: Path) -> None:
         """Make the run on one of the nodes."""
-        target, config = directory.absolute(), run.config.model_dump(mode="json")
-        cpus, gpus = _needs(run)
-        task = self._task.options(num_cpus=cpus, num_gpus=gpus, name=run.name).remote(
-            config, str(target), self._token, _files(target), str(Path.cwd())
-        )
-        self._under_way[task] = run, target
+        target, (cpus, gpus) = directory.absolute(), _needs(run)
+        task = self._task.options(num_cpus=cpus, num_gpus=gpus, name=run.name)
+        given = run.config, target, self._token, _files(target), Path.cwd()
+        self._under_way[task.remote(*given)] = run, target
 
     def ended(self) -> Iterator[End]:
         """The runs that end within a moment."""
@@ -85,13 +82,13 @@ class Cluster:
         ray = self._ray.exceptions
         lost = ray.WorkerCrashedError, ray.NodeDiedError, ray.LocalRayletDiedError
         try:
-            reason, files = self._ray.get(done)
+            failure, files = self._ray.get(done)
         except (*lost, ray.ObjectLostError, ray.OutOfMemoryError):
             return killed(run.name)
         except ray.RayError as error:  # the package is missing on a node, say
             return Failure(" ".join(str(error).split())[-500:], "raised")
         _write(target, files)
-        return Failure(reason, "raised") if reason else None
+        return cast("Failure | None", failure)
 
 
 @contextlib.contextmanager
@@ -141,18 +138,17 @@ def _check_fit(nodes: list[dict[str, Any]], runs: Iterable[NamedConfig]) -> None
 
 
 def make_here(
-    config: dict[str, Any], target: str, token: str, begun: Files, folder: str
-) -> tuple[str | None, Files]:
+    config: TrainConfig, directory: Path, token: str, begun: Files, folder: Path
+) -> tuple[Failure | None, Files]:
     """The task, on a node: what the run raised, and its files unless they are in place already."""
-    chosen, directory = TrainConfig(**config), Path(target)
     with contextlib.ExitStack() as held:
-        if Path(folder).is_dir():  # relative paths of data are the user's
+        if folder.is_dir():  # relative paths of data are the user's
             held.enter_context(contextlib.chdir(folder))
         if (directory.parents[1] / token).is_file():
-            return make(chosen, directory, Silent()), {}
+            return make(config, directory, Silent()), {}
         own = Path(held.enter_context(tempfile.TemporaryDirectory())) / directory.name
         _write(own, begun)
-        return make(chosen, own, Silent()), _files(own)
+        return make(config, own, Silent()), _files(own)
 
 
 def _files(directory: Path) -> Files:

@@ -94,12 +94,11 @@ def estimate(grid: Grid, directory: Path, *, jobs: int) -> Estimate:
     for run in left:
         alike.setdefault(run.config.model_dump_json(exclude=_NUMBERS), []).append(run)
     kinds, each = list[Kind](), list[float]()
-    for first, *others in alike.values():
-        made, measured = [budget[run] for run in (first, *others)], cost(first.config)
-        seconds = [_seconds(one, measured) for one in made]
-        steps = sum(one.steps for one in made)
-        total = math.fsum(seconds)
-        kinds.append(Kind(first.name, len(made), steps, measured.step, total, measured.disk))
+    for runs in alike.values():
+        measured = cost(runs[0].config)
+        seconds = [_seconds(budget[run], measured) for run in runs]
+        steps, total = sum(budget[run].steps for run in runs), math.fsum(seconds)
+        kinds.append(Kind(runs[0].name, len(runs), steps, measured.step, total, measured.disk))
         each += seconds
     return Estimate(
         runs=len(grid.runs),
@@ -136,6 +135,5 @@ def makespan(costs: Iterable[float], jobs: int) -> float:
     return max(ends)
 
 
-def _seconds(budget: Budget, measured: Cost) -> float:
-    steps, evaluations = budget.steps * measured.step, budget.evaluations * measured.evaluation
-    return measured.start + steps + evaluations
+def _seconds(budget: Budget, one: Cost) -> float:
+    return one.start + budget.steps * one.step + budget.evaluations * one.evaluation

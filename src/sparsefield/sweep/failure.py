@@ -24,15 +24,15 @@ class Failure:
 
 def killed(name: str) -> Failure:
     """The failure of a run whose process was killed."""
-    reason = f"the process that made {name} was killed, for want of memory perhaps"
-    return Failure(f"{reason}; try again with fewer jobs", "killed")
+    why = "was killed, for want of memory perhaps; try again with fewer jobs"
+    return Failure(f"the process that made {name} {why}", "killed")
 
 
-def one_line(error: Exception, directory: Path) -> str:
-    """The error's message without line breaks and without the place of the sweep."""
+def raised(error: Exception, directory: Path) -> Failure:
+    """The failure of a run that raised, in one line and without the place of the sweep."""
     text = " ".join(str(error).split()) or type(error).__name__
     kind = "" if isinstance(error, InvalidInput) else f"{type(error).__name__}: "
-    return f"{kind}{text}".replace(str(directory), directory.name)
+    return Failure(f"{kind}{text}".replace(str(directory), directory.name), "raised")
 
 
 def write_failure(directory: Path, failure: Failure) -> None:

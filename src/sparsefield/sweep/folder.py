@@ -62,15 +62,14 @@ def check_same(directory: Path, grid: Grid, data: Mapping[str, str] | None = Non
     here = {run.name: run for run in grid.runs}
     held, digests = _held(directory / PLAN)
     for name, config in held.items():
-        change = _change(config, here.get(name))
-        if change:
+        if change := _change(config, here.get(name)):
             raise InvalidInput(
                 f"{directory}: holds another sweep (run {name} {change}); a sweep that has begun "
                 f"may only be given more runs: bring its file ({FILE} there) back, or give "
                 "another directory"
             )
         if data is not None:
-            _check_data(directory, here[name], config["data"], digests, data)
+            _check_data(place(directory, here[name]), here[name], config["data"], digests, data)
 
 
 def place(directory: Path, run: NamedConfig) -> Path:
@@ -93,11 +92,9 @@ def _dumped(grid: Grid, data: Mapping[str, str]) -> bytes:
 
 
 def _check_unused(directory: Path) -> None:
-    if not directory.is_dir():
-        return
-    others = [path.name for path in sorted(directory.iterdir()) if path.name not in (RUNS, LOCK)]
-    others += [f"{RUNS}/{path.name}" for path in sorted((directory / RUNS).glob("*"))]
-    others = [name for name in others if not name.endswith(".part")]
+    found = sorted([*directory.glob("*"), *(directory / RUNS).glob("*")])
+    others = [str(path.relative_to(directory)) for path in found]
+    others = [name for name in others if name not in (RUNS, LOCK) and not name.endswith(".part")]
     if others:
         raise InvalidInput(
             f"{directory}: holds {others[0]} and no sweep; give a new directory, or one of a sweep"
@@ -128,23 +125,15 @@ def _change(held: dict[str, Any], run: NamedConfig | None) -> str:
 
 
 def _check_data(
-    directory: Path,
-    run: NamedConfig,
-    name: str,
-    digests: Mapping[str, str],
-    data: Mapping[str, str],
+    out: Path, run: NamedConfig, name: str, digests: Mapping[str, str], data: Mapping[str, str]
 ) -> None:
-    """A run that has begun would find the data that it was begun with, whatever their name.
-
-    They are those of its result, before those of the plan; an old plan says nothing of them.
-    """
-    out, here = place(directory, run), run.config.data
+    """The data of its result come before those of the plan; an old plan says nothing of them."""
     before = read_result(out).data_digest if (out / RESULT).exists() else digests.get(name)
-    now = data[here]
+    here, now = run.config.data, data[run.config.data]
     if before not in (None, now):
         remedy = "bring those back" if name == here else f"give data {name} again"
         raise InvalidInput(
-            f"{directory}: run {run.name} is on data {name} (SHA-256 {str(before)[:12]}…), and "
-            f"data {here} is {now[:12]}… here; the runs of a sweep stay on the data that they were "
+            f"{out.parents[1]}: run {run.name} is on data {name} (SHA-256 {str(before)[:12]}…), "
+            f"and data {here} is {now[:12]}… here; the runs of a sweep stay on the data that they were "
             f"begun with: {remedy}, or give another directory"
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,13 +16,14 @@ from typing import Any
 import yaml
 
 from sparsefield.errors import InvalidInput, SparsefieldError
-from sparsefield.sweep.naming import run_name
 from sparsefield.train import TrainConfig
 from sparsefield.train.config import unknown_key
 from sparsefield.train.configfile import overlaid, read_mapping
 
 KEYS = ("base", "grid", "list", "seeds")
 MOST = 100_000
+_LONGEST = 100
+_FOREIGN = re.compile(r"[^A-Za-z0-9._+-]")
 Fields = dict[str, Any]
 
 
@@ -73,11 +77,16 @@ def _expanded(content: Fields, folder: Path, text: str) -> Grid:
     for key in content:
         if key not in KEYS:
             raise InvalidInput(f"unknown key {key!r}: a sweep has {', '.join(KEYS)}")
-    base, grid, arms = _base(content, folder), _swept(content), _arms(content)
-    fields = tuple(dict.fromkeys([*itertools.chain(*arms), *grid]))
-    _check_apart(arms, grid)
+    base, swept, arms = _base(content, folder), _swept(content), _arms(content)
     seeds = _seeds(content, base)
-    points = [dict(zip(grid, point, strict=True)) for point in _combinations(grid, arms, seeds)]
+    fields = tuple(dict.fromkeys([*itertools.chain(*arms), *swept]))
+    for field in swept:
+        if any(field in arm for arm in arms):
+            raise InvalidInput(f"{field}: is both in grid and in list; leave it out of one of them")
+    count = len(arms) * len(seeds) * math.prod(map(len, swept.values()))
+    if count > MOST:
+        raise InvalidInput(f"{count} runs: more than {MOST}; split the sweep")
+    points = [dict(zip(swept, point, strict=True)) for point in itertools.product(*swept.values())]
     runs = tuple(
         _named(base, {**arm, **point}, seed) for seed in seeds for arm in arms for point in points
     )
@@ -106,30 +115,38 @@ def _solved(config: TrainConfig) -> TrainConfig:
 
 def _base(content: Fields, folder: Path) -> Fields:
     base = content.get("base") or {}
-    if isinstance(base, str):
-        base = read_mapping(folder / base)
-    return _fields(base, "base")
+    return _fields(read_mapping(folder / base) if isinstance(base, str) else base, "base")
 
 
 def _swept(content: Fields) -> dict[str, list[Any]]:
-    grid = _fields(_wanted(content, "grid", {}), "grid")
-    for field, values in grid.items():
+    _check_written("grid", content)
+    swept = _fields(content.get("grid", {}), "grid")
+    for field, values in swept.items():
         _check_values(f"grid: {field}", values)
-    return grid
+    return swept
 
 
 def _arms(content: Fields) -> list[Fields]:
-    arms = _wanted(content, "list", [{}])
-    if not isinstance(arms, list) or not arms:
-        raise InvalidInput(f"list={arms!r}: must be a list of mappings of fields, at least one")
+    _check_written("list", content)
+    arms = content.get("list", [{}])
+    if not isinstance(arms, list):
+        raise InvalidInput(f"list={arms!r}: must be a list of mappings of fields")
     return [_fields(arm, "list") for arm in arms]
 
 
-def _wanted(content: Fields, key: str, default: Any) -> Any:
-    """A key's value; a key that is written and left empty is a slip, not a default."""
-    if key in content and not content[key]:
+def _seeds(content: Fields, base: Fields) -> Sequence[int]:
+    seeds = content.get("seeds", [base.get("seed", 0)])
+    if type(seeds) is int:  # which True is not
+        if seeds < 1:
+            raise InvalidInput(f"seeds={seeds}: must be at least 1, or a list of seeds")
+        return range(seeds)
+    _check_values("seeds", seeds)
+    return list(seeds)
+
+
+def _check_written(key: str, content: Fields) -> None:
+    if key in content and not content[key]:  # a slip, not a default
         raise InvalidInput(f"{key}={content[key]!r}: is empty; give it something, or leave it out")
-    return content.get(key, default)
 
 
 def _fields(values: Any, where: str) -> Fields:
@@ -143,47 +160,49 @@ def _fields(values: Any, where: str) -> Fields:
     return dict(values)
 
 
-def _seeds(content: Fields, base: Fields) -> list[int]:
-    seeds = content.get("seeds", [base.get("seed", 0)])
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
-        if not 0 < seeds <= MOST:
-            raise InvalidInput(f"seeds={seeds}: must be between 1 and {MOST}, or a list of seeds")
-        seeds = list(range(seeds))
-    _check_values("seeds", seeds)
-    return list(seeds)
-
-
 def _check_values(where: str, values: Any) -> None:
     if not isinstance(values, list) or not values:
         raise InvalidInput(f"{where}={values!r}: must be a list of at least one value")
     for value in values:
         if isinstance(value, dict):
             raise InvalidInput(f"{where}: {value!r} is no value of a field")
-        if sum(value == other for other in values) > 1:
+        if values.count(value) > 1:
             raise InvalidInput(f"{where}: {value!r} is there twice; name each value once")
 
 
-def _check_apart(arms: list[Fields], grid: Fields) -> None:
-    for field in grid:
-        if any(field in arm for arm in arms):
-            raise InvalidInput(f"{field}: is both in grid and in list; leave it out of one of them")
-
-
-def _combinations(
-    grid: dict[str, list[Any]], arms: list[Fields], seeds: list[int]
-) -> Iterator[tuple[Any, ...]]:
-    count = len(arms) * len(seeds) * math.prod(map(len, grid.values()))
-    if count > MOST:
-        raise InvalidInput(f"{count} runs: more than {MOST}; split the sweep")
-    return itertools.product(*grid.values())
-
-
 def _check_different(runs: tuple[NamedConfig, ...]) -> None:
-    seen: dict[TrainConfig, str] = {}
+    seen: dict[TrainConfig, NamedConfig] = {}
     for run in runs:
-        other = seen.setdefault(run.config, run.name)
-        if other is not run.name:
-            same = f"s {other} and {run.name} are the same"
-            twice = f" {run.name} is there twice"
-            problem = twice if other == run.name else same
-            raise InvalidInput(f"run{problem}; leave one of them out")
+        other = seen.setdefault(run.config, run)
+        if other is not run:
+            raise InvalidInput(f"runs {other.name} and {run.name} are the same; leave one out")
+
+
+def run_name(values: Mapping[str, Any], seed: int) -> str:
+    """A folder name from what sets a run apart, so that adding runs renames none.
+
+    What a file name cannot hold is replaced; eight digits of a hash of the values then keep the
+    names apart.
+
+    >>> run_name({"q": 4.0, "clip": "auto"}, 1)
+    'q4-clipauto-seed1'
+    >>> run_name({"data": "../mnist"}, 0)
+    'data.._mnist-f127fd13-seed0'
+    """
+    words = "-".join(field + _word(value) for field, value in values.items())
+    name = _FOREIGN.sub("_", words)
+    if name != words or len(name) > _LONGEST:
+        text = json.dumps(dict(values), sort_keys=True)
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{name}-seed{seed}" if name else f"seed{seed}"
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, list | tuple):
+        return "+".join(map(_word, value)) or "none"
+    return str(value)

@@ -1,13 +1,18 @@
 """Runs in processes of this machine, one in each: one that is killed takes no other with it.
 
 The processes are forked from a server that has imported the libraries once (and done nothing
-else): each starts in milliseconds, and they share the memory of the code.
+else): each starts in milliseconds, and they share the memory of the code. The server is started
+with SIGINT and SIGTERM blocked, as they may come to the whole group, and could not say when its
+children end if it ended with them; they let the signals through again. They end, with a checkpoint
+saved, when the process that started them ends.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import ProcessPoolExecutor as Pool
@@ -22,17 +27,16 @@ from typing import Any
 from sparsefield.sweep import workers
 from sparsefield.sweep.failure import Failure, killed
 from sparsefield.sweep.grid import NamedConfig
-from sparsefield.sweep.lifeline import live_with_parent, undisturbed
 from sparsefield.sweep.workers import End, Steps, make
 from sparsefield.train import TrainConfig
 from sparsefield.train.progress import Silent
 
 # What a run imports, some of it only in its course; what is not installed is passed over.
 _IMPORTED = (
-    *("sparsefield.sweep.lifeline", "sparsefield.sweep.processes", "sparsefield.train.loop"),
+    *("sparsefield.sweep.processes", "sparsefield.train.loop"),
     *("pyarrow.parquet", "sklearn.datasets", "torch._dynamo"),
 )
-
+_ENDING = frozenset({signal.SIGINT, signal.SIGTERM})
 
 # A pool of one process, and in memory both share the step its run began at and is at.
 Process = tuple[Pool, Any]
@@ -59,7 +63,7 @@ class Processes:
     def __init__(self, jobs: int, lifeline: Connection) -> None:
         self._jobs, self._lifeline = jobs, lifeline
         self._idle: list[Process] = []
-        self._under_way: dict[Future[str | None], tuple[NamedConfig, Process]] = {}
+        self._under_way: dict[Future[Failure | None], tuple[NamedConfig, Process]] = {}
 
     def room(self, run: NamedConfig) -> bool:
         """Whether fewer than ``jobs`` runs are under way."""
@@ -67,7 +71,7 @@ class Processes:
 
     def start(self, run: NamedConfig, directory: Path) -> None:
         """Make the run in a process that makes no other meanwhile."""
-        with undisturbed():  # a start that is cut in two leaves a process no one waits for
+        with _undisturbed():  # a start that is cut in two leaves a process no one waits for
             while True:
                 pool, steps = self._idle.pop() if self._idle else self._new()
                 steps[:] = 0, 0
@@ -88,8 +92,7 @@ class Processes:
                 yield run, killed(run.name)
             else:
                 self._idle.append(process)
-                reason = done.result()
-                yield run, Failure(reason, "raised") if reason else None
+                yield run, done.result()
 
     def steps(self) -> Steps:
         """The steps of every run under way."""
@@ -133,22 +136,46 @@ def _start_server() -> None:
     """Start the server, if there is none, and wait until it has imported the libraries."""
     context = _context()
     resource_tracker.ensure_running()  # else the server starts it, and it lets the signals through
-    with undisturbed():
+    with _undisturbed():
         forkserver.ensure_running()
     first = context.Process()
     first.start()
     first.join()
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put signals off for a moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+if signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= _ENDING:  # nowhere but in the server
+    os.register_at_fork(after_in_child=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING))
+
+
 _counting: Counting  # of a process that makes a run
 
 
 def _begin(lifeline: Connection, steps: Any) -> None:
+    """Leave Ctrl-C to the parent, which holds the only other end of the lifeline."""
     global _counting
-    live_with_parent(lifeline)
     _counting = Counting(steps)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
 
 
-def _make(config: TrainConfig, directory: Path, folder: Path) -> str | None:
+def _end_with_parent(lifeline: Connection) -> None:
+    """End as on termination when the parent closes the lifeline, or dies."""
+    try:
+        lifeline.recv()
+    except (EOFError, OSError):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _make(config: TrainConfig, directory: Path, folder: Path) -> Failure | None:
     os.chdir(folder)  # relative paths of data are the user's
     return make(config, directory, _counting)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,16 +12,16 @@ from rich.console import Console
 from sparsefield.errors import InvalidInput, require
 from sparsefield.sweep.cluster import cluster, load_ray
 from sparsefield.sweep.estimate import Estimate, estimate, step_weight
-from sparsefield.sweep.failure import FAILED, write_failure
+from sparsefield.sweep.failure import FAILED, Failure, write_failure
 from sparsefield.sweep.folder import check_same, opened, place, waiting
 from sparsefield.sweep.grid import Grid, NamedConfig, read_grid
 from sparsefield.sweep.processes import processes
 from sparsefield.sweep.progress import Display, Load
 from sparsefield.sweep.table import ArmSummary, Row, rows, summaries, write_table
-from sparsefield.sweep.workers import End, Workers, make_all
+from sparsefield.sweep.workers import Workers, make_all
 from sparsefield.train.budget import budgets, contents
 from sparsefield.train.environment import cores
-from sparsefield.train.record import Result, read_result
+from sparsefield.train.record import read_result
 
 Source = str | Path | Mapping[str, Any]
 WorkersName = Literal["local", "ray"]
@@ -96,17 +95,27 @@ def sweep(
         # What takes longest comes first, so that no worker is left with it in the end.
         left = sorted(waiting(directory, grid), key=lambda run: -load[run.name].total)
         console = Console(stderr=True, quiet=not progress)
-        shown = Display(load, {run.name for run in left}, console, name=name)
         try:
-            with shown:
-                if left:
-                    with _workers(grid, left, directory, jobs, workers, address) as made:
-                        for end in make_all(left, directory, made, shown):
-                            _record(directory, end, shown)
+            with Display(load, {run.name for run in left}, console, name=name) as shown:
+                if left and workers == "ray":
+                    with cluster(directory, left, address=address, jobs=jobs) as made:
+                        _make(left, directory, made, shown)
+                elif left:
+                    with processes(_jobs(grid, jobs)) as here:
+                        _make(left, directory, here, shown)
         finally:  # the table of what has ended, however that is
             table = rows(directory, grid)
             write_table(directory, table, grid)
     return Swept(directory, grid.fields, tuple(table), tuple(summaries(table, grid)))
+
+
+def _make(left: Sequence[NamedConfig], directory: Path, made: Workers, shown: Display) -> None:
+    """Make what is left: a failure goes to disk, and how each run ended is shown."""
+    for run, failure in make_all(left, directory, made, shown):
+        out = place(directory, run)
+        if failure:
+            write_failure(out, failure)
+        shown.ended(run.name, outcome(out, failure))
 
 
 def check(
@@ -130,8 +139,8 @@ def dry_run(source: Source, *, out: str | Path | None = None, jobs: int | None =
 
     Of what :func:`sweep` refuses, all that does not hang on its workers is refused.
     """
-    check(source, out=out, jobs=jobs)
-    grid, directory = read_grid(source), _directory(source, out)
+    grid, directory, data, _ = _asked(source, out, jobs, "local", None)
+    check_same(directory, grid, data)
     return estimate(grid, directory, jobs=_jobs(grid, jobs))
 
 
@@ -162,32 +171,11 @@ def _asked(
     return grid, directory, {name: found.digest for name, found in data.items()}, load
 
 
-def _workers(
-    grid: Grid,
-    left: Sequence[NamedConfig],
-    directory: Path,
-    jobs: int | None,
-    name: WorkersName,
-    address: str | None,
-) -> AbstractContextManager[Workers]:
-    if name == "ray":
-        return cluster(directory, left, address=address, jobs=jobs)
-    return processes(_jobs(grid, jobs))
-
-
-def _record(directory: Path, end: End, shown: Display) -> None:
-    """A failure goes to disk; how the run ended is shown."""
-    run, failure = end
-    if failure:
-        write_failure(place(directory, run), failure)
-    told = (
-        f"NO RESULT: {failure.reason}" if failure else outcome(read_result(place(directory, run)))
-    )
-    shown.ended(run.name, told)
-
-
-def outcome(result: Result) -> str:
+def outcome(directory: Path, failure: Failure | None) -> str:
     """How a run ended, for its line."""
+    if failure:
+        return f"NO RESULT: {failure.reason}"
+    result = read_result(directory)
     return (
         f"accuracy {result.test_accuracy:.1%}, zeros {result.sparsity_mean:.1%}, "
         f"{result.seconds:.0f} s{'  FAILED' if result.failed else ''}"

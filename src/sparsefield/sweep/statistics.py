@@ -97,30 +97,21 @@ def bca(values: Sequence[float]) -> Interval:
 
     The resamples are the same at every call, so the same values give the same interval.
     """
-    point = _degenerate(values)
-    if point is not None:
-        return point
-    low, high = _bca(tuple(values))
-    return Interval(_mean(values), low, high, len(values))
+    return _degenerate(values) or Interval(_mean(values), *_bca(tuple(values)), len(values))
 
 
 @lru_cache(maxsize=4096)  # an index, a page and a figure ask for the same intervals
 def _bca(values: tuple[float, ...]) -> tuple[float, float]:
+    sample, rng = (np.asarray(values, dtype=float),), np.random.default_rng(0)
     found = bootstrap(
-        (np.asarray(values, dtype=float),),
-        np.mean,
-        confidence_level=LEVEL,
-        n_resamples=RESAMPLES,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+        sample, np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="BCa", rng=rng
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def student(values: Sequence[float]) -> Interval:
     """The mean with Student's interval, which is exact for values of a normal law."""
-    point = _degenerate(values)
-    if point is not None:
+    if point := _degenerate(values):
         return point
     n, centre = len(values), _mean(values)
     reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)

@@ -84,11 +84,10 @@ def read_table(directory: str | Path) -> list[Row]:
 
 def _row(directory: Path, run: NamedConfig, fields: tuple[str, ...]) -> Row | None:
     swept = {field: _cell(getattr(run.config, field)) for field in fields}
-    row: Row = {"name": run.name, **swept, "seed": run.config.seed}
+    row: Row = {"name": run.name, **swept, **dict.fromkeys(_TYPES), "seed": run.config.seed}
     if (directory / RESULT).exists():
         result = read_result(directory)
-        return {
-            **row,
+        return row | {
             "test_accuracy": result.test_accuracy,
             "train_loss": result.train_loss,
             "sparsity_init": math.fsum(result.sparsity_init) / len(result.sparsity_init),
@@ -99,10 +98,7 @@ def _row(directory: Path, run: NamedConfig, fields: tuple[str, ...]) -> Row | No
             "seconds": result.seconds,
         }
     failure = read_failure(directory)
-    if failure is None:
-        return None
-    row |= dict.fromkeys(MEASURED) | {"failed": True, "reason": failure.reason}
-    return row | {"steps_made": None, "seconds": None}
+    return row | {"failed": True, "reason": failure.reason} if failure else None
 
 
 def _cell(value: Any) -> Any:

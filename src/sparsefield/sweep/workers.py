@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sparsefield.sweep.failure import Failure, one_line
+from sparsefield.sweep.failure import Failure, raised
 from sparsefield.sweep.folder import place
 from sparsefield.sweep.grid import NamedConfig
 from sparsefield.train import TrainConfig, train
@@ -65,17 +65,15 @@ def make_all(
         shown.stepped(workers.steps())
 
 
-def make(config: TrainConfig, directory: Path, shown: Silent) -> str | None:
-    """Make the run in this process; None, or in one line what it raised."""
+def make(config: TrainConfig, directory: Path, shown: Silent) -> Failure | None:
+    """Make the run in this process; None, or what it raised."""
     # A worker of a sweep that was killed may be about to end, a step or a checkpoint from now.
     patient_until = time.monotonic() + PATIENCE
     while True:
         try:
             train(config, out=directory, resume=True, progress=shown)
             return None
-        except Held as error:
-            if time.monotonic() > patient_until:
-                return one_line(error, directory)
-            time.sleep(0.1)
         except Exception as error:  # whatever it is, the other runs go on
-            return one_line(error, directory)
+            if not isinstance(error, Held) or time.monotonic() > patient_until:
+                return raised(error, directory)
+            time.sleep(0.1)
