@@ -94,8 +94,8 @@ def test_a_nested_twin_that_says_otherwise_must_be_named(invented, declared):
     [
         ("{rises p}", "study planted: has no effect 'p'; there are q, far, top"),
         ("{table p}", "study planted: has no table 'p'"),
-        ("{shines q}", "page: {shines q}: is no tag; there are rises, falls, open, value, figure"),
-        ("{rises}", "page: {rises}: a claim is {rises EFFECT}"),
+        ("{shines q}", "page planted: {shines q}: is no tag; there are rises, falls, open, value, figure"),
+        ("{rises}", "page planted: {rises}: a claim is {rises EFFECT}"),
         ("{rises q, nested better}", "a claim is {rises EFFECT}, or"),
         ("{rises q nested open}", "a claim is {rises EFFECT}, or"),
     ],
@@ -107,9 +107,17 @@ def test_a_tag_that_is_none_is_one_line(told, text, said):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_what_is_no_tag_is_left_alone(told):
-    text = "Sets {a, b}, $\\{q\\}$ and `{}` stay.\n"
-    assert told(text).text == text
+@pytest.mark.parametrize(
+    "text", ["{Rises q}", "{rises\nq}", "rises q}", "{rises q", "{a, b}", "{rises q} and {}"]
+)
+def test_a_brace_that_is_no_tag_stops_the_build(told, text):
+    """It would stay as text, and what it was meant to check would go unchecked."""
+    with pytest.raises(InvalidInput) as error:
+        told(f"It rises.\n\nSo {text}.\n")
+    assert str(error.value).startswith("page planted: ")
+    assert "a brace belongs to a tag on one line" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert "a brace" not in told("So {rises q}, at {value top}.\n").text  # the twin
 
 
 @pytest.mark.parametrize("name", study_names())

@@ -3,7 +3,8 @@
 ``{rises NAME}``, ``{falls NAME}``, ``{open NAME}`` (no difference that can be seen) end a sentence
 that rests on a comparison, and become its numbers; where nested selection says something else the
 tag says so too: ``{rises NAME, nested open}``. ``{value NAME}`` becomes a level. A claim that the
-record does not bear out is found here, and never shown as if it were true.
+record does not bear out is found here, and never shown as if it were true; a brace that opens no
+tag is a slip, which would otherwise pass unchecked.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sparsefield.errors import InvalidInput
 from sparsefield.studies.effects import Effect
 
 _TAG = re.compile(r"\{([a-z]+)((?: [^{}\n]*)?)\}")
+_STRAY = re.compile(r".*[{}].*")
 _ARGUMENT = re.compile(r"([\w.-]+)(?:, nested (\w+))?")
 VERDICTS: tuple[str, ...] = ("rises", "falls", "open", "value")
 Block = Callable[[str], str]
@@ -54,9 +56,12 @@ def filled(page: str, effects: Callable[[str], Effect], blocks: Mapping[str, Blo
             return numbers(effects(claim.effect), claim)
         if word not in blocks:
             known = ", ".join([*VERDICTS, *blocks])
-            raise InvalidInput(f"page: {tag[0]}: is no tag; there are {known}")
+            raise InvalidInput(f"{tag[0]}: is no tag; there are {known}")
         return blocks[word](argument.strip())
 
+    stray = _STRAY.search(_TAG.sub("", page))
+    if stray:
+        raise InvalidInput(f"{stray[0].strip()!r}: a brace belongs to a tag on one line")
     return _TAG.sub(one, page)
 
 
@@ -93,7 +98,7 @@ def _claim(word: str, argument: str) -> Claim:
     found = _ARGUMENT.fullmatch(argument.strip())
     if not found or (found[2] or "open") not in VERDICTS:
         raise InvalidInput(
-            f"page: {{{word}{argument}}}: a claim is {{{word} EFFECT}}, "
+            f"{{{word}{argument}}}: a claim is {{{word} EFFECT}}, "
             f"or {{{word} EFFECT, nested VERDICT}}"
         )
     return Claim(word, found[1], found[2] or word)

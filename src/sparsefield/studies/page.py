@@ -38,7 +38,7 @@ class Page:
 def page(study: Study, record: Record, picture: str) -> Page:
     """The page of a record, with its figure at ``picture``, seen from the page.
 
-    Raises InvalidInput where it names an effect or a table that the study has not.
+    Raises InvalidInput for a tag that is none, or of an effect or a table that the study has not.
     """
     found = cache(partial(effect, study, record))
     seen = partial(table, study, record)
@@ -51,7 +51,10 @@ def page(study: Study, record: Record, picture: str) -> Page:
         "command": lambda _: f"```console\n$ {command(record)}\n```",
         "made": lambda _: _folded("What made it", _made(record)),
     }
-    text = filled(study.page, found, blocks)
+    try:
+        text = filled(study.page, found, blocks)
+    except InvalidInput as error:
+        raise InvalidInput(f"page {study.name}: {error}") from None
     return Page(text.rstrip("\n") + "\n", unborne(study.page, found))
 
 
