@@ -66,18 +66,19 @@ def filled(page: str, effects: Callable[[str], Effect], blocks: Mapping[str, Blo
 
 
 def numbers(effect: Effect, claim: Claim) -> str:
-    """What stands in a sentence for a claim: numbers, and the nested twin's where it differs."""
+    """What stands in a sentence for a claim: numbers, and the nested twin's beside them.
+
+    Of a level only where it is another number; a comparison always has both.
+    """
     if not effect.found.n:
         return "(not in this record)"
-    text, twin = (
-        effect.text(effect.found),
-        effect.quantity.bare(effect.nested, signed=effect.change),
+    text = effect.text(effect.found)
+    own, twin = (
+        effect.quantity.bare(one, signed=effect.change) for one in (effect.found, effect.nested)
     )
-    twin = f"by nested selection {twin}"
     if claim.verdict == "value":
-        away = not effect.found.low <= effect.nested.estimate <= effect.found.high
-        return f"{text} ({twin})" if away and effect.nested.n else text
-    return f"({text}; {twin})" if effect.nested_verdict != effect.verdict else f"({text})"
+        return text if twin == own else f"{text} (nested {twin})"
+    return f"({text}; nested {'the same' if twin == own else twin})"
 
 
 def unborne(page: str, effects: Callable[[str], Effect]) -> tuple[str, ...]:
