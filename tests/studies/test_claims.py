@@ -1,5 +1,6 @@
 """A page says what its record bears out, or it is not built."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -135,10 +136,39 @@ def test_a_page_is_a_screen_with_the_answer_first(name):
     title, answer, *_ = text.split("\n\n")
     assert title.startswith("# ")
     assert 1 <= len(answer.splitlines()) <= 3
-    assert not claims(answer)
+    assert all(claim.short for claim in claims(answer))
     for tag in ("{setting}", "{figure}", "{command}", "{table}", "{effects}", "{made}"):
         assert text.count(tag) == 1, tag
     assert len(text.split("## Make it again")[0].splitlines()) <= 50
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_no_result_is_typed_by_hand(name):
+    """What is said of the papers' own experiment is no record's."""
+    found = _typed(study(name).page.partition("## What differs")[0])
+    assert not found
+    assert _typed("It costs three points of accuracy.") == ["three points"]  # the twins
+    assert _typed("It ends with 88 % zeros, and\n96.5 % accuracy.") == ["ends with 88 %", "96.5 % ac"]
+
+
+def _typed(prose):
+    """Numbers that only a record can know."""
+    number = r"(?:\d[\d.]*|ten|\w+ty|one|two|three|four|five|six|seven|eight|nine)"
+    known = (
+        rf"{number} points",
+        rf"{number} times that",
+        rf"{number} % ac",
+        rf"(?:end|ends|has|have|reach|reaches) (?:with )?(?:about )?{number} %",
+    )
+    return re.findall("|".join(known), " ".join(prose.split()))
+
+
+def test_an_opening_says_a_number_in_short_and_its_verdict_is_checked(told):
+    text = "It rises by {rises q, in short}, to {value top, in short}."
+    assert told(text).text == "It rises by 20 points, to 70 %.\n"
+    assert "the page says rises q, the record falls q" in told(text, gain=-0.2).unborne[0]
+    assert quantity("test_accuracy").short(Interval(-0.0144, 0, 0, 3), signed=True) == "1.4 points"
+    assert quantity("q_end").short(Interval(4.72, 0, 0, 3)) == "4.7"
 
 
 def test_claims_are_read_in_their_order():

@@ -2,7 +2,8 @@
 
 ``{rises NAME}``, ``{falls NAME}``, ``{open NAME}`` (no difference that can be seen) end a sentence
 that rests on a comparison, and become its numbers; where nested selection says something else the
-tag says so too: ``{rises NAME, nested open}``. ``{value NAME}`` becomes a level. A claim that the
+tag says so too: ``{rises NAME, nested open}``. ``{value NAME}`` becomes a level. With ``, in short``
+at its end, as an opening says it, a tag becomes the size of its estimate alone. A claim that the
 record does not bear out is found here, and never shown as if it were true; a brace that opens no
 tag is a slip, which would otherwise pass unchecked.
 """
@@ -18,18 +19,19 @@ from sparsefield.studies.effects import Effect
 
 _TAG = re.compile(r"\{([a-z]+)((?: [^{}\n]*)?)\}")
 _STRAY = re.compile(r".*[{}].*")
-_ARGUMENT = re.compile(r"([\w.-]+)(?:, nested (\w+))?")
+_ARGUMENT = re.compile(r"([\w.-]+)(?:, nested (\w+))?(, in short)?")
 VERDICTS: tuple[str, ...] = ("rises", "falls", "open", "value")
 Block = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A verdict that prose relies on, and that of the nested twin."""
+    """A verdict that prose relies on, and that of the nested twin; ``short``: told in short."""
 
     verdict: str
     effect: str
     nested: str
+    short: bool = False
 
     def __str__(self) -> str:
         twin = "" if self.nested == self.verdict else f", nested {self.nested}"
@@ -40,7 +42,7 @@ def claims(page: str) -> tuple[Claim, ...]:
     """The claims of a page, in their order.
 
     >>> claims("A larger q* helps {rises q, nested open}.")
-    (Claim(verdict='rises', effect='q', nested='open'),)
+    (Claim(verdict='rises', effect='q', nested='open', short=False),)
     """
     found = ((tag[1], tag[2]) for tag in _TAG.finditer(page))
     return tuple(_claim(word, argument) for word, argument in found if word in VERDICTS)
@@ -72,6 +74,8 @@ def numbers(effect: Effect, claim: Claim) -> str:
     """
     if not effect.found.n:
         return "(not in this record)"
+    if claim.short:
+        return effect.short
     text = effect.text(effect.found)
     own, twin = (
         effect.quantity.bare(one, signed=effect.change) for one in (effect.found, effect.nested)
@@ -88,7 +92,7 @@ def unborne(page: str, effects: Callable[[str], Effect]) -> tuple[str, ...]:
 
 
 def _unborne(claim: Claim, effect: Effect) -> str:
-    found = Claim(effect.verdict, claim.effect, effect.nested_verdict)
+    found = Claim(effect.verdict, claim.effect, effect.nested_verdict, claim.short)
     if claim == found or (claim.verdict == found.verdict == "value"):
         return ""
     both = effect.why or f"{effect.text(effect.found)}, nested {effect.text(effect.nested)}"
@@ -100,6 +104,6 @@ def _claim(word: str, argument: str) -> Claim:
     if not found or (found[2] or "open") not in VERDICTS:
         raise InvalidInput(
             f"{{{word}{argument}}}: a claim is {{{word} EFFECT}}, "
-            f"or {{{word} EFFECT, nested VERDICT}}"
+            f"or {{{word} EFFECT, nested VERDICT}}, and may end in ', in short'"
         )
-    return Claim(word, found[1], found[2] or word)
+    return Claim(word, found[1], found[2] or word, bool(found[3]))
