@@ -1,5 +1,7 @@
 """The committed pages of results are what the committed records say."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,3 +20,16 @@ def test_the_documentation_says_what_the_records_say():
 
 def test_every_record_is_of_a_study():
     assert set(read_records(RESULTS)) == set(study_names()) - {"demo"}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_documentation_is_not_built_where_a_record_does_not_bear_it_out():
+    """What the check says of a record turned round is tested with the pictures."""
+    told = subprocess.run(
+        ["make", "-n", "docs"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = told.stdout.splitlines()
+    (check,) = (n for n, line in enumerate(lines) if "report results --docs docs --check" in line)
+    (build,) = (n for n, line in enumerate(lines) if "sphinx" in line)
+    assert check < build
+    assert not lines[check].startswith("-") and "||" not in lines[check]
