@@ -40,7 +40,8 @@ def told(invented, declared):
 
 def test_numbers_stand_where_the_claim_was(told):
     found = borne_out(told("It rises {rises q}. It is at {value top}."), "planted")
-    assert found.text == "It rises (+20.0 [+20.0, +20.0] points; nested the same). It is at 70.1 [67.7, 72.6] %.\n"
+    rises, level = "+20.0 [+20.0, +20.0] points; nested the same", "70.1 [67.7, 72.6] %"
+    assert found.text == f"It rises ({rises}). It is at {level}.\n"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,10 @@ def test_a_nested_twin_that_says_otherwise_must_be_named(invented, declared):
     [
         ("{rises p}", "study planted: has no effect 'p'; there are q, far, top"),
         ("{table p}", "study planted: has no table 'p'"),
-        ("{shines q}", "page planted: {shines q}: is no tag; there are rises, falls, open, value, figure"),
+        (
+            "{shines q}",
+            "page planted: {shines q}: is no tag; there are rises, falls, open, value, figure",
+        ),
         ("{rises}", "page planted: {rises}: a claim is {rises EFFECT}"),
         ("{rises q, nested better}", "a claim is {rises EFFECT}, or"),
         ("{rises q nested open}", "a claim is {rises EFFECT}, or"),
@@ -148,7 +152,10 @@ def test_no_result_is_typed_by_hand(name):
     found = _typed(study(name).page.partition("## What differs")[0])
     assert not found
     assert _typed("It costs three points of accuracy.") == ["three points"]  # the twins
-    assert _typed("It ends with 88 % zeros, and\n96.5 % accuracy.") == ["ends with 88 %", "96.5 % ac"]
+    assert _typed("It ends with 88 % zeros, and\n96.5 % accuracy.") == [
+        "ends with 88 %",
+        "96.5 % ac",
+    ]
 
 
 def _typed(prose):

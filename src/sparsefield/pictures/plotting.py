@@ -82,28 +82,12 @@ def house_style(draw: Callable[P, T]) -> Callable[P, T]:
     return drawn
 
 
-def styled(draw: Callable[[], T]) -> T:
-    """What ``draw`` returns, with the house style on while it runs."""
-    return house_style(draw)()
-
-
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches that belongs to no window and no global state."""
     figure: Figure = require("matplotlib.figure", "report").Figure(
         figsize=(width, height), layout="constrained"
     )
     return figure
-
-
-def grid_of(
-    count: int, *, columns: int = 3, width: float = 10.0, height: float = 3.1
-) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` panels in rows of ``columns``, each ``height`` inches high."""
-    rows = -(-count // columns)
-    used = min(count, columns) if rows == 1 else columns
-    figure = new_figure(width * max(used, 2) / columns if count < columns else width, rows * height)
-    panels = [figure.add_subplot(rows, used, index + 1) for index in range(count)]
-    return figure, panels
 
 
 def wrapped(label: str, width: int = 24) -> str:

@@ -2,10 +2,10 @@
 
 ``{rises NAME}``, ``{falls NAME}``, ``{open NAME}`` (no difference that can be seen) end a sentence
 that rests on a comparison, and become its numbers; where nested selection says something else the
-tag says so too: ``{rises NAME, nested open}``. ``{value NAME}`` becomes a level. With ``, in short``
-at its end, as an opening says it, a tag becomes the size of its estimate alone. A claim that the
-record does not bear out is found here, and never shown as if it were true; a brace that opens no
-tag is a slip, which would otherwise pass unchecked.
+tag says so too: ``{rises NAME, nested open}``. ``{value NAME}`` becomes a level. With ``, in
+short`` at its end, as an opening says it, a tag becomes the size of its estimate alone. A claim
+that the record does not bear out is found here, and never shown as if it were true; a brace that
+opens no tag is a slip, which would otherwise pass unchecked.
 """
 
 from __future__ import annotations

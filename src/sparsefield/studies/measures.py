@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparsefield.data import Dataset
 from sparsefield.studies.record import MEASURES
-from sparsefield.train import Run, TrainConfig, load_model, read_run
+from sparsefield.train import Result, Run, TrainConfig, load_model, read_run
 from sparsefield.train.network import build, shape_for
 
 LEVELS = (0.7, 0.8, 0.85, 0.9, 0.95)
@@ -22,6 +22,17 @@ SAMPLE, BATCH = 512, 128
 DIGITS = 7
 Layers = Mapping[str, NDArray[Any]]
 _RESULT = ("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason", "seconds")
+
+
+def of_result(result: Result) -> dict[str, Any]:
+    """The measures that the result of a run holds."""
+    return {
+        **{name: getattr(result, name) for name in _RESULT},
+        "steps_made": result.steps,
+        "zeros_init": float(np.mean(result.sparsity_init)),
+        "zeros_end": result.sparsity_mean,
+        "zeros_end_last": result.sparsity_per_layer[-1],
+    }
 
 
 def measures(directory: Path, dataset: Dataset) -> dict[str, Any]:
@@ -53,14 +64,9 @@ def measures(directory: Path, dataset: Dataset) -> dict[str, Any]:
     run = read_run(directory)
     begun, trained, sample = initial(run.config, dataset), load_model(directory), held_out(dataset)
     first, last = _rows(run.layers, min), _rows(run.layers, max)
-    result = run.result
     found = {
-        **{name: getattr(result, name) for name in _RESULT},
-        "steps_made": result.steps,
+        **of_result(run.result),
         "steps_to_half": _steps_to_half(run, dataset.classes),
-        "zeros_init": float(np.mean(result.sparsity_init)),
-        "zeros_end": result.sparsity_mean,
-        "zeros_end_last": result.sparsity_per_layer[-1],
         "q_end": _mean(last, "q", 1 / run.config.q),
         "saturated_init": _mean(first, "saturated"),
         "saturated_end": _mean(last, "saturated"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -90,18 +90,22 @@ def command(record: Record) -> str:
     return f"sparsefield reproduce {record.study} --scale {record.scale}{data}"
 
 
+def provenance(made: Mapping[str, Any]) -> dict[str, str]:
+    """Commit, versions and hardware of runs; several where the runs differ."""
+    commits = ", ".join(one[:_ABBREVIATED] for one in made["commits"])
+    named = {**made["versions"], **made["hardware"]}
+    return {"commit": commits or "not recorded", **{k: ", ".join(v) for k, v in named.items()}}
+
+
 def _folded(summary: str, inside: Table) -> str:
     return f"<details>\n<summary>{summary}</summary>\n\n{inside.markdown()}\n\n</details>"
 
 
 def _made(record: Record) -> Table:
     """What made a record."""
-    made = record.made
-    commits = ", ".join(one[:_ABBREVIATED] for one in made["commits"])
     lines = {
-        "runs": f"{len(record.rows)}, {duration(made['seconds'])} one after the other",
-        "commit": commits or "not recorded",
-        **{name: ", ".join(those) for name, those in (made["versions"] | made["hardware"]).items()},
+        "runs": f"{len(record.rows)}, {duration(record.made['seconds'])} one after the other",
+        **provenance(record.made),
         **{f"part {part}": _part(record, part) for part in record.parts},
     }
     return Table(("", ""), tuple(lines.items()))

@@ -45,7 +45,7 @@ def made_record(
         scale,
         **{name: getattr(study, name) for name in TOLD[:-1]},
         tuned=list(study.tuned),
-        made=_made([result for found in results.values() for result in found]),
+        made=made_of([result for found in results.values() for result in found]),
         parts=told,
         rows=_rows(runs, progress=progress),
     )
@@ -102,7 +102,8 @@ def _config(config: TrainConfig) -> dict[str, Any]:
     return found | {"data": shared_name(config.data)}
 
 
-def _made(results: Sequence[Result]) -> dict[str, Any]:
+def made_of(results: Sequence[Result]) -> dict[str, Any]:
+    """What made these runs: several values where they differ; their seconds one by one."""
     return {
         "commits": _distinct(result.commit for result in results if result.commit),
         "versions": _by_name([result.versions for result in results]),

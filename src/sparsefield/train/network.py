@@ -17,7 +17,8 @@ from sparsefield.data import Dataset, load
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Expectation, expected
 from sparsefield.nn import CNN, DNN
-from sparsefield.theory import Point
+from sparsefield.theory import Point, VarianceMap
+from sparsefield.theory.winners import WinnersMap
 from sparsefield.train.atomic import write_bytes
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import load_config
@@ -74,21 +75,33 @@ def build(
     return network
 
 
+def variance_map(
+    config: TrainConfig, point: Point, *, skip: float | None = None
+) -> VarianceMap | WinnersMap:
+    """V of the layers after the first, at initialisation; ``skip`` in place of the config's.
+
+    PyTorch's default draws weights and biases uniformly with variance 1 / (3 fan_in), so that
+    sigma_w2 = 1/3 and sigma_b2 = 1 / (3 fan_in).
+    """
+    solved: Any = point.variance_map(skip=config.skip if skip is None else skip)
+    fan_in = _taps(config) * config.width
+    plain = {"sigma_w2": 1 / 3, "sigma_b2": 1 / (3 * fan_in)} if config.init == "torch" else {}
+    found: VarianceMap | WinnersMap = replace(solved, **plain)
+    return found
+
+
 def expectation(
     config: TrainConfig, point: Point, shape: Shape, input_moment: float
 ) -> Expectation:
     """Theory's q and sparsity of every layer at initialisation.
 
-    With ``init="torch"`` weights are uniform with variance 1 / (3 fan_in), biases as well, so the
-    map has sigma_w2 = 1/3 and sigma_b2 = 1 / (3 fan_in), and starts from the data's second moment.
+    With ``init="torch"`` q starts from the data's second moment.
     """
-    solved: Any = point.variance_map(skip=config.skip)
+    layers = variance_map(config, point)
     if config.init == "eoc":
-        return expected(solved, point.q, config.depth)
-    taps = 9 if config.network == "cnn" else 1
-    plain = replace(solved, sigma_w2=1 / 3, sigma_b2=1 / (3 * taps * config.width))
-    q1 = (input_moment + 1 / (taps * shape.inputs)) / 3
-    return expected(plain, q1, config.depth, without_skip=config.strides)
+        return expected(layers, point.q, config.depth)
+    q1 = (input_moment + 1 / (_taps(config) * shape.inputs)) / 3
+    return expected(layers, q1, config.depth, without_skip=config.strides)
 
 
 def save_model(directory: Path, model: nn.Module, shape: Shape) -> None:
@@ -146,6 +159,11 @@ def held_out_inputs(directory: str | Path, model: nn.Module, data: str | None = 
             f"takes {takes}; leave --data out, or name data of that shape"
         )
     return dataset.test_x
+
+
+def _taps(config: TrainConfig) -> int:
+    """Fan-in per input unit or channel."""
+    return 9 if config.network == "cnn" else 1
 
 
 def _convolution(config: TrainConfig) -> dict[str, Any]:
