@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sparsefield.pictures.publish import differences, read_records
-from sparsefield.studies import study_names
+from sparsefield.studies import effect, study, study_names
 
 pytest.importorskip("matplotlib")
 ROOT = Path(__file__).parents[1]
@@ -34,3 +34,9 @@ def test_the_documentation_is_not_built_where_a_record_does_not_bear_it_out():
     assert check < build
     assert not lines[check].startswith("-")
     assert "||" not in lines[check]
+
+
+def test_readme_has_the_lead_of_top_k_from_the_record():
+    found = effect(study("rivals"), read_records(RESULTS)["rivals"], "topk-no-skip").found
+    told = found.show(100).replace("-", "−")
+    assert f"top-k leads by {told} points" in " ".join((ROOT / "README.md").read_text().split())
