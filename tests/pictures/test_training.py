@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from sparsefield.pictures.overview import overview
+from sparsefield.pictures.plotting import looks
 from sparsefield.pictures.runs import read_arms
 from sparsefield.pictures.training import (
     at_start,
@@ -117,6 +118,18 @@ def test_the_overview_shows_the_zeros_at_the_end(runs):
     assert {x for pair in ends for x in pair} <= set(drawn)
 
 
+@pytest.mark.parametrize("draw", [curves, profiles])
+def test_every_arm_is_in_the_key_with_its_look(runs, draw):
+    arms = read_arms(runs)
+    figure = draw(arms)
+    (key,) = figure.legends
+    assert [text.get_text() for text in key.texts] == list(arms)
+    colours = [line.get_color() for line in key.legend_handles]
+    assert colours == [look.colour for look in looks(len(arms))]
+    used = {line.get_color() for axes in figure.axes for line in axes.lines}
+    assert set(colours) <= used
+
+
 def test_the_overview_draws_the_interval_of_the_mean(runs):
     name, arm = next(iter(read_arms(runs).items()))
     accuracy = overview({name: arm}).axes[0]
@@ -127,12 +140,12 @@ def test_the_overview_draws_the_interval_of_the_mean(runs):
     assert segment[:, 0] == pytest.approx([100 * arm.mean().low, 100 * arm.mean().high])
 
 
-def test_an_arm_without_measurements_says_so_nowhere_wrongly(runs, run):
+def test_an_arm_without_measurements_has_no_line(runs, run):
     empty = {name: column[:0] for name, column in run.layers.items()}
     (arm,) = read_arms(runs / "a-plain").values()
     bare = Arm.of([replace(arm.rows[0], run=replace(run, layers=empty))])
     *_, gradient = profiles({"bare": bare}).axes
-    assert [text.get_text() for text in gradient.texts] == ["bare: none"]
+    assert not drawn(gradient)
 
 
 @pytest.fixture

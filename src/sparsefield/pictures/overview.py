@@ -27,7 +27,9 @@ def overview(arms: Arms) -> Figure:
         _draw_zeros(zeros, row, arm, look)
     _finish(accuracy, len(arms), "test accuracy (%)")
     accuracy.set_xlim(0, 100)
-    accuracy.set_yticks(range(len(arms)), [wrapped(name) for name in arms], color=INK)
+    accuracy.set_yticks(range(len(arms)), [wrapped(name) for name in arms])
+    for name, look in zip(accuracy.get_yticklabels(), looks(len(arms)), strict=True):
+        name.set_color(look.text)  # which names the lines on the right as well
     _finish(zeros, len(arms), "exact zeros in hidden layers (%)")
     draw_variance(variance, arms)
     variance.set_ylabel("variance $q_l$ before training")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from sparsefield.pictures.plotting import (
     QUIET,
     Look,
     house_style,
-    label_lines,
+    legend_below,
     looks,
     new_figure,
 )
@@ -28,18 +28,16 @@ from sparsefield.theory.phase import Axis, phase_diagram
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 _SPARSITY, _WIDTH = 0.9, 300
 _DIAGONAL: dict[str, Any] = {"color": QUIET, "linewidth": 0.8}
 _DASHED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 2))}
 
 
-def _draw(axes: Axes, x: Any, curves: Iterable[Any], width: float = 1.5) -> list[Line2D]:
+def _draw(axes: Axes, x: Any, curves: Sequence[Any]) -> None:
     """A line for each curve, each in its look."""
-    rows = list(curves)
-    styles = zip(rows, looks(len(rows)), strict=True)
-    return [axes.plot(x, row, color=look.colour, linewidth=width)[0] for row, look in styles]
+    for row, look in zip(curves, looks(len(curves)), strict=True):
+        axes.plot(x, row, color=look.colour, linewidth=1.5)
 
 
 @house_style
@@ -54,19 +52,18 @@ def variance_maps() -> Figure:
         "cst": "CST, clip 1",
     }
     sparsities, q = (0.6, 0.8, 0.9, 0.95), np.linspace(0.0, 2.0, 161)[1:]
-    drawn = []
     for axes, (family, title) in zip(panels.flat, families.items(), strict=True):
         clip = 1.0 if family.startswith("c") else None
         axes.plot([0.0, 2.0], [0.0, 2.0], **_DIAGONAL)
         points = [solve(family, sparsity=s, clip=clip) for s in sparsities]
-        drawn.append(_draw(axes, q, [point.variance_map()(q) for point in points]))
+        _draw(axes, q, [point.variance_map()(q) for point in points])
         axes.plot(1.0, 1.0, "o", ms=6, color=INK, zorder=5)
         axes.annotate("$q^*$", (1.0, 1.0), xytext=(5, -4), textcoords="offset points", va="top")
         axes.set(title=title, xlim=(0.0, 2.0), ylim=(0.0, 3.0))
-    figure.supxlabel("variance $q$ of a layer", fontsize=9)
+    for axes in panels[1]:
+        axes.set_xlabel("variance $q$ of a layer")
     figure.supylabel("$V(q)$, one layer later", fontsize=9)
-    for axes, lines in zip(panels.flat, drawn, strict=True):
-        label_lines(axes, lines, [f"$s$ = {s:g}" for s in sparsities])
+    legend_below(figure, [f"$s$ = {s:g}" for s in sparsities], columns=4)
     return figure
 
 
@@ -159,7 +156,7 @@ def correlation_maps() -> Figure:
     figure = new_figure(5.5, 2.9)
     maps, decay = figure.subplots(1, 2)
     arms = {"$s$ = 0.6": (0.6, 0.0), "$s$ = 0.9": (0.9, 0.0), "$s$ = 0.97": (0.97, 0.0)}
-    arms["$s$ = 0.9,\nskip 0.9"] = (0.9, 0.9)
+    arms["$s$ = 0.9, skip 0.9"] = (0.9, 0.9)
     rho, layers = np.linspace(0.0, 1.0, 121), np.arange(1, 301)
     solved = [
         solve("crelu", sparsity=s, clip=1.0).variance_map(skip).correlation(1.0)
@@ -168,7 +165,7 @@ def correlation_maps() -> Figure:
     maps.plot([0.0, 1.0], [0.0, 1.0], **_DIAGONAL)
     _draw(maps, rho, [correlation(rho) for correlation in solved])
     deficits = [correlation.iterate_deficit(1.0, len(layers)) for correlation in solved]
-    lines = _draw(decay, layers, deficits)
+    _draw(decay, layers, deficits)
     for correlation, look in zip(solved, looks(len(solved)), strict=True):
         law = correlation.power_law(layers)
         shown = (layers >= 20) & (law < 1.0)
@@ -180,7 +177,7 @@ def correlation_maps() -> Figure:
     decay.set(xscale="log", yscale="log", xlim=(1, layers[-1]), xlabel="layer $l$")
     decay.set_ylabel("$1 - \\rho_l$")
     decay.set_title("two unrelated inputs\n(dashed: $(2/\\kappa l)^2$)")
-    label_lines(decay, lines, list(arms))
+    legend_below(figure, list(arms), columns=4)
     return figure
 
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsefield.errors import require
-from sparsefield.pictures.plotting import (
-    INK,
-    Look,
-    house_style,
-    label_ends,
-    looks,
-    new_figure,
-    wrapped,
-)
+from sparsefield.pictures.plotting import INK, Look, house_style, legend_below, looks, new_figure
 from sparsefield.pictures.runs import Arms
 from sparsefield.train import Run
 from sparsefield.train.network import variance_map
@@ -39,10 +31,10 @@ def curves(arms: Arms) -> Figure:
     figure = new_figure(10.0, 3.6)
     loss, accuracy = figure.subplots(1, 2)
     draw_arms(loss, arms, loss_by_step)
-    names = [f"{wrapped(name)}\n{arm.text()} %" for name, arm in arms.items()]
-    draw_arms(accuracy, arms, accuracy_by_step, names=names, log=False)
+    draw_arms(accuracy, arms, accuracy_by_step, log=False)
     loss.set(xlabel="optimiser step", ylabel="training loss (nats)")
     accuracy.set(xlabel="optimiser step", ylabel="test accuracy (%)")
+    legend_below(figure, list(arms))
     return figure
 
 
@@ -59,6 +51,7 @@ def profiles(arms: Arms) -> Figure:
     for arm, mean in zip(arms.values(), means, strict=True):
         gradient.plot(*_by_layer(gradient_profile(arm.runs[0]), mean[-1:]), **THEORY)
     gradient.set(xlabel="layer $l$", ylabel="rms gradient at $h_l$ before training")
+    legend_below(figure, list(arms))
     return figure
 
 
@@ -70,32 +63,17 @@ def draw_variance(axes: Axes, arms: Arms) -> None:
     axes.set_xlabel("layer $l$")
 
 
-def draw_arms(
-    axes: Axes,
-    arms: Arms,
-    series: Series,
-    *,
-    names: Sequence[str] | None = None,
-    log: bool = True,
-) -> list[Array]:
-    """Thin: each seed. Thick: their mean, which is returned and has its name at its end.
+def draw_arms(axes: Axes, arms: Arms, series: Series, *, log: bool = True) -> list[Array]:
+    """Thin: each seed. Thick: their mean, which is returned.
 
     ``log``: means are geometric, and the axis is logarithmic where values span much.
     """
-    named = names or list(map(wrapped, arms))
-    styles = looks(len(arms))
     seeds = [[series(run) for run in arm.runs] for arm in arms.values()]
-    means = [_draw_seeds(axes, *pair, log=log) for pair in zip(styles, seeds, strict=True)]
+    styles = zip(looks(len(arms)), seeds, strict=True)
+    means = [_draw_seeds(axes, *pair, log=log) for pair in styles]
     if log and axes.dataLim.y1 > _WIDE * axes.dataLim.minposy:
         axes.set_yscale("log")
     axes.xaxis.set_major_locator(require("matplotlib.ticker", "report").MaxNLocator(integer=True))
-    low = axes.get_ylim()[0]
-    finite = [bool(np.isfinite(mean[-1:]).sum()) for mean in means]
-    ends = [
-        (float(mean[-1]), name, look) if known else (low, f"{name}: none", look)
-        for mean, name, look, known in zip(means, named, styles, finite, strict=True)
-    ]
-    label_ends(axes, ends)
     return means
 
 
