@@ -21,7 +21,7 @@ MEASURES = (
     *("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason"),
     *("steps_made", "steps_to_half", "seconds", "zeros_init", "zeros_end", "zeros_end_last"),
     *("q_end", "saturated_init", "saturated_end", "chi1_init", "chi1_end"),
-    *("grad_ratio_init", "logit_rms_init", "logit_rms_end", "thresholded"),
+    "thresholded",
 )
 TOLD = ("title", "question", "source", "tuned")  # as in the catalogue when the record was made
 _LATER = ("thresholded",)  # measures younger than the format: null where absent
