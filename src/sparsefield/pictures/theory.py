@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefield.errors import InvalidInput
-from sparsefield.pictures.phase import phase_figure
 from sparsefield.pictures.plotting import (
     INK,
     QUIET,
@@ -23,7 +22,6 @@ from sparsefield.pictures.saving import picture_path, save_figure
 from sparsefield.theory import CriticalPoint, solve
 from sparsefield.theory.chain import simulate
 from sparsefield.theory.finite_width import escaped
-from sparsefield.theory.phase import Axis, phase_diagram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,17 +179,10 @@ def correlation_maps() -> Figure:
     return figure
 
 
-def slope_map() -> Figure:
-    """V'(q*) and V''(q*) of CReLU over sparsity and clip height m, at q* = 1 [P24]."""
-    x, y = Axis.named("sparsity", size=120), Axis.named("m", size=90)
-    return phase_figure(phase_diagram("crelu", x, y, q=1.0, quantities=("slope", "curvature")))
-
-
 FIGURES: dict[str, Callable[[], Figure]] = {
     "fixed-points": fixed_points,
     "cloud": cloud,
     "variance-maps": variance_maps,
-    "slope-map": slope_map,
     "correlation-maps": correlation_maps,
 }
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -22,7 +22,6 @@ from sparsefield.sweep.folder import place
 from sparsefield.train import Result, TrainConfig
 from sparsefield.train.record import RESULT, read_result
 
-T = TypeVar("T")
 Content = Mapping[str, Any]
 Runs = Sequence[tuple[Path, TrainConfig]]  # of a part: where each run is, and what it is
 
@@ -38,7 +37,10 @@ def made_record(
         part: [(place(directory / part, run), run.config) for run in read_grid(content).runs]
         for part, content in parts.items()
     }
-    results = {part: _results(those) for part, those in runs.items()}
+    results = {
+        part: [read_result(path) for path, _ in those if (path / RESULT).exists()]
+        for part, those in runs.items()
+    }
     told = {part: _part(directory / part, those, results[part]) for part, those in runs.items()}
     return Record(
         study.name,
@@ -49,10 +51,6 @@ def made_record(
         parts=told,
         rows=_rows(runs, progress=progress),
     )
-
-
-def _results(runs: Runs) -> list[Result]:
-    return [read_result(path) for path, _ in runs if (path / RESULT).exists()]
 
 
 def _part(directory: Path, runs: Runs, results: Sequence[Result]) -> dict[str, Any]:
@@ -71,20 +69,15 @@ def _part(directory: Path, runs: Runs, results: Sequence[Result]) -> dict[str, A
 def _rows(runs: Mapping[str, Runs], *, progress: bool) -> tuple[Row, ...]:
     loaded = cache(lambda data, normalise: load(data, normalise=normalise))
     every = [(part, *run) for part, those in runs.items() for run in those]
+    console = Console(stderr=True)
+    if progress and not console.is_terminal:  # a line in a log in place of a bar
+        count = f"{len(every)} run{'' if len(every) == 1 else 's'}"
+        console.print(f"measuring the networks of {count}", highlight=False)
+    hidden = not (progress and console.is_terminal)
     return tuple(
         Row(part, run.seed, _config(run), _measured(path, loaded(run.data, run.normalise)))
-        for part, path, run in _shown(every, wanted=progress)
+        for part, path, run in track(every, "measuring", console=console, disable=hidden)
     )
-
-
-def _shown(runs: Sequence[T], *, wanted: bool) -> Iterable[T]:
-    """The runs, one after the other, with a bar on a terminal and a line in a log."""
-    console = Console(stderr=True)
-    if wanted and not console.is_terminal:
-        count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
-        console.print(f"measuring the networks of {count}", highlight=False)
-    hidden = not (wanted and console.is_terminal)
-    return track(runs, "measuring", console=console, disable=hidden)
 
 
 def _measured(directory: Path, dataset: Dataset) -> dict[str, Any]:
