@@ -11,7 +11,7 @@ from sparsefield.pictures.runs import Arms, read_arms, title
 from sparsefield.pictures.saving import PICTURES, save_figure, svg_element
 from sparsefield.pictures.training import curves, profiles
 from sparsefield.studies.page import provenance
-from sparsefield.studies.recording import made_of
+from sparsefield.studies.results import made_of
 from sparsefield.sweep.statistics import DIFFERENCES, paired
 from sparsefield.train.atomic import write_bytes
 

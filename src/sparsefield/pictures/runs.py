@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.arms import Arm, grouped
-from sparsefield.studies.measures import of_result
 from sparsefield.studies.record import Row
+from sparsefield.studies.results import of_result
 from sparsefield.sweep.failure import FAILED
 from sparsefield.sweep.labels import labels
 from sparsefield.train import Run, read_run

@@ -12,7 +12,6 @@ from sparsefield.errors import require
 from sparsefield.pictures.plotting import INK, Look, house_style, legend_below, looks, new_figure
 from sparsefield.pictures.runs import Arms
 from sparsefield.train import Run
-from sparsefield.train.network import variance_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +137,7 @@ def gradient_profile(run: Run) -> Array:
     if not len(q):
         return q
     factors, plain = (
-        variance_map(config, config.point(), skip=skip).chi1(q[:-1]) for skip in (None, 0.0)
+        config.variance_map(config.point(), skip=skip).chi1(q[:-1]) for skip in (None, 0.0)
     )
     strided = np.isin(np.arange(1, len(q)), config.strides)
     squared = np.cumprod(np.where(strided, plain / 4, factors)[::-1])[::-1]

@@ -14,24 +14,13 @@ from torch import nn
 
 from sparsefield.data import Dataset
 from sparsefield.studies.record import MEASURES
-from sparsefield.train import Result, Run, TrainConfig, load_model, read_run
+from sparsefield.studies.results import of_result
+from sparsefield.train import Run, TrainConfig, load_model, read_run
 from sparsefield.train.network import build, shape_for
 
 LEVELS = (0.7, 0.8, 0.85, 0.9, 0.95)
 DIGITS = 7
 Layers = Mapping[str, NDArray[Any]]
-_RESULT = ("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason", "seconds")
-
-
-def of_result(result: Result) -> dict[str, Any]:
-    """The measures that the result of a run holds."""
-    return {
-        **{name: getattr(result, name) for name in _RESULT},
-        "steps_made": result.steps,
-        "zeros_init": float(np.mean(result.sparsity_init)),
-        "zeros_end": result.sparsity_mean,
-        "zeros_end_last": result.sparsity_per_layer[-1],
-    }
 
 
 def measures(directory: Path, dataset: Dataset) -> dict[str, Any]:

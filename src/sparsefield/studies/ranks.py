@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from sparsefield.sweep.statistics import LEVEL, NONE, RESAMPLES, Interval
 
@@ -63,5 +62,7 @@ def _spearman(one: NDArray[Any], other: NDArray[Any]) -> Numbers:
 
 
 def _centred_ranks(values: NDArray[Any]) -> Numbers:
-    ranks = rankdata(values, axis=-1)
-    return np.asarray(ranks - ranks.mean(-1, keepdims=True))
+    """Ranks along the last axis, equal values at the mean of theirs, less their mean."""
+    others = np.moveaxis(values, -1, 0)[..., None]
+    ranks = sum((values > other) + 0.5 * (values == other) for other in others)
+    return np.asarray(ranks - np.mean(ranks, axis=-1, keepdims=True))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sparsefield.data import Dataset, load, shared_name
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.measures import measures
 from sparsefield.studies.record import MEASURES, TOLD, Record, Row, differing
+from sparsefield.studies.results import distinct, made_of
 from sparsefield.studies.study import Scale, Study
 from sparsefield.sweep import read_grid
 from sparsefield.sweep.failure import read_failure
@@ -54,7 +54,7 @@ def made_record(
 
 
 def _part(directory: Path, runs: Runs, results: Sequence[Result]) -> dict[str, Any]:
-    digests = _distinct(result.data_digest for result in results)
+    digests = distinct(result.data_digest for result in results)
     if len(digests) > 1:
         raise InvalidInput(
             f"{directory}: its runs were made on {len(digests)} different data sets; "
@@ -93,22 +93,3 @@ def _config(config: TrainConfig) -> dict[str, Any]:
     """Every field but the seed; of a folder of data its name only, as it is one machine's."""
     found = config.model_dump(mode="json", exclude={"seed"})
     return found | {"data": shared_name(config.data)}
-
-
-def made_of(results: Sequence[Result]) -> dict[str, Any]:
-    """What made these runs: several values where they differ; their seconds one by one."""
-    return {
-        "commits": _distinct(result.commit for result in results if result.commit),
-        "versions": _by_name([result.versions for result in results]),
-        "hardware": _by_name([result.hardware for result in results]),
-        "seconds": round(math.fsum(result.seconds for result in results), 1),
-    }
-
-
-def _by_name(tables: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    names = dict.fromkeys(name for table in tables for name in table)
-    return {name: _distinct(table[name] for table in tables if name in table) for name in names}
-
-
-def _distinct(values: Iterable[Any]) -> list[str]:
-    return list(dict.fromkeys("none" if value is None else str(value) for value in values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from sparsefield.data import Dataset, load
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Expectation, expected
 from sparsefield.nn import CNN, DNN
-from sparsefield.theory import Point, VarianceMap
-from sparsefield.theory.winners import WinnersMap
+from sparsefield.theory import Point
 from sparsefield.train.atomic import write_bytes
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import load_config
@@ -75,21 +74,6 @@ def build(
     return network
 
 
-def variance_map(
-    config: TrainConfig, point: Point, *, skip: float | None = None
-) -> VarianceMap | WinnersMap:
-    """V of the layers after the first, at initialisation; ``skip`` in place of the config's.
-
-    PyTorch's default draws weights and biases uniformly with variance 1 / (3 fan_in), so that
-    sigma_w2 = 1/3 and sigma_b2 = 1 / (3 fan_in).
-    """
-    solved: Any = point.variance_map(skip=config.skip if skip is None else skip)
-    fan_in = _taps(config) * config.width
-    plain = {"sigma_w2": 1 / 3, "sigma_b2": 1 / (3 * fan_in)} if config.init == "torch" else {}
-    found: VarianceMap | WinnersMap = replace(solved, **plain)
-    return found
-
-
 def expectation(
     config: TrainConfig, point: Point, shape: Shape, input_moment: float
 ) -> Expectation:
@@ -97,10 +81,10 @@ def expectation(
 
     With ``init="torch"`` q starts from the data's second moment.
     """
-    layers = variance_map(config, point)
+    layers = config.variance_map(point)
     if config.init == "eoc":
         return expected(layers, point.q, config.depth)
-    q1 = (input_moment + 1 / (_taps(config) * shape.inputs)) / 3
+    q1 = (input_moment + 1 / (config.taps * shape.inputs)) / 3
     return expected(layers, q1, config.depth, without_skip=config.strides)
 
 
@@ -159,11 +143,6 @@ def held_out_inputs(directory: str | Path, model: nn.Module, data: str | None = 
             f"takes {takes}; leave --data out, or name data of that shape"
         )
     return dataset.test_x
-
-
-def _taps(config: TrainConfig) -> int:
-    """Fan-in per input unit or channel."""
-    return 9 if config.network == "cnn" else 1
 
 
 def _convolution(config: TrainConfig) -> dict[str, Any]:
