@@ -10,8 +10,7 @@ from sparsefield.pictures.plotting import looks
 from sparsefield.pictures.runs import Arms, read_arms, title
 from sparsefield.pictures.saving import PICTURES, save_figure, svg_element
 from sparsefield.pictures.training import curves, profiles
-from sparsefield.studies.page import provenance
-from sparsefield.studies.results import made_of
+from sparsefield.studies.results import made_of, provenance
 from sparsefield.sweep.statistics import DIFFERENCES, paired
 from sparsefield.train.atomic import write_bytes
 

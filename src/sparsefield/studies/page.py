@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -11,12 +11,11 @@ from sparsefield.errors import InvalidInput
 from sparsefield.studies.claims import filled, unborne
 from sparsefield.studies.effects import Effect, effect
 from sparsefield.studies.record import Record
+from sparsefield.studies.results import ABBREVIATED, provenance
 from sparsefield.studies.study import Study
 from sparsefield.studies.tables import Table, escaped, shown, table
-from sparsefield.sweep.progress import duration
 from sparsefield.train import TrainConfig
 
-_ABBREVIATED = 12  # letters of a digest or a commit
 _FACTS = ("data", "network", "depth", "width", "optimizer", "batch", "steps", "epochs", "seed")
 _EVERY = "Every value tried (★: chosen by validation)"
 _WARNING = "**The text was written for another record. This one does not bear out:**"
@@ -90,19 +89,14 @@ def command(record: Record) -> str:
     return f"sparsefield reproduce {record.study} --scale {record.scale}{data}"
 
 
-def provenance(made: Mapping[str, Any]) -> dict[str, str]:
-    """Commit, versions and hardware of runs; several where the runs differ."""
-    commits = ", ".join(one[:_ABBREVIATED] for one in made["commits"])
-    named = {**made["versions"], **made["hardware"]}
-    return {"commit": commits or "not recorded", **{k: ", ".join(v) for k, v in named.items()}}
-
-
 def _folded(summary: str, inside: Table) -> str:
     return f"<details>\n<summary>{summary}</summary>\n\n{inside.markdown()}\n\n</details>"
 
 
 def _made(record: Record) -> Table:
     """What made a record."""
+    from sparsefield.sweep.progress import duration  # beside what makes runs, with PyTorch
+
     lines = {
         "runs": f"{len(record.rows)}, {duration(record.made['seconds'])} one after the other",
         **provenance(record.made),
@@ -116,7 +110,7 @@ def _part(record: Record, part: str) -> str:
     told, defaults = record.parts[part], TrainConfig.model_construct().model_dump(mode="json")
     shared = [f"{k} {shown(v)}" for k, v in told["config"].items() if v != defaults.get(k)]
     swept = [f"{name} {_values(record, name, part)}" for name in (*told["fields"], "seed")]
-    digest = f"data with SHA-256 {told['digest'][:_ABBREVIATED] or 'unknown'}…"
+    digest = f"data with SHA-256 {told['digest'][:ABBREVIATED] or 'unknown'}…"
     return f"{', '.join([*shared, digest])}; over {', '.join(swept)}"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sparsefield.train import Result
 
+ABBREVIATED = 12  # letters of a digest or a commit
 _RESULT = ("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason", "seconds")
 
 
@@ -32,6 +33,13 @@ def made_of(results: Sequence[Result]) -> dict[str, Any]:
         "hardware": _by_name([result.hardware for result in results]),
         "seconds": round(math.fsum(result.seconds for result in results), 1),
     }
+
+
+def provenance(made: Mapping[str, Any]) -> dict[str, str]:
+    """Commit, versions and hardware of runs; several where the runs differ."""
+    commits = ", ".join(one[:ABBREVIATED] for one in made["commits"])
+    named = {**made["versions"], **made["hardware"]}
+    return {"commit": commits or "not recorded", **{k: ", ".join(v) for k, v in named.items()}}
 
 
 def _by_name(tables: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
