@@ -58,7 +58,8 @@ format: $(READY) ## bring the code into the house format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(READY) ## build the documentation in docs/_build/html; warnings are errors
+docs: $(READY) ## check the pages against their records, build docs/_build/html; warnings are errors
+	$(BIN)/sparsefield report results --docs docs --check
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 bench: $(READY) ## run the benchmarks (some twenty minutes); each says what it ran on and writes JSON

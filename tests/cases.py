@@ -20,6 +20,20 @@ ACTIVATIONS: dict[str, PiecewiseLinear] = {
     "tent, not odd": PiecewiseLinear([-1.0, 0.5, 2.0], [0.3, -1.0, 2.0, 0.0], [1.0, -0.5, 2.5]),
 }
 
+RUN = {  # trains on digits in a fraction of a second
+    "depth": 3,
+    "width": 24,
+    "sparsity": 0.7,
+    "epochs": 2,
+    "batch": 64,
+    "lr": 0.1,
+    "optimizer": "sgd",
+    "log_every": 7,
+    "monitor_every": 10,
+    "threads": 1,
+    "device": "cpu",
+}
+
 POINTS = {
     "crelu 90%": ("crelu", 0.9, {"clip": 1.0}),
     "crelu 60%": ("crelu", 0.6, {"clip": 1.5}),

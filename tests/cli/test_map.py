@@ -84,7 +84,7 @@ def test_bad_input_is_one_line_and_exit_code_2(flags, says, capsys, inside):
 
 def test_figure_by_name(capsys, inside):
     pytest.importorskip("matplotlib")
-    assert main(["figure", "slope-map", "--out", "pictures", "--json"]) == 0
+    assert main(["figure", "fixed-points", "--out", "pictures", "--json"]) == 0
     (path,) = json.loads(capsys.readouterr().out)["figures"]
     assert (inside / path).read_text().rstrip().endswith("</svg>")
 

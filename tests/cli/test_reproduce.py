@@ -180,7 +180,7 @@ def interrupted(*_, **__):
 
 def test_a_study_that_was_cut_off_holds_its_directory(inside, study, refused, monkeypatch):
     study("other", {"later": {"base": {"data": "digits", "depth": 3, "width": 8, "steps": 5}}})
-    home = sys.modules["sparsefield.studies.reproduce"]
+    home = sys.modules["sparsefield.studies.making"]
     monkeypatch.setattr(home, "sweep", interrupted)
     assert main(["reproduce", "tiny", "--out", "mine"]) == 130
     assert "holds study tiny" in refused(main, "reproduce", "other", "--out", "mine")

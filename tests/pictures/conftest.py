@@ -2,21 +2,9 @@ import shutil
 
 import pytest
 
+from cases import RUN
 from sparsefield.train import TrainConfig, train
 
-TINY = {
-    "depth": 3,
-    "width": 24,
-    "sparsity": 0.7,
-    "epochs": 2,
-    "batch": 64,
-    "lr": 0.1,
-    "optimizer": "sgd",
-    "log_every": 7,
-    "monitor_every": 10,
-    "threads": 1,
-    "device": "cpu",
-}
 ARMS = {
     "a-plain": {},
     "b-skip": {"skip": 0.5},
@@ -29,7 +17,7 @@ ARMS = {
 @pytest.fixture
 def config():
     """Make a config that trains on digits in a fraction of a second, with changes."""
-    return lambda **changes: TrainConfig(**{**TINY, **changes})
+    return lambda **changes: TrainConfig(**{**RUN, **changes})
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +26,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("experiments") / "runs"
     for arm, changes in ARMS.items():
         for seed in (0, 1)[: 1 if arm == "e-diverges" else 2]:
-            config = TrainConfig(**{**TINY, **changes, "seed": seed})
+            config = TrainConfig(**{**RUN, **changes, "seed": seed})
             train(config, out=folder / arm / f"seed-{seed}", progress=False)
     return folder
 

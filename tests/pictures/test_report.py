@@ -1,6 +1,5 @@
 import json
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -8,9 +7,9 @@ from html.parser import HTMLParser
 import pytest
 
 from sparsefield.errors import InvalidInput, MissingExtra
-from sparsefield.pictures import picture, report
-from sparsefield.pictures.arms import percent, read_arms
-from sparsefield.pictures.report import config_rows, provenance
+from sparsefield.pictures import report
+from sparsefield.pictures.report import beside, config_rows
+from sparsefield.pictures.runs import read_arms
 from sparsefield.train import train
 
 
@@ -66,22 +65,21 @@ def test_every_id_is_one_of_a_kind(page):
 
 def test_the_figures_are_well_formed(page):
     figures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(figures) == 4
+    assert len(figures) == 3
     for figure in figures:
         ET.fromstring(figure)
 
 
 def test_the_table_of_arms_says_what_the_results_say(page, runs):
-    first, *_ = arms = read_arms(runs)
+    arms = read_arms(runs)
     rows = {row[0]: row[1:] for row in Cells(page).rows[1 : len(arms) + 1]}  # the first table
-    for arm in arms:
-        assert rows[arm.label][:2] == [str(len(arm.runs)), str(arm.failed)]
-        assert rows[arm.label][2] == percent(arm.accuracy)
-        beside = "" if arm is first else arm.beside(first).show(100, signed=True)
-        assert rows[arm.label][3] == beside
-        assert rows[arm.label][4] == f"{100 * arm.config.sparsity:g}"
-        start, end = rows[arm.label][5].split(" → ")
-        assert (start, end) == (f"{100 * arm.zeros_start.estimate:.1f}", percent(arm.zeros_end))
+    for (name, arm), difference in zip(arms.items(), beside(arms), strict=True):
+        assert rows[name][:2] == [str(len(arm.rows)), str(arm.failed)]
+        assert rows[name][2:4] == [arm.text(), difference]
+        assert rows[name][4] == f"{100 * arm['sparsity']:g}"
+        start, end = rows[name][5].split(" → ")
+        assert start == f"{100 * arm.mean('zeros_init').estimate:.1f}"
+        assert end == arm.text("zeros_end")
 
 
 def test_the_table_of_runs_is_the_results(page, runs):
@@ -101,10 +99,10 @@ def test_the_table_of_runs_is_the_results(page, runs):
 
 def test_the_solved_points_are_those_of_the_configs(page, runs):
     rows = {row[0]: row[1:] for row in Cells(page).rows if len(row) == 9}
-    for arm in read_arms(runs):
-        point = arm.config.point()
-        assert rows[arm.label][3] == f"{point.sigma_w2:.4g}"
-        assert rows[arm.label][1] == ("none" if point.m is None else f"{point.m:.4g}")
+    for name, arm in read_arms(runs).items():
+        point = arm.runs[0].config.point()
+        assert rows[name][3] == f"{point.sigma_w2:.4g}"
+        assert rows[name][1] == ("none" if point.m is None else f"{point.m:.4g}")
 
 
 def test_a_failed_run_is_shown_as_failed(page, runs):
@@ -149,10 +147,15 @@ def test_the_configuration_marks_what_differs(runs):
     assert rows["seed"][0] == ["0, 1", "0, 1", "0, 1", "0, 1", "0"]
 
 
-def test_versions_and_hardware_are_listed_once(runs):
-    made = dict(provenance(read_arms(runs)))
-    assert {"torch", "cpu", "threads", "data_digest"} <= made.keys()
-    assert made["threads"] == "1"
+def test_versions_hardware_and_data_are_listed_once(page, runs):
+    made = [row for row in Cells(page).rows if len(row) == 2]
+    (digest,) = {
+        json.loads(path.read_text())["data_digest"] for path in runs.glob("*/*/result.json")
+    }
+    assert len({name for name, _ in made}) == len(made)
+    assert dict(made)["threads"] == "1"
+    assert dict(made)["SHA-256 of the data"] == digest
+    assert {"commit", "torch", "cpu"} <= dict(made).keys()
 
 
 def test_an_out_that_cannot_be_written(runs, tmp_path):
@@ -169,38 +172,11 @@ def test_a_missing_extra_is_one_line(runs, tmp_path, monkeypatch, module):
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
-def test_the_picture(runs, tmp_path, kind):
+def test_the_first_figure_alone(runs, tmp_path, kind):
     out = tmp_path / "deep" / f"demo.{kind}"
-    assert picture(runs, out) == out
+    assert report(runs, out) == out
     assert out.stat().st_size > 10_000
-
-
-def draw(*arguments):
-    """Run the documented command for the picture."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "sparsefield.pictures", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_the_picture_by_its_documented_command(own_runs, tmp_path):
-    done = draw(own_runs, tmp_path / "demo.png")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "demo.png").exists()
-
-
-def test_the_command_for_the_picture_says_what_is_wrong_in_a_line(tmp_path):
-    done = draw(tmp_path, tmp_path / "demo.png")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"sparsefield: error: {tmp_path}: holds no run")
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_picture_of_no_known_kind(runs, tmp_path):
-    with pytest.raises(InvalidInput, match=r"demo.gif: a picture ends in .svg, .png, .pdf"):
-        picture(runs, tmp_path / "demo.gif")
+    assert b"<html" not in out.read_bytes()
 
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}

@@ -73,7 +73,7 @@ def test_by_seed_and_within_what_can_be(invented):
     (arm, *_) = arms(invented(ARMS, wide))
     assert arm.by_seed() == {0: 0.2, 1: 0.9, 2: 1.0}
     assert (arm.mean().low, arm.mean().high) == (0.0, 1.0)
-    assert arm.mean("logit_rms_end").high == 0.5
+    assert arm.mean("q_end").high == 0.5
 
 
 def test_a_rate_at_an_edge_is_known(invented):

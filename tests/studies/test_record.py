@@ -64,8 +64,8 @@ def test_a_record_from_before_thresholds_is_read(made, tmp_path):
     path.write_text(text.replace(', "thresholded": null', ""))
     assert "thresholded" not in path.read_text()
     assert read_record(path) == made.record
-    path.write_text(text.replace(', "logit_rms_end": ', ', "another": '))  # the twin
-    with pytest.raises(InvalidInput, match="KeyError: 'logit_rms_end'"):
+    path.write_text(text.replace(', "q_end": ', ', "another": '))  # the twin
+    with pytest.raises(InvalidInput, match="KeyError: 'q_end'"):
         read_record(path)
 
 

@@ -4,7 +4,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from sparsefield.pictures.arms import read_arms
+from sparsefield.pictures.runs import read_arms
 from sparsefield.sweep import place, read_failure, read_grid, read_table, sweep
 from sparsefield.sweep.processes import processes
 from sparsefield.sweep.workers import make_all

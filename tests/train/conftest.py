@@ -1,33 +1,20 @@
 import numpy as np
 import pytest
 
+from cases import RUN
 from sparsefield.train import TrainConfig, read_run, train
-
-SMALL = {
-    "depth": 3,
-    "width": 24,
-    "sparsity": 0.7,
-    "epochs": 2,
-    "batch": 64,
-    "lr": 0.1,
-    "optimizer": "sgd",
-    "log_every": 7,
-    "monitor_every": 10,
-    "threads": 1,
-    "device": "cpu",
-}
 
 
 @pytest.fixture
 def config():
     """Make a config that trains on digits in a fraction of a second, with changes."""
-    return lambda **changes: TrainConfig(**{**SMALL, **changes})
+    return lambda **changes: TrainConfig(**{**RUN, **changes})
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """Train once, to the end: the config and its run directory, which no test may change."""
-    config, out = TrainConfig(**SMALL), tmp_path_factory.mktemp("runs") / "finished"
+    config, out = TrainConfig(**RUN), tmp_path_factory.mktemp("runs") / "finished"
     train(config, out=out, progress=False)
     return config, out
 

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,6 +85,18 @@ def test_and_not_what_another_initialisation_would_give(config, digits):
     measured, _ = measured_q(config, digits)
     _, wrong = measured_q(config.model_copy(update={"init": "eoc"}), digits)
     assert measured != pytest.approx(wrong, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "config", CONFIGS, ids=lambda c: f"{c.network}-{c.family}-{c.init}-{c.skip}"
+)
+def test_theory_s_q_follows_the_map_of_a_layer(config, digits):
+    point = config.point()
+    q = np.array(expectation(config, point, shape_for(config, digits), digits.input_moment).q)
+    np.testing.assert_allclose(config.variance_map(point)(q[:-1]), q[1:], rtol=1e-12)
+    if config.init == "torch":  # the twin: from a fixed point no skip leads away
+        other = config.variance_map(point, skip=0.5)(q[:-1])
+        assert not np.allclose(other, q[1:], rtol=1e-3)
 
 
 @pytest.mark.parametrize("network", ["dnn", "cnn"])

@@ -120,7 +120,7 @@ def figure(
     Parameters
     ----------
     name
-        fixed-points, cloud, variance-maps, slope-map, larger-q, maps-by-q, correlation-maps or all
+        fixed-points, cloud, variance-maps, correlation-maps or all
     out
         folder of the pictures
     kind

@@ -13,6 +13,7 @@ from sparsefield.errors import InvalidInput
 
 def report(
     directory: Annotated[Path, tyro.conf.Positional],
+    out: Path | None = None,
     docs: Path | None = None,
     check: bool = False,
     json: bool = False,
@@ -25,6 +26,8 @@ def report(
     ----------
     directory
         a run directory, or a folder of run directories; with --docs a folder with records/
+    out
+        the page, by default report.html in DIRECTORY; ending in svg, png or pdf its first figure
     docs
         folder of the documentation: results/ and figures/ in it are made from the records
     check
@@ -41,7 +44,7 @@ def report(
         )
     from sparsefield.pictures import report
 
-    path = report(directory)
+    path = report(directory, out)
     print(jsonlib.dumps({"report": str(path)}) if json else f"report: {path}")
 
 

@@ -42,16 +42,12 @@ _PANELS: dict[str, tuple[str, tuple[float, ...]]] = {  # titles and contours
     "correlation_depth": (r"Layers until $1-\rho = 0.01$", (3, 5, 7, 10, 15, 20, 30, 40, 50, 60)),
     "escape": ("Escape probability", (1e-6, 0.01, 0.1, 0.5, 0.9, 0.99)),
 }
-# 90 % zeros under a growing clip, the points of docs/theory.md, on the plane that holds them
-_MARKED = ("crelu", "sparsity", "clip")
-_CLIPS = (0.5, 1.0, 1.5, 2.0)
-_MARK: dict[str, Any] = {"marker": "o", "ls": "none", "ms": 5, "color": INK, "mec": "white"}
 _HATCH: dict[str, Any] = {"facecolor": "white", "hatch": "////"}
 
 
 @house_style
 def phase_figure(diagram: PhaseDiagram) -> Figure:
-    """One panel for each quantity of the diagram, and a key to colours, hatching and dots."""
+    """One panel for each quantity of the diagram, and a key to colours and hatching."""
     count = len(diagram.grids)
     columns = min(count, 2)
     rows = -(-count // columns)
@@ -74,9 +70,8 @@ def _named(axis: str) -> str:
 
 
 def _key(diagram: PhaseDiagram) -> list[Any]:
-    """A patch for each class that occurs and for no network, a dot for the marked points."""
+    """A patch for each class that occurs, and for no network."""
     patch = require("matplotlib.patches", "report").Patch
-    line = require("matplotlib.lines", "report").Line2D
     found: list[Any] = []
     if "stability" in diagram.grids:
         seen = set(np.unique(diagram.grids["stability"].values))
@@ -84,13 +79,7 @@ def _key(diagram: PhaseDiagram) -> list[Any]:
         found = [patch(fc=colour, ec=QUIET, label=text) for text, colour in kinds]
     if any(_missing(diagram, name).any() for name in diagram.grids):
         found.append(patch(**_HATCH, ec=QUIET, label=r"no such network: $\sigma_b^2 < 0$"))
-    if _is_marked(diagram):
-        found.append(line([], [], **_MARK, label="clip 0.5, 1, 1.5 and 2 at $s$ = 0.9"))
     return found
-
-
-def _is_marked(diagram: PhaseDiagram) -> bool:
-    return (diagram.family, diagram.x.name, diagram.y.name) == _MARKED
 
 
 def _missing(diagram: PhaseDiagram, name: str) -> Region:
@@ -115,8 +104,6 @@ def _draw_quantity(axes: Axes, diagram: PhaseDiagram, name: str) -> None:
     else:
         _draw_contours(axes, grid, levels, chance=name == "escape")
     _draw_region(axes, grid, _missing(diagram, name), colors=["white"], hatches=["////"])
-    if _is_marked(diagram):
-        axes.plot([0.9] * len(_CLIPS), _CLIPS, **_MARK)
 
 
 def _draw_contours(axes: Axes, grid: Grid, every: Sequence[float], *, chance: bool) -> None:

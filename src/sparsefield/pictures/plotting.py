@@ -1,4 +1,4 @@
-"""The look of every figure: palette, type, and labels at the ends of lines."""
+"""The look of every figure: palette, type, keys."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-import numpy as np
-
 from sparsefield.errors import require
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,11 +78,6 @@ def house_style(draw: Callable[P, T]) -> Callable[P, T]:
     return drawn
 
 
-def styled(draw: Callable[[], T]) -> T:
-    """What ``draw`` returns, with the house style on while it runs."""
-    return house_style(draw)()
-
-
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches that belongs to no window and no global state."""
     figure: Figure = require("matplotlib.figure", "report").Figure(
@@ -95,63 +86,17 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def grid_of(
-    count: int, *, columns: int = 3, width: float = 10.0, height: float = 3.1
-) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` panels in rows of ``columns``, each ``height`` inches high."""
-    rows = -(-count // columns)
-    used = min(count, columns) if rows == 1 else columns
-    figure = new_figure(width * max(used, 2) / columns if count < columns else width, rows * height)
-    panels = [figure.add_subplot(rows, used, index + 1) for index in range(count)]
-    return figure, panels
-
-
 def wrapped(label: str, width: int = 24) -> str:
     """The label in lines short enough to stand beside a panel."""
     return "\n".join(textwrap.wrap(label, width))
 
 
-def apart(positions: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Centres moved as little (least squares) as lets blocks of these heights not overlap.
-
-    The order is kept. It is a monotone regression on the positions less the heights below them.
-
-    >>> apart([0.0, 0.1, 5.0], [1.0, 1.0, 1.0])
-    [-0.45, 0.55, 5.0]
-    """
-    from scipy.optimize import isotonic_regression
-
-    order = np.argsort(positions, kind="stable")
-    tall = np.array(heights)[order]
-    below = np.concatenate([[0.0], np.cumsum((tall[1:] + tall[:-1]) / 2)])[: len(order)]
-    moved = np.empty(len(order))
-    moved[order] = isotonic_regression(np.array(positions)[order] - below).x + below
-    return [round(float(y), 12) for y in moved]
-
-
-def label_ends(axes: Axes, ends: Sequence[tuple[float, str, Look]]) -> None:
-    """Write each label right of the axes at its height (in data), apart enough to be read.
-
-    The limits of the axes must be final.
-    """
-    figure: Any = axes.get_figure(root=True)
-    figure.draw_without_rendering()  # fixes the height of the axes, which the labels share
-    points = axes.get_window_extent().height * 72 / figure.dpi
-    to_axes = axes.transData + axes.transAxes.inverted()
-    wanted = [float(to_axes.transform((axes.get_xlim()[1], y))[1]) for y, _, _ in ends]
-    heights = [(11 * (label.count("\n") + 1) + 3) / points for _, label, _ in ends]
-    for (_, label, look), y in zip(ends, apart(wanted, heights), strict=True):
-        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-        style: dict[str, Any] = {"va": "center", "fontsize": 8, "annotation_clip": False}
-        axes.annotate(label, (1.0, y), (6, 0), color=look.text, **place, **style)
-
-
-def label_lines(axes: Axes, lines: Sequence[Line2D], names: Sequence[str]) -> None:
-    """Write its name where each line ends; below the top, if it leaves there."""
-    top = 0.98 * axes.get_ylim()[1]
-    heights = [min(float(np.asarray(line.get_ydata())[-1]), top) for line in lines]
-    drawn = [Look(str(line.get_color()), "-") for line in lines]
-    label_ends(axes, list(zip(heights, names, drawn, strict=True)))
+def legend_below(figure: Figure, names: Sequence[str], columns: int = 3) -> None:
+    """A key to the looks of these names under all panels."""
+    line = require("matplotlib.lines", "report").Line2D
+    styles = zip(names, looks(len(names)), strict=True)
+    key = [line([], [], color=x.colour, ls=x.dash, lw=2.0, label=name) for name, x in styles]
+    figure.legend(handles=key, loc="outside lower center", ncols=columns, labelcolor=INK)
 
 
 def plain_log(axis: Any) -> None:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sparsefield.errors import InvalidInput, require
-from sparsefield.pictures import training
-from sparsefield.pictures.arms import Arm, percent, read_arms, title
+from sparsefield.pictures.overview import overview
 from sparsefield.pictures.plotting import looks
-from sparsefield.pictures.prediction import at_start
-from sparsefield.pictures.saving import svg_element
+from sparsefield.pictures.runs import Arms, read_arms, title
+from sparsefield.pictures.saving import PICTURES, save_figure, svg_element
+from sparsefield.pictures.training import curves, profiles
+from sparsefield.studies.results import made_of, provenance
+from sparsefield.sweep.statistics import DIFFERENCES, paired
 from sparsefield.train.atomic import write_bytes
 
 FILE = "report.html"
-_FIGURES = (
-    training.variance_maps,
-    training.curves,
-    training.zeros,
-    training.depth_profiles,
-)
+_FIGURES = (overview, curves, profiles)
 
 
 def report(directory: str | Path, out: str | Path | None = None) -> Path:
     """Write the report of one run, or of a folder of runs, as one self-contained HTML file.
 
-    Runs that differ in nothing but the seed are one arm.
+    Runs that differ in nothing but the seed are one arm. An ``out`` that ends in svg, png or pdf
+    becomes the report's first figure alone.
 
     Parameters
     ----------
@@ -49,6 +45,8 @@ def report(directory: str | Path, out: str | Path | None = None) -> Path:
         Matplotlib or jinja2 is not installed.
     """
     path = Path(directory) / FILE if out is None else Path(out)
+    if path.suffix in PICTURES:
+        return save_figure(overview(read_arms(directory)), path)
     html = render(read_arms(directory))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,8 +58,9 @@ def report(directory: str | Path, out: str | Path | None = None) -> Path:
     return path
 
 
-def render(arms: Sequence[Arm]) -> str:
+def render(arms: Arms) -> str:
     """The report as HTML."""
+    results = [run.result for arm in arms.values() for run in arm.runs]
     jinja2 = require("jinja2", "report")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sparsefield.pictures"),
@@ -72,42 +71,36 @@ def render(arms: Sequence[Arm]) -> str:
     )
     html: str = environment.get_template("report.html").render(
         title=title(arms),
-        arms=[(arm, look.text) for arm, look in zip(arms, looks(len(arms)), strict=True)],
-        figures=_figures(arms),
-        percent=percent,
+        arms=list(zip(arms, arms.values(), (look.text for look in looks(len(arms))), strict=True)),
+        beside=beside(arms),
+        figures={
+            draw.__name__: svg_element(
+                draw(arms), name=draw.__name__, description=str(draw.__doc__)
+            )
+            for draw in _FIGURES
+        },
         rows=config_rows(arms),
-        made=provenance(arms),
+        made=provenance(made_of(results)),
+        data=", ".join(dict.fromkeys(result.data_digest for result in results)),
     )
     return html
 
 
-def config_rows(arms: Sequence[Arm]) -> list[tuple[str, list[str], bool]]:
+def beside(arms: Arms) -> list[str]:
+    """Test accuracy of each arm less that of the first, over the seeds that both have."""
+    one, *others = [arm.by_seed() for arm in arms.values()]
+    found = (paired(one, other, within=DIFFERENCES) for other in others)
+    return ["", *(each.show(100, signed=True) for each in found)]
+
+
+def config_rows(arms: Arms) -> list[tuple[str, list[str], bool]]:
     """Every field of the configs: its name, its value in each arm, whether the arms differ."""
-    tables = [arm.config.model_dump(mode="json") for arm in arms]
-    for arm, table in zip(arms, tables, strict=True):
-        table["seed"] = ", ".join(str(run.config.seed) for run in arm.runs)
-    rows = []
-    for name in tables[0]:
-        values = ["none" if table[name] is None else str(table[name]) for table in tables]
-        rows.append((name, values, len(set(values)) > 1))
-    return rows
-
-
-def provenance(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Versions, hardware and data of all runs; several values where the runs differ."""
-    named: dict[str, dict[str, None]] = {}  # the values in the order in which they are met
-    for result in (run.result for arm in arms for run in arm.runs):
-        made: dict[str, Any] = {**result.versions, **result.hardware}
-        for name, value in {**made, "data_digest": result.data_digest}.items():
-            named.setdefault(name, {})["none" if value is None else str(value)] = None
-    return [(name, ", ".join(values)) for name, values in named.items()]
-
-
-def _figures(arms: Sequence[Arm]) -> dict[str, str]:
-    """The SVG of each figure that has something to show, by name."""
-    measured = any(len(at_start(run, "q")) for arm in arms for run in arm.runs)
-    drawn = _FIGURES if measured else _FIGURES[:-1]
-    return {
-        draw.__name__: svg_element(draw(arms), name=draw.__name__, description=str(draw.__doc__))
-        for draw in drawn
+    tables = [
+        {**arm.rows[0].config, "seed": ", ".join(str(row.seed) for row in arm.rows)}
+        for arm in arms.values()
+    ]
+    told = {
+        name: ["none" if table[name] is None else str(table[name]) for table in tables]
+        for name in tables[0]
     }
+    return [(name, values, len(set(values)) > 1) for name, values in told.items()]

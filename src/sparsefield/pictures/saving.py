@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefield.errors import InvalidInput
-from sparsefield.pictures.plotting import styled
+from sparsefield.pictures.plotting import house_style
 from sparsefield.train.atomic import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PICTURES = (".svg", ".png", ".pdf")
 # what would hold the date or the version, by format
 _METADATA: dict[str, dict[str, Any]] = {
     ".svg": dict.fromkeys(("Creator", "Date", "Format", "Type")),
@@ -31,8 +32,8 @@ def picture_path(path: Path) -> Path:
     InvalidInput
         another ending than svg, png or pdf.
     """
-    if path.suffix not in _METADATA:
-        raise InvalidInput(f"{path}: a picture ends in {', '.join(_METADATA)}; choose one of them")
+    if path.suffix not in PICTURES:
+        raise InvalidInput(f"{path}: a picture ends in {', '.join(PICTURES)}; choose one of them")
     return path
 
 
@@ -70,9 +71,10 @@ def svg_element(figure: Figure, *, name: str, description: str) -> str:
     return element.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
+@house_style
 def _content(figure: Figure, kind: str) -> bytes:
     sink = io.BytesIO()
-    styled(lambda: figure.savefig(sink, format=kind[1:], dpi=200, metadata=_METADATA[kind]))
+    figure.savefig(sink, format=kind[1:], dpi=200, metadata=_METADATA[kind])
     return _compact(sink.getvalue()) if kind == ".svg" else sink.getvalue()
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefield.errors import require
-from sparsefield.pictures.plotting import INK, QUIET, Look, looks, new_figure, styled
+from sparsefield.pictures.plotting import INK, QUIET, Look, house_style, looks, new_figure
 from sparsefield.studies import Arm, Record, Study, arms
 from sparsefield.studies.quantities import QUANTITIES, quantity
 from sparsefield.studies.tables import heading, named, shown
@@ -49,13 +49,11 @@ Looks = dict[str, tuple[Look, str]]
 Place = tuple[tuple[float, ...], tuple[float, ...]]  # (x, low, high) and (y, low, high)
 
 
+@house_style
 def draw_study(study: Study, record: Record) -> Figure:
     """The figure that a study declares, from a record; without panels, accuracy over zeros."""
     panels = study.figure.get("panels") or [{"x": "zeros_end", "y": "test_accuracy"}]
-    return styled(lambda: _draw(panels, [_lines(study, record, spec) for spec in panels]))
-
-
-def _draw(panels: Sequence[Spec], found: Sequence[Lines]) -> Figure:
+    found = [_lines(study, record, spec) for spec in panels]
     figure = new_figure(_WIDTH * len(panels), _HEIGHT)
     same = all(lines.keys() == found[0].keys() for lines in found)
     below: Style = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 3}

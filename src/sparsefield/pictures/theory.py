@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparsefield.errors import InvalidInput
-from sparsefield.pictures.phase import phase_figure
 from sparsefield.pictures.plotting import (
     INK,
     QUIET,
     Look,
     house_style,
-    label_lines,
+    legend_below,
     looks,
     new_figure,
 )
 from sparsefield.pictures.saving import picture_path, save_figure
 from sparsefield.theory import CriticalPoint, solve
 from sparsefield.theory.chain import simulate
-from sparsefield.theory.closed_form import edge_grid
-from sparsefield.theory.finite_width import escaped, linear_std
-from sparsefield.theory.phase import Axis, phase_diagram
+from sparsefield.theory.finite_width import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 _SPARSITY, _WIDTH = 0.9, 300
 _DIAGONAL: dict[str, Any] = {"color": QUIET, "linewidth": 0.8}
 _DASHED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 2))}
-_UNITS = ("in absolute units", "relative to $q^*$")
 
 
-def _draw(axes: Axes, x: Any, curves: Iterable[Any], width: float = 1.5) -> list[Line2D]:
+def _draw(axes: Axes, x: Any, curves: Sequence[Any]) -> None:
     """A line for each curve, each in its look."""
-    rows = list(curves)
-    styles = zip(rows, looks(len(rows)), strict=True)
-    return [axes.plot(x, row, color=look.colour, linewidth=width)[0] for row, look in styles]
+    for row, look in zip(curves, looks(len(curves)), strict=True):
+        axes.plot(x, row, color=look.colour, linewidth=1.5)
 
 
 @house_style
@@ -56,46 +50,18 @@ def variance_maps() -> Figure:
         "cst": "CST, clip 1",
     }
     sparsities, q = (0.6, 0.8, 0.9, 0.95), np.linspace(0.0, 2.0, 161)[1:]
-    drawn = []
     for axes, (family, title) in zip(panels.flat, families.items(), strict=True):
         clip = 1.0 if family.startswith("c") else None
         axes.plot([0.0, 2.0], [0.0, 2.0], **_DIAGONAL)
         points = [solve(family, sparsity=s, clip=clip) for s in sparsities]
-        drawn.append(_draw(axes, q, [point.variance_map()(q) for point in points]))
+        _draw(axes, q, [point.variance_map()(q) for point in points])
         axes.plot(1.0, 1.0, "o", ms=6, color=INK, zorder=5)
         axes.annotate("$q^*$", (1.0, 1.0), xytext=(5, -4), textcoords="offset points", va="top")
         axes.set(title=title, xlim=(0.0, 2.0), ylim=(0.0, 3.0))
-    figure.supxlabel("variance $q$ of a layer", fontsize=9)
+    for axes in panels[1]:
+        axes.set_xlabel("variance $q$ of a layer")
     figure.supylabel("$V(q)$, one layer later", fontsize=9)
-    for axes, lines in zip(panels.flat, drawn, strict=True):
-        label_lines(axes, lines, [f"$s$ = {s:g}" for s in sparsities])
-    return figure
-
-
-@house_style
-def maps_by_q() -> Figure:
-    """V(q) and chi_1(q) of several q* at m = 1, in absolute units and in units of q* [DT26]."""
-    figure = new_figure(5.5, 4.6)
-    panels = figure.subplots(2, 2)
-    stars = np.array([0.5, 1.0, 2.0, 4.0])
-    maps = [solve("crelu", sparsity=_SPARSITY, q=q, m=1.0).variance_map() for q in stars]
-    colours = [look.colour for look in looks(len(stars))]
-    for (above, below), units, reach in zip(panels.T, (np.ones(4), stars), (6.0, 2.0), strict=True):
-        pairs, q = list(zip(maps, units, strict=True)), np.linspace(0.0, reach, 241)[1:]
-        above.plot([0.0, reach], [0.0, reach], **_DIAGONAL)
-        below.axhline(1.0, **_DIAGONAL)
-        variances = _draw(above, q, [vmap(q * unit) / unit for vmap, unit in pairs])
-        gains = _draw(below, q, [vmap.chi1(q * unit) for vmap, unit in pairs])
-        above.scatter(stars / units, stars / units, 25, colours, zorder=4)
-        below.scatter(stars / units, np.ones(4), 25, colours, zorder=4)
-        above.set(xlim=(0.0, reach), ylim=(0.0, reach))
-        below.set(xlim=(0.0, reach), ylabel="$\\chi_1(q)$")
-    panels[0, 0].set(title=_UNITS[0], ylabel="$V(q)$")
-    panels[0, 1].set(title=_UNITS[1], ylabel="$V(q)\\, /\\, q^*$")
-    panels[1, 0].set_xlabel("variance $q$")
-    panels[1, 1].set_xlabel("$q\\, /\\, q^*$")
-    for axes, lines in zip(panels[:, 1], (variances, gains), strict=True):
-        label_lines(axes, lines, [f"$q^*$ = {q:g}" for q in stars])
+    legend_below(figure, [f"$s$ = {s:g}" for s in sparsities], columns=4)
     return figure
 
 
@@ -188,7 +154,7 @@ def correlation_maps() -> Figure:
     figure = new_figure(5.5, 2.9)
     maps, decay = figure.subplots(1, 2)
     arms = {"$s$ = 0.6": (0.6, 0.0), "$s$ = 0.9": (0.9, 0.0), "$s$ = 0.97": (0.97, 0.0)}
-    arms["$s$ = 0.9,\nskip 0.9"] = (0.9, 0.9)
+    arms["$s$ = 0.9, skip 0.9"] = (0.9, 0.9)
     rho, layers = np.linspace(0.0, 1.0, 121), np.arange(1, 301)
     solved = [
         solve("crelu", sparsity=s, clip=1.0).variance_map(skip).correlation(1.0)
@@ -197,7 +163,7 @@ def correlation_maps() -> Figure:
     maps.plot([0.0, 1.0], [0.0, 1.0], **_DIAGONAL)
     _draw(maps, rho, [correlation(rho) for correlation in solved])
     deficits = [correlation.iterate_deficit(1.0, len(layers)) for correlation in solved]
-    lines = _draw(decay, layers, deficits)
+    _draw(decay, layers, deficits)
     for correlation, look in zip(solved, looks(len(solved)), strict=True):
         law = correlation.power_law(layers)
         shown = (layers >= 20) & (law < 1.0)
@@ -209,74 +175,14 @@ def correlation_maps() -> Figure:
     decay.set(xscale="log", yscale="log", xlim=(1, layers[-1]), xlabel="layer $l$")
     decay.set_ylabel("$1 - \\rho_l$")
     decay.set_title("two unrelated inputs\n(dashed: $(2/\\kappa l)^2$)")
-    label_lines(decay, lines, list(arms))
+    legend_below(figure, list(arms), columns=4)
     return figure
-
-
-def asymmetry(point: CriticalPoint) -> float:
-    """V(3q*/2) + V(q*/2) - 2 q*: zero for a map that is symmetric about q*."""
-    vmap, q = point.variance_map(), point.q
-    return float(vmap(1.5 * q) + vmap(0.5 * q) - 2.0 * q)
-
-
-def sensitivity(point: CriticalPoint) -> float:
-    """d chi_1 / dq at q*."""
-    return float(edge_grid(point.family, point.sparsity, point.clip, q=point.q).chi1_slope)
-
-
-def deviation(point: CriticalPoint) -> float:
-    """Standard deviation of Q at width 300, from the chain linearised at q*."""
-    return linear_std(point.variance_map(), point.q, _WIDTH)
-
-
-# quantity, its power of q in the scale identity, and how it is written in both units
-QUANTITIES: tuple[tuple[Callable[[CriticalPoint], float], int, str, str], ...] = (
-    (lambda point: point.curvature, -1, "$V''(q^*)$", "$q^*\\, V''$"),
-    (asymmetry, 1, "asymmetry", "asymmetry $/\\, q^*$"),
-    (sensitivity, -1, "$d\\chi_1/dq$", "$q^*\\, d\\chi_1/dq$"),
-    (deviation, 1, "std of $Q$, width 300", "std of $Q\\, /\\, q^*$"),
-)
-
-
-@house_style
-def larger_q() -> Figure:
-    """V'', asymmetry, sensitivity of chi_1 and spread at finite width, against q* [DT26]."""
-    figure = new_figure(5.5, 7.0)
-    panels = figure.subplots(len(QUANTITIES), 2, sharex=True)
-    stars = np.geomspace(0.25, 16.0, 49)
-    heights: list[dict[str, Any]] = [{"clip": 1.0}, {"m": 1.0}]
-    arms = [[solve("crelu", sparsity=_SPARSITY, q=q, **held) for q in stars] for held in heights]
-    for (quantity, power, *names), row in zip(QUANTITIES, panels, strict=True):
-        values = [np.array([quantity(point) for point in arm]) for arm in arms]
-        for axes, name, unit in zip(row, names, (1.0, stars**power), strict=True):
-            _draw(axes, stars, [value / unit for value in values])
-            axes.set(ylabel=name, xscale="log", xlim=(stars[0], stars[-1]))
-            axes.set_xticks([0.25, 1, 4, 16], ["1/4", "1", "4", "16"])
-            axes.minorticks_off()
-            axes.axhline(0.0, color=INK, linewidth=0.6)
-    for above, below, title in zip(panels[0], panels[-1], _UNITS, strict=True):
-        above.set_title(title)
-        below.set_xlabel("variance $q^*$")
-    names_at = ((3.0, 0.22, "clip held at 1"), (0.4, 0.8, "$m$ held at 1"))
-    for (x, y, text), look in zip(names_at, looks(2), strict=True):
-        panels[0, 1].text(x, y, text, color=look.text, fontsize=8)
-    figure.align_ylabels()
-    return figure
-
-
-def slope_map() -> Figure:
-    """V'(q*) and V''(q*) of CReLU over sparsity and clip height m, at q* = 1 [P24]."""
-    x, y = Axis.named("sparsity", size=120), Axis.named("m", size=90)
-    return phase_figure(phase_diagram("crelu", x, y, q=1.0, quantities=("slope", "curvature")))
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "fixed-points": fixed_points,
     "cloud": cloud,
     "variance-maps": variance_maps,
-    "slope-map": slope_map,
-    "larger-q": larger_q,
-    "maps-by-q": maps_by_q,
     "correlation-maps": correlation_maps,
 }
 

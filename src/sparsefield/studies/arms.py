@@ -6,12 +6,15 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.quantities import quantity
 from sparsefield.studies.record import Record, Row
 from sparsefield.sweep.statistics import Interval, mean
+
+if TYPE_CHECKING:
+    from sparsefield.train import Run
 
 BY = "validation_accuracy"
 Runs = tuple[Row, ...]
@@ -26,6 +29,17 @@ class Arm:
 
     rows: Runs
     candidates: tuple[Runs, ...]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Arm:
+        """Runs among which nothing was chosen."""
+        found = tuple(rows)
+        return cls(found, (found,))
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs themselves, where they were read from their directories."""
+        return tuple(row.run for row in self.rows if row.run)
 
     def __getitem__(self, field: str) -> Any:
         return (self.rows or self.candidates[0])[0][field]
@@ -44,9 +58,13 @@ class Arm:
         """The mean of a quantity over the runs that have it, with its interval."""
         return mean(list(self.by_seed(name).values()), within=quantity(name).within)
 
+    def text(self, name: str = "test_accuracy") -> str:
+        """That mean as it is shown, without its unit."""
+        return quantity(name).bare(self.mean(name))
+
     def tried(self) -> tuple[Arm, ...]:
         """An arm for each of the values tried."""
-        return tuple(Arm(rows, (rows,)) for rows in self.candidates)
+        return tuple(map(Arm.of, self.candidates))
 
     def edge(self, field: str) -> str:
         """``lowest`` or ``highest`` where the value is that of several tried, else nothing.
@@ -86,9 +104,13 @@ def arms(
     validation chooses, beside the study's tuned ones. ``each``: tuned fields that it does not.
     Raises InvalidInput for a field that no run has, or nothing to choose by.
     """
-    free = {*record.tuned, *choose} - {*each}
+    return grouped(matching(record.rows, where or {}), {*record.tuned, *choose} - {*each})
+
+
+def grouped(rows: Iterable[Row], free: Iterable[str] = ()) -> tuple[Arm, ...]:
+    """The arms of these runs, the values of ``free`` fields chosen by validation."""
     groups: dict[str, dict[str, list[Row]]] = {}
-    for row in matching(record.rows, where or {}):
+    for row in rows:
         groups.setdefault(_key(row, free), {}).setdefault(_key(row, ()), []).append(row)
     return tuple(_chosen(tuple(map(tuple, group.values()))) for group in groups.values())
 

@@ -73,6 +73,11 @@ class Effect:
         twin = "" if self.nested_verdict == self.verdict else f", nested {self.nested_verdict}"
         return f"{self.verdict}{twin}" if self.change else ""
 
+    @property
+    def short(self) -> str:
+        """The size of what was found, alone."""
+        return self.quantity.short(self.found, signed=self.change)
+
     def text(self, found: Interval) -> str:
         """An interval of this effect, with its unit."""
         return self.quantity.text(found, signed=self.change)

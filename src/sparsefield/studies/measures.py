@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from sparsefield.data import Dataset
 from sparsefield.studies.record import MEASURES
+from sparsefield.studies.results import of_result
 from sparsefield.train import Run, TrainConfig, load_model, read_run
 from sparsefield.train.network import build, shape_for
 
 LEVELS = (0.7, 0.8, 0.85, 0.9, 0.95)
-SAMPLE, BATCH = 512, 128
 DIGITS = 7
 Layers = Mapping[str, NDArray[Any]]
-_RESULT = ("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason", "seconds")
 
 
 def measures(directory: Path, dataset: Dataset) -> dict[str, Any]:
@@ -42,33 +41,20 @@ def measures(directory: Path, dataset: Dataset) -> dict[str, Any]:
     ``chi1_init``, ``chi1_end``
         mean over the hidden layers but the first of fan_in E[W^2] times the share of units below
         that have derivative 1, 1 - zeros - saturated; of the branch, where there is a skip.
-    ``grad_ratio_init``
-        rms gradient at the first layer over that at the last, at the first monitored step.
-    ``logit_rms_init``, ``logit_rms_end``
-        root mean square of the logits on 512 held-out inputs.
     ``thresholded``
         of a dense network, [level, test accuracy, share of exact zeros (mean over layers)] with
         its trained activations cut off at each level; see :func:`curve`.
     """
     run = read_run(directory)
-    begun, trained, sample = initial(run.config, dataset), load_model(directory), held_out(dataset)
     first, last = _rows(run.layers, min), _rows(run.layers, max)
-    result = run.result
     found = {
-        **{name: getattr(result, name) for name in _RESULT},
-        "steps_made": result.steps,
+        **of_result(run.result),
         "steps_to_half": _steps_to_half(run, dataset.classes),
-        "zeros_init": float(np.mean(result.sparsity_init)),
-        "zeros_end": result.sparsity_mean,
-        "zeros_end_last": result.sparsity_per_layer[-1],
         "q_end": _mean(last, "q", 1 / run.config.q),
         "saturated_init": _mean(first, "saturated"),
         "saturated_end": _mean(last, "saturated"),
-        "chi1_init": chi1(begun, first),
-        "chi1_end": chi1(trained, last),
-        "grad_ratio_init": _first_over_last(first.get("grad_rms")),
-        "logit_rms_init": logit_rms(begun, sample),
-        "logit_rms_end": logit_rms(trained, sample),
+        "chi1_init": chi1(initial(run.config, dataset), first),
+        "chi1_end": chi1(load_model(directory), last),
         "thresholded": curve(directory, run.config, dataset),
     }
     return {name: rounded(found[name]) for name in MEASURES}
@@ -77,19 +63,6 @@ def measures(directory: Path, dataset: Dataset) -> dict[str, Any]:
 def initial(config: TrainConfig, dataset: Dataset) -> nn.Module:
     """The network of a run as its seed began it."""
     return build(config, shape_for(config, dataset), input_moment=dataset.input_moment)
-
-
-def held_out(dataset: Dataset) -> Tensor:
-    """The same 512 test inputs for every run, evenly spaced over the test set."""
-    stride = max(1, len(dataset.test_x) // SAMPLE)
-    return dataset.test_x[::stride][:SAMPLE]
-
-
-@torch.no_grad()
-def logit_rms(model: nn.Module, inputs: Tensor) -> float:
-    """Root mean square of the logits over inputs and classes."""
-    logits = torch.cat([model(batch) for batch in inputs.split(BATCH)])
-    return float(logits.double().square().mean().sqrt())
 
 
 @torch.no_grad()
@@ -144,10 +117,6 @@ def _rows(layers: Layers, which: Callable[..., Any]) -> Layers:
 
 def _mean(rows: Layers, name: str, scale: float = 1.0) -> float | None:
     return float(np.mean(rows[name])) * scale if name in rows else None
-
-
-def _first_over_last(values: NDArray[Any] | None) -> float | None:
-    return float(values[0] / values[-1]) if values is not None and values[-1] > 0 else None
 
 
 def _steps_to_half(run: Run, classes: int) -> int | None:

@@ -11,12 +11,11 @@ from sparsefield.errors import InvalidInput
 from sparsefield.studies.claims import filled, unborne
 from sparsefield.studies.effects import Effect, effect
 from sparsefield.studies.record import Record
+from sparsefield.studies.results import ABBREVIATED, provenance
 from sparsefield.studies.study import Study
 from sparsefield.studies.tables import Table, escaped, shown, table
-from sparsefield.sweep.progress import duration
 from sparsefield.train import TrainConfig
 
-_ABBREVIATED = 12  # letters of a digest or a commit
 _FACTS = ("data", "network", "depth", "width", "optimizer", "batch", "steps", "epochs", "seed")
 _EVERY = "Every value tried (★: chosen by validation)"
 _WARNING = "**The text was written for another record. This one does not bear out:**"
@@ -38,7 +37,7 @@ class Page:
 def page(study: Study, record: Record, picture: str) -> Page:
     """The page of a record, with its figure at ``picture``, seen from the page.
 
-    Raises InvalidInput where it names an effect or a table that the study has not.
+    Raises InvalidInput for a tag that is none, or of an effect or a table that the study has not.
     """
     found = cache(partial(effect, study, record))
     seen = partial(table, study, record)
@@ -51,7 +50,10 @@ def page(study: Study, record: Record, picture: str) -> Page:
         "command": lambda _: f"```console\n$ {command(record)}\n```",
         "made": lambda _: _folded("What made it", _made(record)),
     }
-    text = filled(study.page, found, blocks)
+    try:
+        text = filled(study.page, found, blocks)
+    except InvalidInput as error:
+        raise InvalidInput(f"page {study.name}: {error}") from None
     return Page(text.rstrip("\n") + "\n", unborne(study.page, found))
 
 
@@ -93,12 +95,11 @@ def _folded(summary: str, inside: Table) -> str:
 
 def _made(record: Record) -> Table:
     """What made a record."""
-    made = record.made
-    commits = ", ".join(one[:_ABBREVIATED] for one in made["commits"])
+    from sparsefield.sweep.progress import duration  # beside what makes runs, with PyTorch
+
     lines = {
-        "runs": f"{len(record.rows)}, {duration(made['seconds'])} one after the other",
-        "commit": commits or "not recorded",
-        **{name: ", ".join(those) for name, those in (made["versions"] | made["hardware"]).items()},
+        "runs": f"{len(record.rows)}, {duration(record.made['seconds'])} one after the other",
+        **provenance(record.made),
         **{f"part {part}": _part(record, part) for part in record.parts},
     }
     return Table(("", ""), tuple(lines.items()))
@@ -109,7 +110,7 @@ def _part(record: Record, part: str) -> str:
     told, defaults = record.parts[part], TrainConfig.model_construct().model_dump(mode="json")
     shared = [f"{k} {shown(v)}" for k, v in told["config"].items() if v != defaults.get(k)]
     swept = [f"{name} {_values(record, name, part)}" for name in (*told["fields"], "seed")]
-    digest = f"data with SHA-256 {told['digest'][:_ABBREVIATED] or 'unknown'}…"
+    digest = f"data with SHA-256 {told['digest'][:ABBREVIATED] or 'unknown'}…"
     return f"{', '.join([*shared, digest])}; over {', '.join(swept)}"
 
 

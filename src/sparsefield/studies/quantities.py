@@ -42,10 +42,14 @@ class Quantity:
 
     def text(self, found: Interval, *, signed: bool = False) -> str:
         """A mean, or with ``signed`` a difference, with its interval and unit."""
-        unit = ("points" if signed else "%") if self.share else self.unit
         if not found.n:
             return "none"
-        return f"{self.bare(found, signed=signed)} {unit}".rstrip()
+        return f"{self.bare(found, signed=signed)} {self._unit(signed)}".rstrip()
+
+    def short(self, found: Interval, *, signed: bool = False) -> str:
+        """The size of the estimate alone, to two digits: 96 %, or 1.4 points."""
+        size = abs(self.scale * found.estimate)
+        return f"{size:.{int(size < 9.95)}f} {self._unit(signed)}".rstrip()
 
     def bare(self, found: Interval, *, signed: bool = False) -> str:
         """The same without the unit."""
@@ -54,6 +58,9 @@ class Quantity:
         if found.n and not self.share and abs(found.estimate) > _LONG:
             return f"{found.estimate:.1e}"
         return found.show(self.scale, self.digits, signed=signed).replace("-", "−")
+
+    def _unit(self, signed: bool) -> str:
+        return ("points" if signed else "%") if self.share else self.unit
 
 
 def quantity(name: str) -> Quantity:
@@ -96,9 +103,6 @@ QUANTITIES: dict[str, Quantity] = {
     **_measured("q_end", "q / q* at the end", 2, share=False),
     **_measured("chi1_init", "χ₁ at the start", 3, share=False),
     **_measured("chi1_end", "χ₁ at the end", 3, share=False),
-    **_measured("grad_ratio_init", "gradient, first / last layer", 2, share=False),
-    **_measured("logit_rms_init", "logits at the start, rms", 2, share=False),
-    **_measured("logit_rms_end", "logits at the end, rms", 2, share=False),
     **_measured("steps_to_half", "steps to half a guess's loss", 0, share=False, unit="steps"),
     **_measured("train_loss", "training loss", 3, share=False),
     **_predicted("contraction", "predicted 1 − ρ"),

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparsefield.errors import InvalidInput
 from sparsefield.train.atomic import write_bytes
+
+if TYPE_CHECKING:
+    from sparsefield.train import Run
 
 FORMAT = 1
 RECORD = "record.json"
@@ -18,7 +21,7 @@ MEASURES = (
     *("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason"),
     *("steps_made", "steps_to_half", "seconds", "zeros_init", "zeros_end", "zeros_end_last"),
     *("q_end", "saturated_init", "saturated_end", "chi1_init", "chi1_end"),
-    *("grad_ratio_init", "logit_rms_init", "logit_rms_end", "thresholded"),
+    "thresholded",
 )
 TOLD = ("title", "question", "source", "tuned")  # as in the catalogue when the record was made
 _LATER = ("thresholded",)  # measures younger than the format: null where absent
@@ -30,13 +33,15 @@ _json = partial(json.dumps, ensure_ascii=False, allow_nan=False)
 class Row:
     """One run: its part, its seed, its whole config but the seed, and its measures.
 
-    ``row[name]`` is a measure, a field of the config, the part or the seed.
+    ``row[name]`` is a measure, a field of the config, the part or the seed. ``run``: itself, with
+    its tables, where it was read from its directory and not from a record.
     """
 
     part: str
     seed: int
     config: Mapping[str, Any]
     measures: Mapping[str, Any]
+    run: Run | None = None
 
     def __getitem__(self, name: str) -> Any:
         if name in ("part", "seed"):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -15,6 +14,7 @@ from sparsefield.data import Dataset, load, shared_name
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.measures import measures
 from sparsefield.studies.record import MEASURES, TOLD, Record, Row, differing
+from sparsefield.studies.results import distinct, made_of
 from sparsefield.studies.study import Scale, Study
 from sparsefield.sweep import read_grid
 from sparsefield.sweep.failure import read_failure
@@ -22,7 +22,6 @@ from sparsefield.sweep.folder import place
 from sparsefield.train import Result, TrainConfig
 from sparsefield.train.record import RESULT, read_result
 
-T = TypeVar("T")
 Content = Mapping[str, Any]
 Runs = Sequence[tuple[Path, TrainConfig]]  # of a part: where each run is, and what it is
 
@@ -38,25 +37,24 @@ def made_record(
         part: [(place(directory / part, run), run.config) for run in read_grid(content).runs]
         for part, content in parts.items()
     }
-    results = {part: _results(those) for part, those in runs.items()}
+    results = {
+        part: [read_result(path) for path, _ in those if (path / RESULT).exists()]
+        for part, those in runs.items()
+    }
     told = {part: _part(directory / part, those, results[part]) for part, those in runs.items()}
     return Record(
         study.name,
         scale,
         **{name: getattr(study, name) for name in TOLD[:-1]},
         tuned=list(study.tuned),
-        made=_made([result for found in results.values() for result in found]),
+        made=made_of([result for found in results.values() for result in found]),
         parts=told,
         rows=_rows(runs, progress=progress),
     )
 
 
-def _results(runs: Runs) -> list[Result]:
-    return [read_result(path) for path, _ in runs if (path / RESULT).exists()]
-
-
 def _part(directory: Path, runs: Runs, results: Sequence[Result]) -> dict[str, Any]:
-    digests = _distinct(result.data_digest for result in results)
+    digests = distinct(result.data_digest for result in results)
     if len(digests) > 1:
         raise InvalidInput(
             f"{directory}: its runs were made on {len(digests)} different data sets; "
@@ -71,20 +69,15 @@ def _part(directory: Path, runs: Runs, results: Sequence[Result]) -> dict[str, A
 def _rows(runs: Mapping[str, Runs], *, progress: bool) -> tuple[Row, ...]:
     loaded = cache(lambda data, normalise: load(data, normalise=normalise))
     every = [(part, *run) for part, those in runs.items() for run in those]
+    console = Console(stderr=True)
+    if progress and not console.is_terminal:  # a line in a log in place of a bar
+        count = f"{len(every)} run{'' if len(every) == 1 else 's'}"
+        console.print(f"measuring the networks of {count}", highlight=False)
+    hidden = not (progress and console.is_terminal)
     return tuple(
         Row(part, run.seed, _config(run), _measured(path, loaded(run.data, run.normalise)))
-        for part, path, run in _shown(every, wanted=progress)
+        for part, path, run in track(every, "measuring", console=console, disable=hidden)
     )
-
-
-def _shown(runs: Sequence[T], *, wanted: bool) -> Iterable[T]:
-    """The runs, one after the other, with a bar on a terminal and a line in a log."""
-    console = Console(stderr=True)
-    if wanted and not console.is_terminal:
-        count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
-        console.print(f"measuring the networks of {count}", highlight=False)
-    hidden = not (wanted and console.is_terminal)
-    return track(runs, "measuring", console=console, disable=hidden)
 
 
 def _measured(directory: Path, dataset: Dataset) -> dict[str, Any]:
@@ -100,21 +93,3 @@ def _config(config: TrainConfig) -> dict[str, Any]:
     """Every field but the seed; of a folder of data its name only, as it is one machine's."""
     found = config.model_dump(mode="json", exclude={"seed"})
     return found | {"data": shared_name(config.data)}
-
-
-def _made(results: Sequence[Result]) -> dict[str, Any]:
-    return {
-        "commits": _distinct(result.commit for result in results if result.commit),
-        "versions": _by_name([result.versions for result in results]),
-        "hardware": _by_name([result.hardware for result in results]),
-        "seconds": round(math.fsum(result.seconds for result in results), 1),
-    }
-
-
-def _by_name(tables: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    names = dict.fromkeys(name for table in tables for name in table)
-    return {name: _distinct(table[name] for table in tables if name in table) for name in names}
-
-
-def _distinct(values: Iterable[Any]) -> list[str]:
-    return list(dict.fromkeys("none" if value is None else str(value) for value in values))

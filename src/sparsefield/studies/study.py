@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from sparsefield.data import at_hand
 from sparsefield.errors import InvalidInput
 from sparsefield.train import TrainConfig
 
@@ -118,6 +117,8 @@ def data_for(named: str, network: str, *, anything: bool) -> str:
     >>> data_for("digits", "dnn", anything=False)
     'digits'
     """
+    from sparsefield.data import at_hand  # which loads PyTorch: a page of a record needs none
+
     wanted = PREFERRED[network] if named == "auto" else named
     replaceable = named == "auto" or (anything and wanted in PREFERRED.values())
     return "digits" if replaceable and not at_hand(wanted) else wanted

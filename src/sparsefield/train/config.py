@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -9,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sparsefield.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from sparsefield.theory import Point
+    from sparsefield.theory import Point, VarianceMap
+    from sparsefield.theory.winners import WinnersMap
 
 CLIPPED, UNCLIPPED = ("crelu", "cst"), ("relu", "st", "topk")
 DEFAULT_CLIP = 1.1
@@ -235,6 +237,24 @@ class TrainConfig(BaseModel):
             depth=self.depth,
             **(_heights(self) or _default_heights(self.family)),
         )
+
+    @property
+    def taps(self) -> int:
+        """Fan-in per input unit or channel."""
+        return 9 if self.network == "cnn" else 1
+
+    def variance_map(self, point: Point, *, skip: float | None = None) -> VarianceMap | WinnersMap:
+        """V of the layers after the first, at initialisation; ``skip`` in place of the config's.
+
+        PyTorch's default draws weights and biases uniformly with variance 1 / (3 fan_in), so that
+        sigma_w2 = 1/3 and sigma_b2 = 1 / (3 fan_in).
+        """
+        solved: Any = point.variance_map(skip=self.skip if skip is None else skip)
+        default = {"sigma_w2": 1 / 3, "sigma_b2": 1 / (3 * self.taps * self.width)}
+        found: VarianceMap | WinnersMap = replace(
+            solved, **(default if self.init == "torch" else {})
+        )
+        return found
 
 
 def default_epochs(steps_per_epoch: int) -> int:

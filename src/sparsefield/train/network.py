@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +79,13 @@ def expectation(
 ) -> Expectation:
     """Theory's q and sparsity of every layer at initialisation.
 
-    With ``init="torch"`` weights are uniform with variance 1 / (3 fan_in), biases as well, so the
-    map has sigma_w2 = 1/3 and sigma_b2 = 1 / (3 fan_in), and starts from the data's second moment.
+    With ``init="torch"`` q starts from the data's second moment.
     """
-    solved: Any = point.variance_map(skip=config.skip)
+    layers = config.variance_map(point)
     if config.init == "eoc":
-        return expected(solved, point.q, config.depth)
-    taps = 9 if config.network == "cnn" else 1
-    plain = replace(solved, sigma_w2=1 / 3, sigma_b2=1 / (3 * taps * config.width))
-    q1 = (input_moment + 1 / (taps * shape.inputs)) / 3
-    return expected(plain, q1, config.depth, without_skip=config.strides)
+        return expected(layers, point.q, config.depth)
+    q1 = (input_moment + 1 / (config.taps * shape.inputs)) / 3
+    return expected(layers, q1, config.depth, without_skip=config.strides)
 
 
 def save_model(directory: Path, model: nn.Module, shape: Shape) -> None:
