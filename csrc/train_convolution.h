@@ -103,6 +103,12 @@ inline int largest(const Tape& tape) {
   return n;
 }
 
+inline bool any_skip(const TrainChain& chain) {
+  bool any = false;
+  for (const TrainLayer& layer : chain.layers) any |= layer.alpha != 0.0f;
+  return any;
+}
+
 inline std::vector<Window> windows(const TrainChain& chain) {
   std::vector<Window> found;
   for (const TrainLayer& layer : chain.layers) found.push_back(layer.window);
@@ -122,12 +128,10 @@ inline void forward_images(const TrainChain& chain, const Parameters& at, const 
   thread_local ConvolutionOwn own;
   const int images = tape.samples(p), sites = images * largest(tape);
   const std::size_t stride = widest(chain);
-  bool skip = false;
-  std::size_t most = 0;
-  for (const TrainLayer& layer : chain.layers) {
-    skip |= layer.alpha != 0.0f;
-    most = std::max(most, static_cast<std::size_t>(layer.window.taps()) * layer.inputs + W);
-  }
+  const bool skip = any_skip(chain);
+  std::size_t most = 0;  // inputs of a window
+  for (const TrainLayer& layer : chain.layers)
+    most = std::max(most, static_cast<std::size_t>(rows_of(layer)) + W);
   own.lists.reserve(sites, static_cast<int>(stride));
   own.index.resize(most);
   own.value.resize(most);

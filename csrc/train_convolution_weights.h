@@ -117,6 +117,13 @@ inline void update_channels(const TrainLayer& layer, const Update& u, Span mine,
   }
 }
 
+inline void update_bias(const TrainLayer& layer, const Update& u, ConvolutionWeightsOwn& own) {
+  own.rows.units.choose_all(layer.outputs);
+  for (int c = 0; c < layer.outputs; c += W)
+    store(own.bias.data() + c, all(layer.scale) * load(own.bias.data() + c));
+  apply_sums(u, own.rows, own.bias.data(), 0, layer.outputs);
+}
+
 // The gradient of h of layer l for a part, from the call's or that of the layer after; whether all are finite.
 inline bool part_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l, int p,
                           const Gradients& g) {
@@ -125,63 +132,83 @@ inline bool part_gradient(const TrainChain& chain, const WeightCall& call, const
   return to_layer_before(after, tape.at(l + 1, p), tape.sites(l + 1, p), g);
 }
 
+// The gradients of h of a layer, part by part. A skip carries those of every part from layer to layer; else
+// one part after the other has the same place. A row of zeros follows each.
+struct PartGradients {
+  Array<float>& memory;
+  std::size_t stride, beyond;
+  bool skip;
+
+  PartGradients(const TrainChain& chain, const Tape& tape, Array<float>& in)
+      : memory(in), stride(widest(chain)), beyond(0), skip(any_skip(chain)) {
+    for (int p = 0; p < tape.parts; ++p)
+      beyond = std::max(beyond, static_cast<std::size_t>(tape.samples(p)) * largest(tape) * stride);
+    memory.resize((skip ? static_cast<std::size_t>(tape.parts) : 1) * (beyond + stride));
+  }
+  Gradients at(int p) const {
+    float* data = memory.data() + (skip ? static_cast<std::size_t>(p) * (beyond + stride) : 0);
+    std::fill(data + beyond, data + beyond + stride, 0.0f);
+    return {data, stride};
+  }
+};
+
+// The sums of a layer's weight gradients for share t of its channels, which are as the first part has it.
+inline void add_weights(const TrainLayer& layer, const Tape& tape, int l, int p, const Gradients& g,
+                        std::size_t beyond, bool finite, int t, int threads, Span& mine,
+                        ConvolutionWeightsOwn& own) {
+  const Stage& stage = tape.stages[static_cast<std::size_t>(l)];
+  const TapePart& part = tape.at(l, p);
+  const int sites = tape.sites(l, p);
+  const Span share = invert(layer.inputs, t, threads, own.rows, [&](auto then) {
+    for_uses_of(part, sites, layer.inputs, [&](uint32_t) { return !finite; }, then);
+  });
+  if (p == 0) {
+    mine = share;
+    const auto values = static_cast<std::size_t>((mine.until - mine.from) * layer.window.taps()) * g.stride;
+    own.sums.resize(values);
+    std::fill(own.sums.data(), own.sums.data() + values, 0.0f);
+    own.used.assign(static_cast<std::size_t>(layer.inputs), 0);
+  }
+  own.offset.resize(static_cast<std::size_t>(sites) * stage.taps->size());
+  reach(stage, tape.samples(p), g.stride, static_cast<uint32_t>(beyond), own.offset.data());
+  const uint32_t* begin = own.rows.begin.data();
+  for (int k = mine.from; k < mine.until; ++k) own.used[static_cast<std::size_t>(k)] |= begin[k] != begin[k + 1];
+  sum_part({layer, *stage.taps, g, mine, static_cast<std::size_t>(sites), static_cast<uint32_t>(beyond),
+            part.finite, own});
+}
+
+inline void add_bias(const Gradients& g, int sites, int outputs, float* bias) {
+  for (int c = 0; c < outputs; c += W) {
+    Vec sum = load(bias + c);
+    for (int s = 0; s < sites; ++s) sum += load(g.row(s) + c);
+    store(bias + c, sum);
+  }
+}
+
 // Share t of every layer's channels, and every so many biases.
 inline void convolution_weights_part(const TrainChain& chain, const WeightCall& call, const Tape& tape, int t,
                                      int threads) {
   thread_local ConvolutionWeightsOwn own;
-  const std::size_t stride = widest(chain);
-  bool skip = false;
-  for (const TrainLayer& layer : chain.layers) skip |= layer.alpha != 0.0f;
-  std::size_t most = 0;  // sites of a part
-  for (int p = 0; p < tape.parts; ++p)
-    most = std::max(most, static_cast<std::size_t>(tape.samples(p)) * largest(tape));
-  // a skip carries the gradient of every part from layer to layer; a row of zeros follows each part
-  const std::size_t block = (most + 1) * stride;
-  own.rows.gradients.resize((skip ? static_cast<std::size_t>(tape.parts) : 1) * block);
-  own.rows.begin.resize(stride + 1);
-  own.bias.resize(stride);
-  const auto beyond = static_cast<uint32_t>(most * stride);
+  const PartGradients gradients(chain, tape, own.rows.gradients);
+  own.rows.begin.resize(gradients.stride + 1);
+  own.bias.resize(gradients.stride);
   for (int l = chain.depth() - 1; l >= lowest_wanted(call); --l) {
     const auto here = static_cast<std::size_t>(l);
     const Stage& stage = tape.stages[here];
     const TrainLayer layer = between(chain.layer(l), stage);
     const Update &weight = call.weight[here], &bias = call.bias[here];
-    const bool sums_bias = bias.rule != Rule::none && l % threads == t;
-    std::fill(own.bias.data(), own.bias.data() + stride, 0.0f);
-    own.used.assign(static_cast<std::size_t>(layer.inputs), 0);
+    const bool has_bias = bias.rule != Rule::none && l % threads == t;
+    std::fill(own.bias.data(), own.bias.data() + gradients.stride, 0.0f);
     Span mine{0, 0};
     for (int p = 0; p < tape.parts; ++p) {
-      const Gradients g{own.rows.gradients.data() + (skip ? static_cast<std::size_t>(p) * block : 0), stride};
-      std::fill(g.data + beyond, g.data + beyond + stride, 0.0f);
+      const Gradients g = gradients.at(p);
       const bool finite = part_gradient(chain, call, tape, l, p, g);
-      if (sums_bias)
-        for (int s = 0; s < tape.samples(p) * stage.out.pixels(); ++s)
-          for (int c = 0; c < layer.outputs; c += W)
-            store(own.bias.data() + c, load(own.bias.data() + c) + load(g.row(s) + c));
-      if (weight.rule == Rule::none) continue;
-      const TapePart& part = tape.at(l, p);
-      const int sites = tape.sites(l, p);
-      const Span share = invert(layer.inputs, t, threads, own.rows, [&](auto then) {
-        for_uses_of(part, sites, layer.inputs, [&](uint32_t) { return !finite; }, then);
-      });
-      if (p == 0) {
-        mine = share;
-        const std::size_t values = static_cast<std::size_t>(mine.until - mine.from) * layer.window.taps() * stride;
-        own.sums.resize(values);
-        std::fill(own.sums.data(), own.sums.data() + values, 0.0f);
-      }
-      own.offset.resize(static_cast<std::size_t>(sites) * stage.taps->size());
-      reach(stage, tape.samples(p), stride, beyond, own.offset.data());
-      for (int k = mine.from; k < mine.until; ++k)
-        own.used[static_cast<std::size_t>(k)] |= own.rows.begin.data()[k] != own.rows.begin.data()[k + 1];
-      sum_part({layer, *stage.taps, g, mine, static_cast<std::size_t>(sites), beyond, part.finite, own});
+      if (has_bias) add_bias(g, tape.samples(p) * stage.out.pixels(), layer.outputs, own.bias.data());
+      if (weight.rule != Rule::none)
+        add_weights(layer, tape, l, p, g, gradients.beyond, finite, t, threads, mine, own);
     }
-    if (weight.rule != Rule::none) update_channels(layer, weight, mine, stride, own);
-    if (!sums_bias) continue;
-    own.rows.units.choose_all(layer.outputs);
-    for (int c = 0; c < layer.outputs; c += W)
-      store(own.bias.data() + c, all(layer.scale) * load(own.bias.data() + c));
-    apply_sums(bias, own.rows, own.bias.data(), 0, layer.outputs);
+    if (weight.rule != Rule::none) update_channels(layer, weight, mine, gradients.stride, own);
+    if (has_bias) update_bias(layer, bias, own);
   }
 }
 
