@@ -1,9 +1,11 @@
-"""Which layers of a training run go on lists: expected of their zeros, measured on its own steps."""
+"""Which layers of a training run go on lists: expected of their zeros, measured on its steps."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -125,7 +127,7 @@ class Chooser:
     total
         steps of the run.
     note
-        called with all choices whenever there is a new one.
+        called with what :func:`read_choices` reads whenever there is a new choice.
     first
         the way as long as there is no choice.
 
@@ -141,7 +143,7 @@ class Chooser:
         self,
         layers: Sequence[str],
         total: int,
-        note: Callable[[list[Choice]], None],
+        note: Callable[[bytes], None],
         *,
         first: Way = DENSE,
     ) -> None:
@@ -196,7 +198,26 @@ class Chooser:
 
     def _add(self, choice: Choice) -> None:
         self.choices.append(choice)
-        self._note(self.choices)
+        content = {"choices": [choice.to_dict() for choice in self.choices]}
+        self._note(f"{json.dumps(content, indent=1)}\n".encode())
+
+
+def read_choices(path: Path) -> list[Choice]:
+    """The choices that a file holds; none where there is no such file.
+
+    Raises
+    ------
+    InvalidInput
+        it is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [Choice.from_dict(values) for values in json.loads(path.read_bytes())["choices"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"{path}: is damaged ({type(error).__name__}); bring it back, or delete the run"
+        ) from None
 
 
 def _apart(one: Sequence[float], other: Sequence[float]) -> float:

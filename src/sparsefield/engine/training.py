@@ -438,30 +438,35 @@ def _of_chain(
     chain: Chain, instruction_set: str, lists: Collection[str] | None
 ) -> Iterator[Callable[[Tensor], Tensor]]:
     waiting: list[Link] = []
+    for step in _layers(chain, lists):
+        if isinstance(step, Link):
+            waiting.append(step)
+            continue
+        if waiting:
+            yield Segment(waiting, instruction_set)
+        waiting = []
+        yield step
+    if waiting:
+        yield Segment(waiting, instruction_set)
+
+
+def _layers(
+    chain: Chain, lists: Collection[str] | None
+) -> Iterator[Link | Callable[[Tensor], Tensor]]:
+    """Links that go on lists, and what runs as it is."""
     reads = chain.before
     for product in chain.products:
         layer = product.layer
         assert layer is not None
         if isinstance(layer, nn.Linear) and reads != IDENTITY:
             link = Link(product.name, layer, reads, product.skip)
-            if lists is None or link.name in lists:
-                waiting.append(link)
-            else:
-                if waiting:
-                    yield Segment(waiting, instruction_set)
-                waiting = []
-                yield Dense(link)
+            yield link if lists is None or link.name in lists else Dense(link)
         elif product.skip:
             raise InvalidInput(f"{product.name}: a skip around what runs dense")
         else:
-            if waiting:
-                yield Segment(waiting, instruction_set)
-            elif reads != IDENTITY:
+            if reads != IDENTITY:
                 yield reads
-            waiting = []
             yield layer
         reads = product.phi
-    if waiting:
-        yield Segment(waiting, instruction_set)
     if reads != IDENTITY:
         yield reads

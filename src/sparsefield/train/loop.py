@@ -60,7 +60,7 @@ def train(
     require("pyarrow", "train")
     config, point = config.solved()  # an impossible point is an error before anything is written
     runtime, directory = start_runtime(config), Path(out)
-    check_engine(config, point, runtime)
+    check_engine(config, point, runtime.device)
     with ExitStack() as held, cpu_threads(config.threads):
 
         def open_directory() -> Result | None:

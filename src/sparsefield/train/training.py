@@ -30,7 +30,7 @@ from sparsefield.train.progress import Silent
 from sparsefield.train.record import CHECKPOINT, Result, Row, write_result, write_tables
 from sparsefield.train.runtime import Runtime, autocast, from_main
 from sparsefield.train.verdict import chance, failure
-from sparsefield.train.ways import ways
+from sparsefield.train.ways import Ways, unwanted
 
 
 class Training:
@@ -77,7 +77,8 @@ class Training:
         self.total = steps_of(config, self.batches.per_epoch)
         moment = dataset.input_moment
         self.model = build(config, self.shape, point=point, input_moment=moment).to(device)
-        self.ways = ways(config, point, self.model, runtime, total=self.total, directory=directory)
+        reason = unwanted(config, point, self.model, runtime)
+        self.ways = Ways(config, self.model, runtime, self.total, directory, reason)
         self.forward, self.optimizer = self.ways.forward, self.ways.optimizer
         self.autocast = partial(autocast, config.precision, device)
         self.factor = partial(schedule_factor, config, self.total)
