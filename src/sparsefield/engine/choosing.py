@@ -176,9 +176,10 @@ class Chooser:
             if resting or _apart(zeros, last.zeros) <= DRIFT:
                 return
         trial = Choice(step, ways_for(self._layers, zeros), tuple(zeros))
-        if step + SHARE * trial.length > self._total:  # it would not pay
-            trial = replace(trial, ways=trial.ways[:1])
-        self._add(trial)
+        if step + SHARE * trial.length <= self._total:
+            self._add(trial)
+        elif self.at(step).ways != trial.ways[:1] or not self.choices:  # measuring does not pay
+            self._add(replace(trial, ways=trial.ways[:1]))
 
     def at(self, step: int) -> Choice:
         """The choice that holds for a step."""

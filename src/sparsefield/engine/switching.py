@@ -15,7 +15,7 @@ from .watched import Watched
 Forward = Callable[[Tensor], Tensor]
 
 
-class Switch(nn.Module):
+class Switch:
     """A model over whose parameters each step takes a way of its own.
 
     Weights on lists lie input-major, others as PyTorch has them, for each is faster so: a dense
@@ -28,26 +28,18 @@ class Switch(nn.Module):
 
     Attributes
     ----------
-    layers
-        names of those that can run on lists.
+    module
+        the model, as a step calls it: by the way last turned to.
+    whole
+        the engine of all layers that can run on lists.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        for shared in ("_modules", "_parameters", "_buffers"):
-            self.__dict__[shared] = model.__dict__[shared]
-        self.whole = TrainingEngine(model)
-        self.layers = self.whole.on_lists
-        self._model = [model]  # an attribute would be a part
-        self._engines: dict[Way, TrainingEngine] = {self.layers: self.whole}
+        self.module, self.whole, self._model = _Switched(model), TrainingEngine(model), model
+        self._engines: dict[Way, TrainingEngine] = {self.whole.on_lists: self.whole}
         self._watched: dict[Way, Watched] = {}
         self._optimizer: torch.optim.Optimizer | None = None
         self._way: Way | None = None
-        self._run: Forward = model.__call__
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The model's outputs, by the way last turned to."""
-        return self._run(x)
 
     def updated_by(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep the moments of this optimiser as the weights lie; those it has may lie anyhow."""
@@ -57,27 +49,24 @@ class Switch(nn.Module):
         """Take this way from now on: how to call the model, with its hooks heard or not."""
         if way != self._way:
             self._lay(way)
-        of = (self._seen if watched else self._engine) if way else self._dense
-        self._run = of(way).__call__
-        return self._run
-
-    def _dense(self, way: Way) -> nn.Module:
-        return self._model[0]
+        if not way:
+            return self.module.by(self._model)
+        return self.module.by(self._seen(way) if watched else self._engine(way))
 
     def _engine(self, way: Way) -> TrainingEngine:
         if way not in self._engines:
-            self._engines[way] = TrainingEngine(self._model[0], lists=way)
+            self._engines[way] = TrainingEngine(self._model, lists=way)
         return self._engines[way]
 
     def _seen(self, way: Way) -> Watched:
         if way not in self._watched:
-            self._watched[way] = Watched(self._engine(way), self._model[0])
+            self._watched[way] = Watched(self._engine(way), self._model)
         return self._watched[way]
 
     def _lay(self, way: Way) -> None:
         self._way = way
         engine = self._engine(way) if way else None
-        for parameter in self._model[0].parameters():
+        for parameter in self._model.parameters():
             parameter.data = parameter.data.contiguous()
         for segment in engine.segments if engine else ():
             segment.lay()
@@ -85,6 +74,24 @@ class Switch(nn.Module):
             self._optimizer.follow(engine)
         if self._optimizer:
             lay_moments(self._optimizer)
+
+
+class _Switched(nn.Module):
+    """The model's parameters and what runs them at the moment; no attribute is a part of it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        for shared in ("_modules", "_parameters", "_buffers"):
+            self.__dict__[shared] = model.__dict__[shared]
+        self.by(model)
+
+    def by(self, run: Forward) -> Forward:
+        self.__dict__["_run"] = run
+        return run
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.__dict__["_run"](x)
+        return output
 
 
 def lay_moments(optimizer: torch.optim.Optimizer) -> None:

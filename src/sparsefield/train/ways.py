@@ -60,14 +60,14 @@ class Ways:
         self.reason, self._asked, self._model = reason, config.engine, model
         lists = config.engine != "dense" and reason is None
         self._switch = Switch(model) if lists else None
-        layers = self._switch.layers if self._switch else ()
+        layers = self._switch.whole.on_lists if self._switch else ()
         path, first = directory / ENGINE, layers if config.engine == "sparse" else DENSE
         self._layers = layers
         self._chooser = Chooser(layers, total, partial(write_bytes, path), first=first)
         if config.engine == "auto":
             self._chooser.know(read_choices(path))
         self.take(-1, seen=False)  # copies for other processes are laid as the weights are
-        self.forward = runtime.setup_module(self._switch or model)
+        self.forward = runtime.setup_module(self._switch.module if self._switch else model)
         fuses = self._switch and config.grad_clip is None and runtime.world_size == 1
         whole = self._switch.whole if self._switch and fuses else None
         self.optimizer = make_optimizer(config, model.named_parameters(), whole)
