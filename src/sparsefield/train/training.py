@@ -77,7 +77,7 @@ class Training:
         self.total = steps_of(config, self.batches.per_epoch)
         moment = dataset.input_moment
         self.model = build(config, self.shape, point=point, input_moment=moment).to(device)
-        reason = unwanted(config, point, self.model, runtime)
+        reason = unwanted(config, point, runtime)
         self.ways = Ways(config, self.model, runtime, self.total, directory, reason)
         self.forward, self.optimizer = self.ways.forward, self.ways.optimizer
         self.autocast = partial(autocast, config.precision, device)

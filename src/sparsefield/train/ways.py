@@ -58,7 +58,8 @@ class Ways:
         reason: str | None,
     ) -> None:
         self.reason, self._asked, self._model = reason, config.engine, model
-        lists = config.engine != "dense" and reason is None
+        pays = config.engine == "sparse" or worthwhile(model, config.batch)
+        lists = config.engine != "dense" and reason is None and pays
         self._switch = Switch(model) if lists else None
         layers = self._switch.whole.on_lists if self._switch else ()
         path, first = directory / ENGINE, layers if config.engine == "sparse" else DENSE
@@ -116,14 +117,12 @@ class Ways:
         }
 
 
-def unwanted(config: TrainConfig, point: Point, model: nn.Module, runtime: Runtime) -> str | None:
-    """Why ``engine="auto"`` runs dense without measuring; None where it measures."""
+def unwanted(config: TrainConfig, point: Point, runtime: Runtime) -> str | None:
+    """Why ``engine="auto"`` cannot measure and runs dense; None where it can."""
     if config.engine != "auto":
         return None
     if runtime.world_size > 1:
         return "auto measures in one process alone; engine sparse takes several"
-    if not worthwhile(model, config.batch):
-        return "too small a network to gain by lists"
     return obstacle(config, point, runtime.device)
 
 
