@@ -55,6 +55,7 @@ def test_the_result_has_the_contracts_keys(finished):
         "data_digest",
         "validation_accuracy",
         "commit",
+        "engine",
     }
     assert result["validation_accuracy"] is None
     assert set(result["versions"]) == {"python", "torch", "numpy", "sparsefield"}

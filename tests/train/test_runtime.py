@@ -84,19 +84,41 @@ def test_two_processes_reach_the_losses_of_one(each_step, alone, tmp_path):
     assert done.stdout.count("seed=0 there, 1 here") == 2
 
 
+def test_two_processes_on_lists_reach_the_losses_of_one(each_step, tmp_path):
+    pytest.importorskip("lightning_fabric")
+    lists = each_step.model_copy(update={"engine": "sparse", "epochs": 1, "steps": 8})
+    train(lists, out=tmp_path / "alone", progress=False)
+    (tmp_path / "config.yaml").write_text(dump_config(lists))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    torchrun(tmp_path / "script.py", tmp_path / "config.yaml", tmp_path / "pair")
+    alone, pair = read_run(tmp_path / "alone"), read_run(tmp_path / "pair")
+    assert pair.metrics["loss"] == pytest.approx(alone.metrics["loss"], rel=TOLERANCE)
+    assert pair.result.engine == alone.result.engine
+    assert pair.result.engine["layers_on_lists"] == lists.depth
+
+
 class Alone(Single):
     """The first of two processes, without the exchange of gradients."""
 
     world_size = 2
 
 
+@pytest.mark.parametrize("engine", ["dense", "sparse"])
 def test_a_process_that_does_not_exchange_gradients_does_not(
-    each_step, alone, tmp_path, monkeypatch
+    each_step, alone, tmp_path, monkeypatch, engine
 ):
     monkeypatch.setattr(loop_module, "start_runtime", lambda _: Alone(torch.device("cpu")))
-    train(each_step, out=tmp_path / "half", progress=False)
+    lists = each_step.model_copy(update={"engine": engine})
+    train(lists, out=tmp_path / "half", progress=False)
     half = read_run(tmp_path / "half").metrics["loss"]
     assert half != pytest.approx(alone.metrics["loss"], rel=1000 * TOLERANCE)
+
+
+def test_auto_of_several_processes_is_dense(each_step, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loop_module, "start_runtime", lambda _: Alone(torch.device("cpu")))
+    result = train(each_step.model_copy(update={"engine": "auto"}), out=tmp_path)
+    assert result.engine["layers_on_lists"] == 0
+    assert capsys.readouterr().err.count("engine: dense, auto measures in one process alone") == 1
 
 
 def test_a_batch_that_processes_cannot_share(monkeypatch):

@@ -194,6 +194,15 @@ def _default_out(config: Any) -> Path:
     )
 
 
+def _engine(told: dict[str, Any] | None) -> str:
+    if not told or not told["layers_on_lists"]:
+        reason = told and told["reason"]
+        return f"dense ({reason})" if reason else "dense"
+    gain = told["speedup"]
+    measured = f", {gain:.1f} times as fast as dense, as measured" if gain else ""
+    return f"lists in {told['layers_on_lists']} of {told['of']} layers that can{measured}"
+
+
 def _summary(result: Any, directory: Path) -> str:
     state = f"failed: {result.reason}" if result.failed else "trained"
     return (
@@ -202,5 +211,6 @@ def _summary(result: Any, directory: Path) -> str:
         f"sparsity       {result.sparsity_mean:.4f} (at initialisation "
         f"{sum(result.sparsity_init) / len(result.sparsity_init):.4f})\n"
         f"steps          {result.steps} in {result.seconds:.1f} s\n"
+        f"engine         {_engine(result.engine)}\n"
         f"record         {directory}"
     )

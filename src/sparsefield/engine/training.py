@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sparsefield.errors import InvalidInput
+from sparsefield.nn.networks import carry
 
 from .forking import one_thread_if_forked
 from .native import kernels
@@ -48,6 +49,23 @@ class Link:
         bias = self.layer._parameters["bias"]
         assert bias is None or isinstance(bias, nn.Parameter)
         return bias
+
+
+class Dense(nn.Module):
+    """A layer that could run on lists, run by PyTorch: h of it, from h of the layer before."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self.layer, self.reads, self.skip = link.layer, link.reads, link.skip
+
+    def forward(self, h: Tensor) -> Tensor:
+        """As the model has it."""
+        return self.from_activation(h, self.reads(h))
+
+    def from_activation(self, h: Tensor, y: Tensor) -> Tensor:
+        """The same where y, the activation of h, is at hand."""
+        update = self.layer(y)
+        return carry(h, update, self.skip) if update.shape == h.shape else update
 
 
 class Later(Protocol):
@@ -325,6 +343,15 @@ class TrainingEngine(nn.Module):
     trains both, and ``state_dict`` of either is the other's. The gradients are those of the model,
     without sampling or approximation; numbers too small to be normal (1.2e-38) count as zero.
 
+    Parameters
+    ----------
+    model
+        whose parameters these are.
+    instruction_set
+        of the kernels; the best that the machine has.
+    lists
+        names of the layers to run on lists; all that can.
+
     Attributes
     ----------
     steps
@@ -333,10 +360,16 @@ class TrainingEngine(nn.Module):
         the layers that run as they are, each with the reason.
     """
 
-    def __init__(self, model: nn.Module, *, instruction_set: str = "") -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        instruction_set: str = "",
+        lists: Collection[str] | None = None,
+    ) -> None:
         super().__init__()
         parts = parts_of(model, training=True)
-        self.steps = tuple(_steps(parts, model, instruction_set))
+        self.steps = tuple(_steps(parts, model, instruction_set, lists))
         self.runs_dense = {
             part.name: part.reason
             for part in parts
@@ -350,6 +383,11 @@ class TrainingEngine(nn.Module):
     def segments(self) -> tuple[Segment, ...]:
         """What runs on lists."""
         return tuple(step for step in self.steps if isinstance(step, Segment))
+
+    @property
+    def on_lists(self) -> tuple[str, ...]:
+        """Names of the layers that run on lists."""
+        return tuple(link.name for segment in self.segments for link in segment.links)
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's outputs for a batch."""
@@ -406,7 +444,10 @@ def train_engine(model: nn.Module, sample: Tensor) -> TrainingEngine:
 
 
 def _steps(
-    parts: Sequence[Part], model: nn.Module, instruction_set: str
+    parts: Sequence[Part],
+    model: nn.Module,
+    instruction_set: str,
+    lists: Collection[str] | None,
 ) -> Iterator[Callable[[Tensor], Tensor]]:
     """What runs one after the other: segments, and what autograd runs as it is."""
     modules = dict(model.named_modules(remove_duplicate=False))
@@ -416,28 +457,42 @@ def _steps(
             # not its twin in evaluation mode
             yield modules.get(part.name, model) if is_module else part.module
         else:
-            yield from _of_chain(part, instruction_set)
+            yield from _of_chain(part, instruction_set, lists)
 
 
-def _of_chain(chain: Chain, instruction_set: str) -> Iterator[Callable[[Tensor], Tensor]]:
+def _of_chain(
+    chain: Chain, instruction_set: str, lists: Collection[str] | None
+) -> Iterator[Callable[[Tensor], Tensor]]:
     waiting: list[Link] = []
+    for step in _layers(chain, lists):
+        if isinstance(step, Link):
+            waiting.append(step)
+            continue
+        if waiting:
+            yield Segment(waiting, instruction_set)
+        waiting = []
+        yield step
+    if waiting:
+        yield Segment(waiting, instruction_set)
+
+
+def _layers(
+    chain: Chain, lists: Collection[str] | None
+) -> Iterator[Link | Callable[[Tensor], Tensor]]:
+    """Links that go on lists, and what runs as it is."""
     reads = chain.before
     for product in chain.products:
         layer = product.layer
         assert layer is not None
         if isinstance(layer, nn.Linear | nn.Conv2d) and reads != IDENTITY:
-            waiting.append(Link(product.name, layer, reads, product.skip, product.window))
+            link = Link(product.name, layer, reads, product.skip, product.window)
+            yield link if lists is None or link.name in lists else Dense(link)
         elif product.skip:
             raise InvalidInput(f"{product.name}: a skip around what runs dense")
         else:
-            if waiting:
-                yield Segment(waiting, instruction_set)
-            elif reads != IDENTITY:
+            if reads != IDENTITY:
                 yield reads
-            waiting = []
             yield layer
         reads = product.phi
-    if waiting:
-        yield Segment(waiting, instruction_set)
     if reads != IDENTITY:
         yield reads

@@ -61,6 +61,10 @@ class Monitor:
         self.grad_scale = grad_scale
         self.rows: list[Row] = []
 
+    def due(self, step: int) -> bool:
+        """Whether ``step`` is one to be measured."""
+        return bool(self.every) and step % self.every == 0
+
     @contextmanager
     def at(self, step: int) -> Iterator[None]:
         """Measure the one forward and backward pass inside the block, if ``step`` is a chosen one.
@@ -68,7 +72,7 @@ class Monitor:
         ``step`` counts the optimiser steps already made, so step 0 sees the initial weights. An
         exception inside the block removes the hooks as well and records nothing.
         """
-        if not self.every or step % self.every:
+        if not self.due(step):
             yield
             return
         seen = MeasuredStep()

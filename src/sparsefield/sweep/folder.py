@@ -105,7 +105,7 @@ def _held(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The configs by run, and the digests by name of the data, none in plans of before them."""
     try:
         content = json.loads(path.read_bytes())
-        known = TrainConfig.model_validate({}).model_dump(mode="json")  # what newer fields were
+        known = TrainConfig(engine="dense").model_dump(mode="json")  # what newer fields were
         configs = {name: known | run for name, run in content["runs"].items()}
         return configs, dict(content.get("data", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

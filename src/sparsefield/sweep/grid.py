@@ -51,7 +51,8 @@ def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
     file); ``grid`` maps fields to lists of values, of which every combination is made; ``list``
     holds mappings of fields, one an arm; ``seeds`` is a list, or a number n for 0 .. n - 1. With
     both grid and list every arm of the list is combined with every point of the grid. A run that
-    names no ``threads`` takes 1, so that its result does not depend on how many run at a time.
+    names no ``threads`` takes 1, so that its result does not depend on how many run at a time, and
+    one that names no ``engine`` is dense.
 
     Raises
     ------
@@ -95,14 +96,23 @@ def _expanded(content: Fields, folder: Path, text: str) -> Grid:
 
 
 def _named(base: Fields, values: Fields, seed: int) -> NamedConfig:
-    given = overlaid({"threads": 1, **base}, values)
+    given = overlaid({"threads": 1, "engine": "dense", **base}, values)
     try:
         config = TrainConfig(**{**given, "seed": seed})
+        _check_engine(config)
         name = run_name({field: getattr(config, field) for field in values}, seed)
         solved = _solved(config.model_copy(update={"seed": 0}))
         return NamedConfig(name, solved.model_copy(update={"seed": seed}))
     except SparsefieldError as error:
         raise InvalidInput(f"run {run_name(values, seed)}: {error}") from None
+
+
+def _check_engine(config: TrainConfig) -> None:
+    if config.engine == "auto":
+        raise InvalidInput(
+            "engine=auto: chooses by what it measures, and the table would depend on the machine; "
+            "give engine dense or sparse"
+        )
 
 
 @cache

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 CLIPPED, UNCLIPPED = ("crelu", "cst"), ("relu", "st", "topk")
 DEFAULT_CLIP = 1.1
 DEFAULT_EPOCHS, DEFAULT_STEPS = 10, 1500
+# Named together by records alone, which hold every field: one without an engine was dense.
+_RECORDED = {"seed", "device", "threads", "precision", "log_every", "checkpoint_every", "strides"}
 DEFAULT_LR = {"sgd": 2e-3, "adam": 3e-4, "adamw": 3e-4}
 
 
@@ -177,7 +179,15 @@ class TrainConfig(BaseModel):
         "fp32", description="bf16: matrix products under autocast, weights stay fp32"
     )
 
+    engine: Literal["auto", "dense", "sparse"] = Field(
+        "auto",
+        description="how a step is computed: dense by PyTorch; sparse: on the lists of active "
+        "units; auto: as is measured to be faster here on the first steps, kept in engine.json",
+    )
+
     def __init__(self, **values: Any) -> None:
+        if values.keys() >= _RECORDED:
+            values = {"engine": "dense", **values}
         try:
             super().__init__(**values)
         except ValidationError as error:

@@ -36,18 +36,20 @@ def evaluate(
     labels: Tensor,
     runtime: Runtime,
     autocast: Callable[[], AbstractContextManager[Any]],
+    forward: Callable[[Tensor], Tensor] | None = None,
 ) -> Evaluation:
-    """Run ``model`` over all images once; several processes share them.
+    """Run ``model``, by ``forward`` if given, over all images once; several processes share them.
 
     An output that is not finite counts as wrong. The model's mode is left as it was.
     """
+    forward = forward or model
     rank, world = runtime.global_rank, runtime.world_size
     images, labels = images[rank::world], labels[rank::world]
     with torch.no_grad(), evaluating(model), counting_zeros(model) as counts:
         correct = torch.zeros((), dtype=torch.int64, device=images.device)
         for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
             with autocast():
-                logits = model(x)
+                logits = forward(x)
             right = (logits.argmax(1) == y) & logits.isfinite().all(1)
             correct += right.sum()
     tally = torch.tensor([int(correct), len(labels), *counts.totals()], device=images.device)

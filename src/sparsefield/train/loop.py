@@ -20,6 +20,7 @@ from sparsefield.train.progress import Silent, display
 from sparsefield.train.record import CHECKPOINT, Result, open_run
 from sparsefield.train.runtime import Runtime, from_main, main_first, start_runtime
 from sparsefield.train.training import Training
+from sparsefield.train.ways import check_engine
 
 
 def train(
@@ -29,6 +30,8 @@ def train(
 
     One seed fixes everything: the same config twice on one machine gives the same numbers, and so
     does a run that was interrupted or killed at any moment and resumed (bit for bit on the CPU).
+    With ``engine="auto"`` the seconds that steps take have a say: what they lead to is written to
+    ``engine.json`` at once and is replayed from there, in this directory or in another.
     A run that diverges or stays at chance is recorded as failed; it raises nothing. Ctrl-C and
     termination end the run after the current step, with a checkpoint. The global random state and
     the number of threads are as before afterwards.
@@ -57,6 +60,7 @@ def train(
     require("pyarrow", "train")
     config, point = config.solved()  # an impossible point is an error before anything is written
     runtime, directory = start_runtime(config), Path(out)
+    check_engine(config, point, runtime.device)
     with ExitStack() as held, cpu_threads(config.threads):
 
         def open_directory() -> Result | None:
@@ -76,6 +80,8 @@ def _run(
     training.restore(from_main(runtime, lambda: load_checkpoint(path, config, dataset.digest)))
     wanted = progress if isinstance(progress, Silent) else progress and runtime.is_global_zero
     shown = display(wanted, step=training.step, total=training.total, epochs=training.epochs)
+    if training.ways.reason:
+        shown.note(f"engine: dense, {training.ways.reason}")
     return _made(training, shown)
 
 

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from sparsefield.engine import TrainingEngine
 from sparsefield.train.config import TrainConfig
+
+_KINDS: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
 
 
 def make_optimizer(
-    config: TrainConfig, parameters: Iterable[tuple[str, nn.Parameter]]
+    config: TrainConfig,
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    engine: TrainingEngine | None = None,
 ) -> torch.optim.Optimizer:
     """The config's optimiser over named parameters, in the fused form that CPU and CUDA have.
 
-    There is a parameter group for each learning rate; with all factors at 1 there is one.
+    There is a parameter group for each learning rate; with all factors at 1 there is one. With an
+    engine its update is made with the weight gradients; see :meth:`TrainingEngine.optimizer`.
     """
-    kinds: dict[str, Any] = {
-        "sgd": partial(torch.optim.SGD, momentum=config.momentum),
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-    }
     assert config.lr is not None  # a resolved config
     alike: dict[float, list[nn.Parameter]] = {}
     for name, parameter in parameters:
         alike.setdefault(config.lr * lr_factor(config, name), []).append(parameter)
-    optimizer: torch.optim.Optimizer = kinds[config.optimizer](
-        [{"params": parameters, "lr": rate} for rate, parameters in alike.items()],
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    return optimizer
+    kind = _KINDS[config.optimizer]
+    options: dict[str, Any] = {
+        "params": [{"params": parameters, "lr": rate} for rate, parameters in alike.items()],
+        "weight_decay": config.weight_decay,
+        "fused": True,
+        **({"momentum": config.momentum} if kind is torch.optim.SGD else {}),
+    }
+    return kind(**options) if engine is None else engine.optimizer(kind, **options)
 
 
 def lr_factor(config: TrainConfig, name: str) -> float:

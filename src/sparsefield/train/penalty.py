@@ -68,6 +68,11 @@ class Penalty:
         self._watch = Watch(model, activation_modules(model)) if self._of else None
         self._layers: list[Tensor] = []
 
+    @property
+    def watches(self) -> bool:
+        """Whether the activations of every step must be seen."""
+        return self._watch is not None
+
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Collect the layers of the one forward pass inside."""

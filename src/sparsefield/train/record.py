@@ -73,6 +73,10 @@ class Result:
     commit
         Of the source tree that made the run, ``-dirty`` with changes in it; None where the
         package is installed without its repository, or the record is older than this key.
+    engine
+        How the last step went: the engine ``asked`` for, ``layers_on_lists`` ``of`` those that can
+        (0: dense), the ``speedup`` over dense where ``auto`` measured it, and the ``reason`` why
+        nothing ran on lists, if that was asked for. None: dense, before there was a choice.
     """
 
     test_accuracy: float
@@ -90,6 +94,7 @@ class Result:
     data_digest: str
     validation_accuracy: float | None = None
     commit: str | None = None
+    engine: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON knows it: lists, and None for a loss that is not finite."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -24,12 +24,13 @@ from sparsefield.train.config import TrainConfig, default_epochs
 from sparsefield.train.environment import commit, hardware, versions
 from sparsefield.train.evaluate import Evaluation, evaluate
 from sparsefield.train.network import build, expectation, save_model, shape_for
-from sparsefield.train.optimizer import make_optimizer, schedule_factor
+from sparsefield.train.optimizer import schedule_factor
 from sparsefield.train.penalty import Penalty
 from sparsefield.train.progress import Silent
 from sparsefield.train.record import CHECKPOINT, Result, Row, write_result, write_tables
 from sparsefield.train.runtime import Runtime, autocast, from_main
 from sparsefield.train.verdict import chance, failure
+from sparsefield.train.ways import Ways, unwanted
 
 
 class Training:
@@ -76,8 +77,9 @@ class Training:
         self.total = steps_of(config, self.batches.per_epoch)
         moment = dataset.input_moment
         self.model = build(config, self.shape, point=point, input_moment=moment).to(device)
-        self.forward = runtime.setup_module(self.model)  # the model, as a step calls it
-        self.optimizer = make_optimizer(config, self.model.named_parameters())
+        reason = unwanted(config, point, runtime)
+        self.ways = Ways(config, self.model, runtime, self.total, directory, reason)
+        self.forward, self.optimizer = self.ways.forward, self.ways.optimizer
         self.autocast = partial(autocast, config.precision, device)
         self.factor = partial(schedule_factor, config, self.total)
         self.scheduler = LambdaLR(self.optimizer, self.factor)
@@ -99,6 +101,7 @@ class Training:
         """Look at the network as it is before the first step."""
         if not self.sparsity_init:
             self.sparsity_init = self.evaluate().sparsity
+            self.ways.look(0, self.sparsity_init)
 
     @property
     def ended(self) -> bool:
@@ -108,7 +111,9 @@ class Training:
 
     def advance(self) -> None:
         """One optimiser step."""
+        begun = time.perf_counter()
         images, labels = self.batches.at(self.step)
+        self.ways.take(self.step, seen=self.penalty.watches or self.monitor.due(self.step))
         with self.monitor.at(self.step):
             with self.autocast(), self.penalty.watching():
                 loss = cross_entropy(self.forward(images), labels)
@@ -122,6 +127,7 @@ class Training:
         self.scheduler.step()
         self.tally += loss.detach()
         self.tallied += 1
+        self.ways.took(self.step, time.perf_counter() - begun)
         self.step += 1
 
     def record(self, shown: Silent) -> None:
@@ -132,7 +138,10 @@ class Training:
             return
         loss = float(self.runtime.all_reduce(self.tally / self.tallied))
         self.tally, self.tallied = torch.zeros_like(self.tally), 0
-        accuracy = self.evaluate().accuracy if epoch_ends else math.nan
+        accuracy = math.nan
+        if epoch_ends:
+            accuracy = self.evaluate().accuracy
+            self.ways.look(self.step, self.evaluate().sparsity)
         self.metrics.append(
             {
                 "step": self.step,
@@ -171,6 +180,7 @@ class Training:
             seed=self.config.seed,
             versions=versions(),
             commit=commit(),
+            engine=self.ways.told(self.step),
             sparsity_init=self.sparsity_init,
             hardware=hardware(self.runtime.world_size, self.runtime.device),
             data_digest=self.digest,
@@ -202,6 +212,7 @@ class Training:
             "sparsity_init": list(self.sparsity_init),
             "seconds": self.elapsed(),
             "threads": torch.get_num_threads(),
+            "ways": self.ways.state(),
             **self.place(),
         }
 
@@ -223,6 +234,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        self.ways.restore(state.get("ways", {}))  # none in those of before there was a choice
         self.step, self.tallied = state["step"], state["tallied"]
         self.tally = state["tally"].to(self.runtime.device)
         self.metrics, self.monitor.rows = state["metrics"], state["layers"]
@@ -232,7 +244,7 @@ class Training:
     def evaluate(self) -> Evaluation:
         """Accuracy and sparsity on the test set as of now."""
         if self.evaluation is None or self.evaluated_at != self.step:
-            self.evaluation = evaluate(self.model, *self.test, self.runtime, self.autocast)
+            self.evaluation = self._evaluate_on(*self.test)
             self.evaluated_at = self.step
         return self.evaluation
 
@@ -240,7 +252,12 @@ class Training:
         """Accuracy on the images kept apart, as of now; None where there are none."""
         if not len(self._kept_apart[1]):
             return None
-        return evaluate(self.model, *self._kept_apart, self.runtime, self.autocast).accuracy
+        return self._evaluate_on(*self._kept_apart).accuracy
+
+    def _evaluate_on(self, images: Tensor, labels: Tensor) -> Evaluation:
+        """By the way of the step before, whose zeros lists know."""
+        forward = self.ways.take(self.step - 1, seen=True)
+        return evaluate(self.model, images, labels, self.runtime, self.autocast, forward)
 
     def lr_of(self, step: int) -> float:
         """The learning rate of a step (from 0)."""
