@@ -29,9 +29,9 @@ CPUS = {"num_cpus": 1, "object_store_memory": 100_000_000}
 @pytest.fixture(scope="module")
 def nodes():
     """A cluster of one node with one CPU, whose runs have their own folders in ``temporary``."""
-    # pytest's own folders are too long a path for Ray's sockets
-    folder = tempfile.TemporaryDirectory(prefix="nodes", ignore_cleanup_errors=True)
-    with folder as temporary, pytest.MonkeyPatch.context() as patch:
+    # Not below pytest's folder: a socket's path may have 107 letters, no more.
+    short = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with short as temporary, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", temporary)
         ray = load_ray()
         with without_amdsmi():
@@ -74,37 +74,52 @@ def local(tmp_path_factory, small):
 @needs_ray
 @ray_warns
 @pytest.mark.slow
-@pytest.mark.parametrize("shared", [True, False], ids=["shared storage", "no shared storage"])
-def test_a_node_is_killed_and_its_run_is_made_elsewhere(
-    nodes, second, local, hearing, small, tmp_path, table, shared
+def test_a_node_is_killed_and_its_run_is_made_elsewhere_with_shared_storage_or_without(
+    nodes, second, local, hearing, small, tmp_path, table
 ):
-    grid, out, ends, under_way = read_grid(small(qs=(1, 2, 4), **LONG)), tmp_path / "a", {}, []
+    """Two runs see the sweep's directory; when one is lost, storage is shared no more."""
+    grid, out, ends, cut = read_grid(small(qs=(1, 2, 4), **LONG)), tmp_path / "a", {}, []
     (out / "runs").mkdir(parents=True)
+    apart = set()  # runs seen in folders of a node's own
 
     def kill_once_two_are_in_their_midst(_):
         begun = set(hearing.begun) - set(ends)
-        folders = (out / "runs").glob if shared else nodes.temporary.glob
-        cut = begun & {path.parent.name for path in folders("**/checkpoint")}
-        if not under_way and len(cut) == 2:
-            under_way.extend(cut)
+        under_way = begun & {path.parent.name for path in (out / "runs").glob("*/checkpoint")}
+        apart.update(path.parent.name for path in nodes.temporary.glob("**/checkpoint"))
+        if not cut and len(under_way) == 2:
+            assert not apart
+            cut.extend(under_way)
+            token.unlink()
             nodes.remove_node(second, allow_graceful=False)
 
     hearing.stepped = kill_once_two_are_in_their_midst
     with cluster(out, grid.runs, address=nodes.address, jobs=None) as workers:
-        if not shared:
-            (token,) = out.glob(".storage-*")
-            token.unlink()
+        (token,) = out.glob(".storage-*")
         for run, failure in make_all(grid.runs, out, workers, hearing):
             ends[run.name] = failure
     assert ends == dict.fromkeys(run.name for run in grid.runs)
-    assert len(under_way) == 2  # one of them was the killed node's
-    (again,) = {name for name in under_way if hearing.begun.count(name) == 2}
+    assert len(cut) == 2  # one of them was the killed node's
+    (again,) = {name for name in cut if hearing.begun.count(name) == 2}
+    (third,) = set(ends) - set(cut)
+    assert apart == {again, third}
     assert hearing.notes == [f"{again}: its process was killed; it is tried again"]
     assert table(rows(out, grid)) == table(rows(local, grid))
     for run in grid.runs:
         files = [{path.name for path in place(folder, run).iterdir()} for folder in (out, local)]
-        assert files[0] == files[1]
+        assert files[0] - {".lock"} == files[1]  # of the process that was killed: held by none
     assert [path.name for path in out.iterdir()] == ["runs"]
+
+
+def test_a_run_that_a_node_without_the_storage_loses_goes_on_from_what_was_sent(small, tmp_path):
+    (run,) = read_grid(small(qs=(1,))).runs
+    begun = {"checkpoint": b"nonsense"}
+    failure, files = make_here(run.config, tmp_path / "runs" / "a", "none", begun, tmp_path)
+    assert failure.reason.startswith("a/checkpoint: is truncated or damaged")
+    assert files["checkpoint"] == b"nonsense"
+    failure, files = make_here(run.config, tmp_path / "runs" / "a", "none", {}, tmp_path)
+    assert failure is None
+    assert "result.json" in files
+    assert not list(tmp_path.iterdir())
 
 
 @needs_ray

@@ -134,6 +134,6 @@ def _check_data(
         remedy = "bring those back" if name == here else f"give data {name} again"
         raise InvalidInput(
             f"{out.parents[1]}: run {run.name} is on data {name} (SHA-256 {str(before)[:12]}…), "
-            f"and data {here} is {now[:12]}… here; the runs of a sweep stay on the data that they were "
-            f"begun with: {remedy}, or give another directory"
+            f"and data {here} is {now[:12]}… here; the runs of a sweep stay on the data that they "
+            f"were begun with: {remedy}, or give another directory"
         )
