@@ -18,7 +18,7 @@ def one_thread():
 def measured_briefly(monkeypatch):
     """Three calls are enough where no test depends on which way is faster."""
     seconds = dispatch.seconds
-    monkeypatch.setattr(dispatch, "seconds", lambda call, budget=0.0: seconds(call, 0.0))
+    monkeypatch.setattr(dispatch, "seconds", lambda calls, budget=0.0: seconds(calls, 0.0))
 
 
 @pytest.fixture

@@ -84,6 +84,12 @@ class Runner:
             size = (int(x.shape[2]), int(x.shape[3]))
             self._geometry(size, 0, len(self.chain.products))
 
+    def values(self, x: Tensor) -> list[int]:
+        """How many values a sample of x, [batch, ..., channels], has before each product."""
+        size = (int(x.shape[1]), int(x.shape[2])) if self.chain.convolutional else (1, 1)
+        values, _ = self._geometry(size, 0, len(self.chain.products))
+        return [int(value) for value in values]
+
     @property
     def always_dense(self) -> bool:
         """Whether there is no sparse way: convolutions without compiled kernels."""
