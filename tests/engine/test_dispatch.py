@@ -186,7 +186,7 @@ def test_measuring_takes_its_time_and_no_more(monkeypatch):
 
 def test_the_expected_way_is_kept_unless_clearly_beaten():
     assert dispatch._kept("together", {"together": 1.03, "apart": 1.0}) == "together"
-    assert dispatch._kept("together", {"together": 1.1, "apart": 1.0}) == "apart"
+    assert dispatch._kept("together", {"together": 1.2, "apart": 1.0}) == "apart"
     assert dispatch._kept("together", {"together": 0.5, "apart": 1.0}) == "together"
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
-from statistics import median
 from time import perf_counter
 from typing import TypeVar
 
@@ -22,7 +21,7 @@ from .runner import Runner
 
 _SECONDS = 0.02  # spent on each thing that is timed
 _ROUNDS, _FEWEST = 5, 3  # that those are spread over; of calls that take long
-_CLEARLY = 1.05  # so much faster must be what was not expected
+_CLEARLY = 1.1  # so much faster must be what was not expected
 _DENSITIES = (0.1, 0.5)
 _MARGIN = 1.03  # PyTorch must be this much faster to be preferred: it breaks a chain
 
@@ -60,20 +59,19 @@ def measure(runner: Runner, x: Tensor) -> Plan:
 def seconds(
     calls: Mapping[Key, Callable[[], object]], budget: float = _SECONDS
 ) -> dict[Key, float]:
-    """The time of each call, in seconds: the median over rounds in which all have their turn.
+    """The least time of each call, in seconds, over rounds in which all have their turn.
 
-    A noisy moment then spoils a round, and no answer. Of a turn, which may hold many calls, the
-    least is taken: that is how it runs when it runs again and again.
+    What else the machine does only adds to a time, and a moment of it spoils a round of them all.
     """
     for call in calls.values():
         call()
-    taken: dict[Key, list[float]] = {key: [] for key in calls}
+    taken = dict.fromkeys(calls, math.inf)
     rounds, end = 0, perf_counter() + budget * len(calls)
     while rounds < _FEWEST or perf_counter() < end:
         rounds += 1
         for key, call in calls.items():
-            taken[key].append(_least(call, budget / _ROUNDS))
-    return {key: median(times) for key, times in taken.items()}
+            taken[key] = min(taken[key], _least(call, budget / _ROUNDS))
+    return taken
 
 
 def _least(call: Callable[[], object], budget: float) -> float:
