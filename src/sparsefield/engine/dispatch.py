@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .expected import Load, expected_how
@@ -54,6 +55,16 @@ def measure(runner: Runner, x: Tensor) -> Plan:
         answers.append(measured[key])
     plan = Plan(len(x), how, tuple(c for c, _ in answers), tuple(d for _, d in answers))
     return _fastest_whole(runner, x, plan)
+
+
+def run_times(
+    runners: Sequence[Runner], x: Tensor, plan: Plan, density: NDArray[np.float64]
+) -> list[float]:
+    """Seconds of each runner on its input ``x``, all by one plan at the same densities."""
+    h = (x.permute(0, 2, 3, 1) if runners[0].chain.convolutional else x).contiguous()
+    chosen = way(plan.choose(density), plan.how)
+    taken = seconds({i: partial(runner.run, h, chosen) for i, runner in enumerate(runners)})
+    return list(taken.values())
 
 
 def seconds(

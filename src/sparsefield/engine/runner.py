@@ -46,6 +46,7 @@ class Runner:
     ) -> None:
         self.chain = chain
         self.storage = storage
+        self.instruction_set = instruction_set
         self.packed = Packed(chain, storage, threads, instruction_set) if kernels() else None
         self._plans: tuple[Plan, ...] = ()
         self._density = np.zeros(len(chain.products))
