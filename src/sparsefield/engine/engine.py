@@ -15,7 +15,7 @@ from sparsefield.errors import InvalidInput
 from .dispatch import backend, measure
 from .forking import one_thread_if_forked
 from .native import STORAGES, Storage, kernels
-from .parts import Between, Part, parts_of
+from .parts import Between, Part, flatten, parts_of
 from .plan import Plan
 from .products import Chain
 from .runner import Runner
@@ -91,7 +91,8 @@ class Engine:
         )
         runners = iter(self.runners)
         self._steps: tuple[Callable[[Tensor], Tensor], ...] = tuple(
-            part.module if isinstance(part, Between) else next(runners) for part in self.parts
+            _graphless(part.module) if isinstance(part, Between) else next(runners)
+            for part in self.parts
         )
         self.storage_times: tuple[StorageTime, ...] = ()
         self._versions = Versions(p for runner in self.runners for p in runner.chain.products)
@@ -148,8 +149,7 @@ class Engine:
         _check_input(x)
         if self._versions.glimpsed(versions=len(x) >= _SMALL):
             raise StaleEngine(_STALE)
-        with torch.no_grad():
-            return self._run(x)
+        return self._run(x)
 
     def _run(self, x: Tensor) -> Tensor:
         for step in self._steps:
@@ -300,6 +300,11 @@ def accelerate(
         warnings.warn(f"accelerate: {line}", stacklevel=2)
     engine.override(dispatch)
     return engine
+
+
+def _graphless(module: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The kernels make no graph; to enter ``no_grad`` for them would take as long as a layer."""
+    return module if module is flatten else torch.no_grad()(module)
 
 
 def _check_input(x: Tensor) -> None:

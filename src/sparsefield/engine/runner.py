@@ -184,6 +184,7 @@ class Runner:
 
         return self._in_turn(h, first, last, density, gathered)
 
+    @torch.no_grad()
     def _in_turn(
         self,
         h: Tensor,
