@@ -25,7 +25,10 @@ enum class Phi : int { identity = 0, one_sided = 1, two_sided = 2 };
 enum class Format : int { float32 = 0, bfloat16 = 1, int8 = 2 };
 
 struct Free {
-  void operator()(void* p) const { std::free(p); }
+  bool owned = true;
+  void operator()(void* p) const {
+    if (owned) std::free(p);
+  }
 };
 
 constexpr std::size_t LARGE = std::size_t{2} << 20;  // bytes of a large page
@@ -37,6 +40,8 @@ class Array {
  public:
   Array() = default;
   explicit Array(std::size_t size) { resize(size); }
+  // Of `size` values that another array holds, and outlives this.
+  Array(T* at, std::size_t size) : memory_(at, Free{false}), capacity_(size) {}
   // Contents are lost.
   void resize(std::size_t size) {
     if (size <= capacity_) return;
@@ -63,6 +68,31 @@ class Array {
   std::size_t capacity_ = 0;
 };
 
+// Arrays side by side in large pages: weights are read row by row at random, and a walk through the page
+// tables for each row takes as long as the row.
+class Arena {
+ public:
+  Array<char> array(std::size_t size) {
+#if !defined(SF_EXACT)
+    const std::size_t bytes = (size + 63) / 64 * 64;
+    if (bytes < LARGE) {
+      if (taken_ + bytes > SLAB) {
+        slabs_.emplace_back(SLAB);  // what is never written takes no memory
+        taken_ = 0;
+      }
+      taken_ += bytes;
+      return {slabs_.back().data() + taken_ - bytes, size};
+    }
+#endif
+    return Array<char>(size);
+  }
+
+ private:
+  static constexpr std::size_t SLAB = 16 * LARGE;
+  std::vector<Array<char>> slabs_;
+  std::size_t taken_ = SLAB;
+};
+
 struct Layer {
   int inputs, outputs;
   int panel;  // outputs of every panel but the last, which may be narrower
@@ -87,6 +117,7 @@ struct Layer {
 struct Chain {
   Phi phi = Phi::identity;  // of the input
   float tau = 0, m = 0;
+  Arena arena;  // of the weights
   std::vector<Layer> layers;
   bool convolutional = false;
   const Layer& layer(int l) const { return layers[static_cast<std::size_t>(l)]; }

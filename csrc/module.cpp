@@ -41,8 +41,11 @@ class Native {
     const Window taken{kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, circular};
     Layer layer{inputs, outputs, panel_for(outputs, threads), taken, static_cast<Format>(format),
                 static_cast<Phi>(phi), tau, m, alpha, {}, {}, {}};
+    const std::size_t held = static_cast<std::size_t>(layer.padded()) * layer.rows();
+    const std::size_t bytes = held * bytes_of(layer.format);
+    layer.weights = chain_.arena.array(bytes);
     pack(layer, at<const float>(weight), at<const float>(bias));
-    bytes_ += static_cast<std::size_t>(layer.padded()) * layer.rows() * bytes_of(layer.format);
+    bytes_ += bytes;
     chain_.layers.push_back(std::move(layer));
   }
 

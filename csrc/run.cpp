@@ -1,9 +1,5 @@
 // Runs a chain. Compiled once for each instruction set, with SF_ISA as its namespace.
-#include <omp.h>
-
-#include <exception>
 #include <limits>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -21,30 +17,38 @@ constexpr int BLOCK_PIXELS = 1024; // pixels of a block of images, which pass ov
 
 using Images = std::vector<Image>;
 
-// What a team shares, sized for the largest layer; kept by its thread from call to call.
+// The activations of a block, sized for the largest layer.
 struct Buffers {
   Storage storage[2];   // layers alternate between the two
   Array<float> stream;  // [sites, padded outputs]: h, for the skip
 };
 
-// What each thread has for itself.
+// What a share of the work has for itself.
 struct Own {
   Array<float> kept;  // [sites, WIDEST]: sums between tiles
   Array<uint32_t> index;  // the strip of a convolution
   Array<float> value;
   Array<int> begin;
-  Images sizes;
   std::vector<int64_t> active;  // [layers]
 };
 
-// One thread's part in running one block.
+// All that a call needs: its thread keeps it for the next, and no other thread allocates.
+struct Memory {
+  Images sizes;
+  std::vector<Buffers> buffers;
+  std::vector<Own> own;  // [shares]
+  bool streams;          // whether any layer has a skip
+};
+
+// One share of the work on every layer.
 struct Worker {
   const Chain& chain;
   const Call& call;
-  Team& team;
-  int member;
+  const Images& sizes;
+  bool streams;
   Buffers& shared;
   Own& own;
+  int share, shares;
 };
 
 bool reads_rows(const Chain& chain, const Call& call, int layer) {
@@ -78,12 +82,12 @@ Values values_at(const Chain& chain, int l) {
   return {before.outputs, before.panel};
 }
 
-void reserve(Buffers& buffers, const Chain& chain, const Call& call, int samples, int regions) {
-  const Images sizes = images(chain, call);
+void reserve(Buffers& buffers, const Chain& chain, const Call& call, const Memory& memory, int samples,
+             int regions) {
   for (int l = call.first; l <= call.last; ++l) {
     const Values values = values_at(chain, l);
-    const std::size_t sites = static_cast<std::size_t>(samples) * image(sizes, call, l).pixels();
-    if (l && chain.any_skip()) buffers.stream.resize(sites * values.padded());
+    const std::size_t sites = static_cast<std::size_t>(samples) * image(memory.sizes, call, l).pixels();
+    if (l && memory.streams) buffers.stream.resize(sites * values.padded());
     if (l == call.last) break;
     Storage& storage = buffers.storage[l % 2];
     if (reads_rows(chain, call, l))
@@ -127,18 +131,17 @@ void with_format(const Layer& layer, Then f) {
   }
 }
 
-// The member's share of a layer: of the outputs in a fully connected chain, of the image's rows if not. The
-// lists of images have one region, so that the panels of a pixel are one member's.
+// A share of a layer: of the outputs in a fully connected chain, of the image's rows if not. The
+// lists of images have one region, so that the panels of a pixel are of one share.
 void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Image out, int samples,
                const Target& to) {
-  const int team = me.team.size();
   const bool linear = !me.chain.convolutional;
-  const int first = linear ? part(me.member, team, layer.panels()) : 0;
-  const int last = linear ? part(me.member + 1, team, layer.panels()) : layer.panels();
+  const int first = linear ? part(me.share, me.shares, layer.panels()) : 0;
+  const int last = linear ? part(me.share + 1, me.shares, layer.panels()) : layer.panels();
   const bool reused = linear && in.lists &&
                       in.lists->total(static_cast<std::size_t>(samples)) >= int64_t{REUSED} * layer.inputs;
   const Strip strip{me.own.index.data(), me.own.value.data(), me.own.begin.data()};
-  const int top = part(me.member, team, out.height), bottom = part(me.member + 1, team, out.height);
+  const int top = part(me.share, me.shares, out.height), bottom = part(me.share + 1, me.shares, out.height);
   with_format(layer, [&](auto format) {
     for (int p = first; p < last; ++p)
       with_vectors(layer, p, [&](auto vectors) {
@@ -151,15 +154,15 @@ void run_layer(Worker& me, const Layer& layer, const Input& in, Image from, Imag
   });
 }
 
-// The member's share of the input, from dense rows to what the first layer reads: of the values of every
+// A share of the input, from dense rows to what the first layer reads: of the values of every
 // site in a fully connected chain, of the sites in a convolutional one.
 void run_input(Worker& me, Rows x, Values values, int sites, const Target& to) {
-  const int team = me.team.size(), first = me.call.first;
+  const int first = me.call.first;
   const bool linear = !me.chain.convolutional;
-  const int from = linear ? part(me.member, team, values.panels()) : 0;
-  const int until = linear ? part(me.member + 1, team, values.panels()) : values.panels();
-  const int begin = linear ? 0 : part(me.member, team, sites);
-  const int end = linear ? sites : part(me.member + 1, team, sites);
+  const int from = linear ? part(me.share, me.shares, values.panels()) : 0;
+  const int until = linear ? part(me.share + 1, me.shares, values.panels()) : values.panels();
+  const int begin = linear ? 0 : part(me.share, me.shares, sites);
+  const int end = linear ? sites : part(me.share + 1, me.shares, sites);
   const Layer* before = first == 0 ? nullptr : &me.chain.layer(first - 1);
   for (int s = begin; s < end; ++s)
     for (int p = from; p < until; ++p) {
@@ -188,63 +191,64 @@ Rows rows_from(float* data, int64_t site, Values values) {
   return {data + site * values.count, static_cast<std::size_t>(values.count)};
 }
 
-// A block of samples through the layers of the call.
-void run_block(Worker& me, int64_t sample, int samples) {
+// A layer of the call on a block of samples; the one before its first is the input.
+struct Step {
+  int64_t sample;
+  int samples, layer;
+};
+
+// Whether the first layer reads the call's input where it lies.
+bool reads_input(const Chain& chain, const Call& call) {
+  return call.first == 0 && reads_rows(chain, call, 0) && chain.phi == Phi::identity;
+}
+
+void step_input(Worker& me, Step at, Rows x, Place& to, float* stream, int region) {
+  const Values values = values_at(me.chain, me.call.first);
+  const int sites = at.samples * me.sizes[0].pixels();
+  int64_t* active = me.own.active.data() + me.call.first;
+  if (reads_input(me.chain, me.call)) {
+    *active += count_active(x, values.count, part(me.share, me.shares, sites),
+                            part(me.share + 1, me.shares, sites));
+    return;
+  }
+  const bool rows = reads_rows(me.chain, me.call, me.call.first);
+  run_input(me, x, values, sites,
+            {rows ? nullptr : &to.lists, to.rows, {stream, values.padded()}, false, region, active});
+}
+
+void step(Worker& me, Step at) {
   const Call& call = me.call;
-  const Images& sizes = me.own.sizes;
-  float* stream = me.chain.any_skip() ? me.shared.stream.data() : nullptr;
-  const int team = me.team.size();
-  const int regions = me.chain.convolutional ? 1 : team, region = regions > 1 ? me.member : 0;
-  const Values given = values_at(me.chain, call.first);
-  const int sites = samples * sizes[0].pixels();
-  const Rows x = rows_from(const_cast<float*>(call.x), sample * sizes[0].pixels(), given);
-  Place in = place(me, call.first, static_cast<std::size_t>(sites), regions);
-  bool rows = reads_rows(me.chain, call, call.first);
-  int64_t* active = me.own.active.data();
-  if (rows && call.first == 0 && me.chain.phi == Phi::identity) {  // read where they lie
-    in.rows = x;
-    active[0] += count_active(x, given.count, part(me.member, team, sites), part(me.member + 1, team, sites));
-  } else {
-    const Target to{rows ? nullptr : &in.lists, in.rows, {stream, given.padded()}, false, region,
-                    active + call.first};
-    run_input(me, x, given, sites, to);
-  }
-  for (int l = call.first; l < call.last; ++l) {
-    const bool last = l + 1 == call.last;
-    const Values values = values_at(me.chain, l + 1);
-    const Image &from = image(sizes, call, l), &made = image(sizes, call, l + 1);
-    Place out = place(me, l + 1, static_cast<std::size_t>(samples) * made.pixels(), regions);
-    if (last) out.rows = rows_from(call.out, sample * made.pixels(), values);
-    int64_t unread = 0;
-    const bool to_rows = last || reads_rows(me.chain, call, l + 1);
-    const Target to{to_rows ? nullptr : &out.lists, out.rows, {stream, values.padded()},
-                    last && call.raw, region, last ? &unread : active + l + 1};
-    me.team.wait();  // until the input of this layer is complete
-    run_layer(me, me.chain.layer(l), {rows ? nullptr : &in.lists, in.rows}, from, made, samples, to);
-    in = out;
-    rows = to_rows;
-  }
-  me.team.wait();  // before another block overwrites what this one reads
+  float* stream = me.streams ? me.shared.stream.data() : nullptr;
+  const int regions = me.chain.convolutional ? 1 : me.shares, region = regions > 1 ? me.share : 0;
+  const auto placed = [&](int l) {
+    return place(me, l, static_cast<std::size_t>(at.samples) * image(me.sizes, call, l).pixels(), regions);
+  };
+  const int l = at.layer, made = l + 1;
+  const Rows x = rows_from(const_cast<float*>(call.x), at.sample * me.sizes[0].pixels(),
+                           values_at(me.chain, call.first));
+  Place out = placed(made);
+  if (made == call.first) return step_input(me, at, x, out, stream, region);
+  Place in = placed(l);
+  if (l == 0 && reads_input(me.chain, call)) in.rows = x;
+  const bool last = made == call.last;
+  const Values values = values_at(me.chain, made);
+  const Image &from = image(me.sizes, call, l), &after_it = image(me.sizes, call, made);
+  if (last) out.rows = rows_from(call.out, at.sample * after_it.pixels(), values);
+  int64_t unread = 0;
+  const bool to_rows = last || reads_rows(me.chain, call, made);
+  run_layer(me, me.chain.layer(l), {reads_rows(me.chain, call, l) ? nullptr : &in.lists, in.rows}, from,
+            after_it, at.samples,
+            {to_rows ? nullptr : &out.lists, out.rows, {stream, values.padded()}, last && call.raw, region,
+             last ? &unread : me.own.active.data() + made});
 }
 
-// All that a thread allocates, before it meets the others: one that threw at a barrier would leave them
-// waiting.
-Own& reserve_own(const Chain& chain, const Call& call, int block) {
-  thread_local Own own;
-  own.kept.resize(static_cast<std::size_t>(block) * WIDEST);
-  own.sizes = images(chain, call);
-  own.active.assign(chain.layers.size(), 0);
-  reserve_strip(own, chain, call, own.sizes);
-  return own;
-}
-
-// Samples [first, last) in blocks, by one member of a team.
-void run_range(Worker me, int block, int64_t first, int64_t last) {
-  for (int64_t s = first; s < last; s += block)
-    run_block(me, s, static_cast<int>(std::min<int64_t>(block, last - s)));
-  for (int l = me.call.first; me.call.active && l < me.call.last; ++l) {
-#pragma omp atomic
-    me.call.active[l] += me.own.active[static_cast<std::size_t>(l)];
+// The steps of samples up to `until` in blocks, from one on. Reads nothing of the call after the last.
+template <class Then>
+void each_step(const Call& call, int64_t until, int block, Step at, Then then) {
+  const int first = call.first, last = call.last;
+  for (; at.sample < until; at.sample += block, at.layer = first - 1) {
+    at.samples = static_cast<int>(std::min<int64_t>(block, until - at.sample));
+    for (; at.layer < last; ++at.layer) then(at);
   }
 }
 
@@ -256,55 +260,85 @@ int block_size(const Chain& chain, const Call& call, int most, int64_t samples) 
   return static_cast<int>(std::min<int64_t>(most, samples));
 }
 
-Buffers& own_buffers() {
-  thread_local Buffers buffers;
-  return buffers;
+// All that the shares need, before any helper is called: one that threw would leave the others waiting.
+Memory& reserve_all(const Chain& chain, const Call& call, int shares, int block, int buffers, int regions) {
+  thread_local Memory memory;
+  const auto count = static_cast<std::size_t>(shares), blocks = static_cast<std::size_t>(buffers);
+  memory.sizes = images(chain, call);
+  memory.streams = chain.any_skip();
+  if (memory.own.size() < count) memory.own.resize(count);
+  if (memory.buffers.size() < blocks) memory.buffers.resize(blocks);
+  for (std::size_t s = 0; s < count; ++s) {
+    Own& own = memory.own[s];
+    own.kept.resize(static_cast<std::size_t>(block) * WIDEST);
+    own.active.assign(chain.layers.size(), 0);
+    reserve_strip(own, chain, call, memory.sizes);
+  }
+  for (std::size_t b = 0; b < blocks; ++b)
+    reserve(memory.buffers[b], chain, call, memory, block, regions);
+  return memory;
+}
+
+// What the shares have counted.
+void add_active(const Call& call, const Memory& memory, int shares) {
+  for (int s = 0; call.active && s < shares; ++s)
+    for (int l = call.first; l < call.last; ++l)
+      call.active[l] += memory.own[static_cast<std::size_t>(s)].active[static_cast<std::size_t>(l)];
 }
 
 // All threads on each block: for few samples, or for weights that should be read once.
 void run_together(const Chain& chain, const Call& call) {
   const int block = block_size(chain, call, SHARED_BLOCK, call.batch);
-  Buffers& buffers = own_buffers();
-  const int threads = std::min(call.threads, MOST_REGIONS);
-  reserve(buffers, chain, call, block, chain.convolutional ? 1 : threads);
-  std::optional<Team> team;
-  std::exception_ptr failure;
-#pragma omp parallel num_threads(threads)
-  {
-    Own* own = nullptr;
-    try {
-      own = &reserve_own(chain, call, block);
-    } catch (...) {
-#pragma omp critical
-      failure = std::current_exception();
-    }
-#pragma omp single
-    team.emplace(omp_get_num_threads());  // may be fewer than asked for
-    if (!failure)  // of any: they met at the end of single
-      run_range({chain, call, *team, omp_get_thread_num(), buffers, *own}, block, 0, call.batch);
-  }
-  if (failure) std::rethrow_exception(failure);
+  const int shares = std::min(call.threads, MOST_REGIONS);
+  Memory& memory = reserve_all(chain, call, shares, block, 1, chain.convolutional ? 1 : shares);
+  const auto share = [&](int s, Step at) {
+    Own& own = memory.own[static_cast<std::size_t>(s)];
+    Worker me{chain, call, memory.sizes, memory.streams, memory.buffers[0], own, s, shares};
+    step(me, at);
+  };
+  Step begun{0, 0, call.first - 1};
+  const auto helper = [&](const Team& team, int number) {
+    each_step(call, call.batch, block, begun, [&](Step at) {
+      share(number, at);
+      team.wait();
+    });
+  };
+  Team team(shares, helper);
+  each_step(call, call.batch, block, begun, [&](Step at) {
+    if (!team.joined()) begun = at;
+    team.join();
+    for (int s = 0; s < (team.joined() ? 1 : shares); ++s) share(s, at);
+    team.wait();
+  });
+  add_active(call, memory, shares);
 }
 
 // Each thread on samples of its own, without waiting for another.
 void run_apart(const Chain& chain, const Call& call) {
-  std::exception_ptr failure;
-#pragma omp parallel num_threads(call.threads)
-  try {
-    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    const int64_t first = call.batch * thread / threads, last = call.batch * (thread + 1) / threads;
-    const int block = block_size(chain, call, BLOCK, last - first);
-    Team alone(1);
-    if (block) {
-      Own& own = reserve_own(chain, call, block);
-      reserve(own_buffers(), chain, call, block, 1);
-      run_range({chain, call, alone, 0, own_buffers(), own}, block, first, last);
-    }
-  } catch (...) {
-#pragma omp critical
-    failure = std::current_exception();
-  }
-  if (failure) std::rethrow_exception(failure);
+  const int shares = static_cast<int>(std::min<int64_t>(call.threads, call.batch));
+  if (!shares) return;
+  const auto first = [&](int s) { return call.batch * s / shares; };
+  const int most = block_size(chain, call, BLOCK, (call.batch + shares - 1) / shares);
+  Memory& memory = reserve_all(chain, call, shares, most, shares, 1);
+  const auto share = [&](int s, auto meanwhile) {
+    Own& own = memory.own[static_cast<std::size_t>(s)];
+    Buffers& buffers = memory.buffers[static_cast<std::size_t>(s)];
+    Worker me{chain, call, memory.sizes, memory.streams, buffers, own, 0, 1};
+    const int block = block_size(chain, call, BLOCK, first(s + 1) - first(s));
+    each_step(call, first(s + 1), block, {first(s), 0, call.first - 1}, [&](Step at) {
+      meanwhile();
+      step(me, at);
+    });
+  };
+  const auto helper = [&](const Team& team, int number) {
+    share(number, [] {});
+    team.wait();
+  };
+  Team team(shares, helper);
+  share(0, [&] { team.join(); });
+  for (int s = 1; s < shares && !team.joined(); ++s) share(s, [] {});
+  team.wait();
+  add_active(call, memory, shares);
 }
 
 }  // namespace

@@ -1,43 +1,45 @@
-// Threads that share one block of work, layer by layer.
+// The threads that run one call: the caller, and helpers that join it once they are awake.
 #pragma once
-
-#include <atomic>
-#include <thread>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace sparsefield {
 
-// A barrier that spins briefly, then lets others run: a layer takes microseconds, but there may be
-// more threads than cores.
+class Pool;
+
+// The caller begins alone. A helper may be asleep, or its core busy with other work, and to wait for it may
+// take longer than the call; so what is computed must not depend on whether it is there. A call that finds
+// the helpers taken by another runs alone.
 class Team {
  public:
-  explicit Team(int size) : size_(size) {}
-  int size() const { return size_; }
+  // Helpers are numbered from 1 to size - 1. `work(team, number)` must not touch the caller's memory after
+  // its last wait(), and neither may throw from here to the end.
+  template <class Work>
+  Team(int size, const Work& work)
+      : Team(size, &work, run<Work>) {}
+  ~Team();
+  Team(const Team&) = delete;
 
-  void wait() {
-    if (size_ == 1) return;
-    const unsigned round = round_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == size_ - 1) {
-      arrived_.store(0, std::memory_order_relaxed);
-      round_.store(round + 1, std::memory_order_release);
-      return;
-    }
-    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
-      spins < 4000 ? rest() : std::this_thread::yield();
-  }
+  int size() const { return size_; }
+  bool joined() const { return joined_; }
+
+  // By the caller: begins the helpers' work if all are there.
+  bool join();
+
+  // Until all have come here, once joined.
+  void wait() const;
 
  private:
-  static void rest() {
-#if defined(__x86_64__)
-    _mm_pause();
-#endif
+  using Run = void (*)(const void*, const Team&, int);
+  template <class Work>
+  static void run(const void* work, const Team& team, int number) {
+    (*static_cast<const Work*>(work))(team, number);
   }
+  Team(int size, const void* work, Run run);
+  friend class Pool;
   int size_;
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> round_{0};
+  bool taken_ = false, joined_ = false;
 };
+
+// How many calls of this process had all their helpers.
+long long joined_calls();
 
 }  // namespace sparsefield

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sparsefield.engine import dispatch
+from sparsefield.engine.stored import BesideFloat32
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +19,15 @@ def one_thread():
 def measured_briefly(monkeypatch):
     """Three calls are enough where no test depends on which way is faster."""
     seconds = dispatch.seconds
-    monkeypatch.setattr(dispatch, "seconds", lambda call, budget=0.0: seconds(call, 0.0))
+    monkeypatch.setattr(dispatch, "seconds", lambda calls, budget=0.0: seconds(calls, 0.0))
 
 
 @pytest.fixture
 def two_threads(one_thread):
     torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def storage_not_timed(monkeypatch):
+    """Which format is faster for a model of these sizes is anyone's guess, and a warning."""
+    monkeypatch.setattr(BesideFloat32, "add", lambda self, runner, x, plan: None)

@@ -1,6 +1,7 @@
 """Measuring makes sane plans, and the choice follows the densities that calls meet."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from sparsefield.nn import ShiftedReLU
 from .models import MODELS, batch_for, dnn, drawn
 
 WAYS = {SPARSE, ROWS, TORCH}
+SECONDS = dispatch.seconds  # the tests' is brief
 
 
 def near(engine, model, x):
@@ -64,7 +66,11 @@ def test_equal_layers_are_measured_once(monkeypatch):
 
 def timed(monkeypatch, seconds_of):
     """Let a way's time be what is said of it, by the names of the function and its arguments."""
-    monkeypatch.setattr(dispatch, "seconds", lambda call, budget=0.0: seconds_of(call))
+
+    def seconds(calls, budget=0.0):
+        return {key: seconds_of(call) for key, call in calls.items()}
+
+    monkeypatch.setattr(dispatch, "seconds", seconds)
     monkeypatch.setattr(dispatch, "_fastest_whole", lambda runner, x, plan: plan)
 
 
@@ -138,11 +144,65 @@ def test_batches_that_change_all_the_time():
         assert near(engine, model, x)
 
 
-def test_seconds_is_a_median_without_the_first_call():
-    calls = []
-    taken = dispatch.seconds(lambda: calls.append(1))
-    assert 0.0 <= taken < 1.0
-    assert len(calls) >= 4
+class Clock:
+    """Calls that take as long as is said of them, and a clock that they move."""
+
+    def __init__(self, monkeypatch, **taken):
+        self.now, self.taken = 0.0, taken
+        self.noisy, self.until = "", 0.0  # it takes ten times as long until then
+        monkeypatch.setattr(dispatch, "perf_counter", lambda: self.now)
+
+    def calls(self):
+        return {name: partial(self.call, name) for name in self.taken}
+
+    def call(self, name):
+        slow = name == self.noisy and self.now < self.until
+        self.now += self.taken[name] * (10.0 if slow else 1.0)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-2], ids=["many calls a round", "one call a round"])
+def test_a_noisy_moment_changes_no_time(monkeypatch, scale):
+    clock = Clock(monkeypatch, fast=scale, slow=1.5 * scale)
+    # the first round, and the calls before that are not counted
+    clock.noisy, clock.until = "fast", max(4e-3, 11.6 * scale)
+    taken = SECONDS(clock.calls())
+    assert taken == pytest.approx({"fast": scale, "slow": 1.5 * scale})
+    assert dispatch._kept("slow", taken) == "fast"
+
+
+def test_noise_that_stays_is_seen(monkeypatch):
+    clock = Clock(monkeypatch, fast=1e-2, slow=1.5e-2)
+    clock.noisy, clock.until = "fast", 1e3
+    taken = SECONDS(clock.calls())
+    assert taken["fast"] == pytest.approx(1e-1)
+    assert dispatch._kept("fast", taken) == "slow"
+
+
+def test_measuring_takes_its_time_and_no_more(monkeypatch):
+    clock = Clock(monkeypatch, a=1e-4, b=1e-5, c=3e-3)
+    SECONDS(clock.calls(), 0.02)
+    assert 0.06 <= clock.now <= 1.2 * 0.06 + 0.02  # a budget for each, and a round begun
+
+
+def test_the_expected_way_is_kept_unless_clearly_beaten():
+    assert dispatch._kept("together", {"together": 1.03, "apart": 1.0}) == "together"
+    assert dispatch._kept("together", {"together": 1.2, "apart": 1.0}) == "apart"
+    assert dispatch._kept("together", {"together": 0.5, "apart": 1.0}) == "together"
+
+
+@pytest.mark.parametrize(("apart", "how"), [(0.98, "together"), (0.7, "apart"), (1.3, "together")])
+def test_the_way_that_the_threads_go(monkeypatch, two_threads, apart, how):
+    times = {"alone": 2.0, "together": 1.0, "apart": apart}
+
+    def by_how(call):
+        return times[call.args[1].how] if call.func is not dispatch._one else 1.0
+
+    timed(monkeypatch, by_how)
+    if kernels() is None:
+        pytest.skip("built without a compiler")
+    model = drawn(*[nn.Linear(500, 500) for _ in range(3)])
+    engine = accelerate(model, torch.ones(64, 500), batches=[64])
+    assert engine.runners[0].plans[0].how == how
 
 
 def test_backend_says_what_there_is():

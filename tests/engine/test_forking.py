@@ -21,7 +21,7 @@ from sparsefield.engine import accelerate, dispatch
 from sparsefield.engine.native import kernels
 
 seconds = dispatch.seconds
-dispatch.seconds = lambda call, budget=0.0: seconds(call, 0.0)
+dispatch.seconds = lambda calls, budget=0.0: seconds(calls, 0.0)
 torch.set_num_threads(2)
 
 NAMES = ["dnn with a skip", "cnn with a skip"]

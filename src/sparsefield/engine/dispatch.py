@@ -1,25 +1,33 @@
-"""Measures, once and on this machine, where sparse stops being faster than dense."""
+"""Measures, in rounds and on this machine, where sparse stops being faster than dense."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from statistics import median
+from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .native import instruction_set
+from .expected import Load, expected_how
+from .native import STORED_BYTES, instruction_set
 from .phi import Phi
 from .plan import ROWS, SPARSE, TORCH, How, Plan, way
 from .runner import Runner
 
 _SECONDS = 0.02  # spent on each thing that is timed
+_ROUNDS, _FEWEST = 5, 3  # that those are spread over; of calls that take long
+_CLEARLY = 1.1  # so much faster must be what was not expected
 _DENSITIES = (0.1, 0.5)
 _MARGIN = 1.03  # PyTorch must be this much faster to be preferred: it breaks a chain
+
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def measure(runner: Runner, x: Tensor) -> Plan:
@@ -49,16 +57,48 @@ def measure(runner: Runner, x: Tensor) -> Plan:
     return _fastest_whole(runner, x, plan)
 
 
-def seconds(call: Callable[[], object], budget: float = _SECONDS) -> float:
-    """The median time of a call, in seconds, after one that is not counted."""
-    call()
-    times: list[float] = []
-    end = time.perf_counter() + budget
-    while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
+def run_times(
+    runners: Sequence[Runner], x: Tensor, plan: Plan, density: NDArray[np.float64]
+) -> list[float]:
+    """Seconds of each runner on its input ``x``, all by one plan at the same densities."""
+    h = (x.permute(0, 2, 3, 1) if runners[0].chain.convolutional else x).contiguous()
+    chosen = way(plan.choose(density), plan.how)
+    taken = seconds({i: partial(runner.run, h, chosen) for i, runner in enumerate(runners)})
+    return list(taken.values())
+
+
+def seconds(
+    calls: Mapping[Key, Callable[[], object]], budget: float = _SECONDS
+) -> dict[Key, float]:
+    """The least time of each call, in seconds, over rounds in which all have their turn.
+
+    What else the machine does only adds to a time, and a moment of it spoils a round of them all.
+    """
+    for call in calls.values():
         call()
-        times.append(time.perf_counter() - start)
-    return median(times)
+    taken = dict.fromkeys(calls, math.inf)
+    rounds, end = 0, perf_counter() + budget * len(calls)
+    while rounds < _FEWEST or perf_counter() < end:
+        rounds += 1
+        for key, call in calls.items():
+            taken[key] = min(taken[key], _least(call, budget / _ROUNDS))
+    return taken
+
+
+def _least(call: Callable[[], object], budget: float) -> float:
+    """The least time of the calls within so many seconds, one at least."""
+    least, end = math.inf, perf_counter() + budget
+    while math.isinf(least) or perf_counter() < end:
+        start = perf_counter()
+        call()
+        least = min(least, perf_counter() - start)
+    return least
+
+
+def _kept(expected: Key, taken: Mapping[Key, float]) -> Key:
+    """The expected one, unless another is clearly faster."""
+    best = min(taken, key=taken.__getitem__)
+    return best if taken[expected] > _CLEARLY * taken[best] else expected
 
 
 def _hidden(runner: Runner, x: Tensor) -> list[Tensor]:
@@ -87,25 +127,39 @@ def _fastest_how(runner: Runner, x: Tensor) -> How:
     if torch.get_num_threads() > 1:
         ways += ["together", "apart"] if len(x) > 1 else ["together"]
     chosen = np.full(len(runner.chain.products), SPARSE, np.uint8)
-    taken = {how: seconds(partial(runner.run, x, way(chosen, how))) for how in ways}
-    return min(ways, key=taken.__getitem__)
+    taken = seconds({how: partial(runner.run, x, way(chosen, how)) for how in ways})
+    return _kept(expected_how(_loads(runner, x), torch.get_num_threads(), ways), taken)
+
+
+def _loads(runner: Runner, x: Tensor) -> list[Load]:
+    """What each product asks of a call on x, at the densities seen."""
+    found = []
+    for product, density, values in zip(
+        runner.chain.products, runner.density.tolist(), runner.values(x), strict=True
+    ):
+        sites = len(x) * values / product.inputs
+        weights = product.weight.numel()
+        size = weights * STORED_BYTES[runner.storage]
+        found.append(Load(size, density, sites, density * sites * weights))
+    return found
 
 
 def _crossover(runner: Runner, index: int, h: Tensor, how: How) -> tuple[float, int]:
     """The density at which dense takes over, and the faster of the dense ways."""
-    dense = {
-        kind: seconds(partial(_one, runner, index, h, kind, how)) for kind in _dense_kinds(runner)
-    }
-    if not dense:
+    kinds = _dense_kinds(runner)
+    if not kinds:
         return 2.0, SPARSE
+    phi = runner.chain.phi_read(index)
+    given = {} if runner.always_dense else {d: _with_density(h, phi, d) for d in _DENSITIES}
+    taken = seconds(
+        {("dense", kind): partial(_one, runner, index, h, kind, how) for kind in kinds}
+        | {("sparse", d): partial(_one, runner, index, y, SPARSE, how) for d, y in given.items()}
+    )
+    dense = {kind: taken["dense", kind] for kind in kinds}
     best = min(dense, key=lambda kind: dense[kind] * (_MARGIN if kind == TORCH else 1.0))
     if runner.always_dense:
         return 0.0, best
-    phi = runner.chain.phi_read(index)
-    low, high = (
-        seconds(partial(_one, runner, index, _with_density(h, phi, d), SPARSE, how))
-        for d in _DENSITIES
-    )
+    low, high = (taken["sparse", d] for d in _DENSITIES)
     slope = max((high - low) / (_DENSITIES[1] - _DENSITIES[0]), 1e-12)
     density = _DENSITIES[0] + (dense[best] - low) / slope
     # a crossover beyond one: dense never takes over
@@ -141,16 +195,18 @@ def _fastest_whole(runner: Runner, x: Tensor, plan: Plan) -> Plan:
     Layers were timed one by one; going back and forth between PyTorch and the kernels costs too.
     """
     layers = len(plan.crossover)
-    plans = {plan}
+    plans = [plan]
     if runner.packed is not None and not runner.chain.convolutional:
-        plans.add(replace(plan, dense=(ROWS,) * layers))
+        plans.append(replace(plan, dense=(ROWS,) * layers))
     if runner.storage == "float32":
-        plans.add(replace(plan, crossover=(0.0,) * layers, dense=(TORCH,) * layers))
-    taken = {
-        tried: seconds(partial(runner.run, x, way(tried.choose(runner.density), tried.how)))
-        for tried in plans
-    }
-    return min(plans, key=taken.__getitem__)
+        plans.append(replace(plan, crossover=(0.0,) * layers, dense=(TORCH,) * layers))
+    taken = seconds(
+        {
+            tried: partial(runner.run, x, way(tried.choose(runner.density), tried.how))
+            for tried in plans
+        }
+    )
+    return _kept(plan, taken)
 
 
 def backend() -> str:

@@ -15,11 +15,12 @@ from sparsefield.errors import InvalidInput
 from .dispatch import backend, measure
 from .forking import one_thread_if_forked
 from .native import STORAGES, Storage, kernels
-from .parts import Between, Part, parts_of
+from .parts import Between, Part, flatten, parts_of
 from .plan import Plan
 from .products import Chain
 from .runner import Runner
 from .staleness import Versions
+from .stored import BesideFloat32, StorageTime
 from .training import TrainingEngine, train_engine
 
 Choice = Literal["measure", "sparse", "dense"]
@@ -72,6 +73,8 @@ class Engine:
         the format in which the kernels hold the weights.
     runs_dense
         the layers that the engine cannot take, each with the reason.
+    storage_times
+        with weights in fewer bits, what was measured beside float32, by batch size.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class Engine:
         )
         runners = iter(self.runners)
         self._steps: tuple[Callable[[Tensor], Tensor], ...] = tuple(
-            part.module if isinstance(part, Between) else next(runners) for part in self.parts
+            _graphless(part.module) if isinstance(part, Between) else next(runners)
+            for part in self.parts
         )
+        self.storage_times: tuple[StorageTime, ...] = ()
         self._versions = Versions(p for runner in self.runners for p in runner.chain.products)
 
     def check(self) -> None:
@@ -144,8 +149,7 @@ class Engine:
         _check_input(x)
         if self._versions.glimpsed(versions=len(x) >= _SMALL):
             raise StaleEngine(_STALE)
-        with torch.no_grad():
-            return self._run(x)
+        return self._run(x)
 
     def _run(self, x: Tensor) -> Tensor:
         for step in self._steps:
@@ -165,6 +169,7 @@ class Engine:
         wanted = sorted({1, len(sample)} if batches is None else set(batches))
         if not wanted or wanted[0] < 1:
             raise InvalidInput(f"batches {wanted}: give sizes of at least 1 to measure at")
+        beside = BesideFloat32(self.runners, self.storage, self.threads)
         plans: dict[int, list[Plan]] = {index: [] for index in range(len(self.runners))}
         with torch.no_grad():
             for batch in wanted:
@@ -174,9 +179,11 @@ class Engine:
                         plan = measure(step, x)
                         plans[self.runners.index(step)].append(plan)
                         step.plans = (plan,)
+                        beside.add(step, x, plan)
                     x = step(x)
         for runner, found in zip(self.runners, plans.values(), strict=True):
             runner.plans = tuple(found)
+        self.storage_times = beside.times()
 
     def override(self, choice: Choice | Mapping[str, Choice]) -> None:
         """Force layers to run sparse or dense, all or by name; ``measure`` leaves them."""
@@ -199,8 +206,12 @@ class Engine:
         for runner in self.runners:
             for plan in runner.plans:
                 lines.append(f"  {_span(runner)}, batch {plan.batch}: {_tally(runner, plan)}")
-        lines += [f"  {name} runs dense: {reason}" for name, reason in self.runs_dense.items()]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {line}" for line in self._reservations())])
+
+    def _reservations(self) -> list[str]:
+        """What the engine does not gain, and why."""
+        dense = [f"{name} runs dense: {reason}" for name, reason in self.runs_dense.items()]
+        return [*dense, *(str(time) for time in self.storage_times if not time.faster)]
 
 
 @overload
@@ -238,7 +249,8 @@ def accelerate(
         ``[batch, ...]``, real inputs: their zeros and this machine decide what runs sparse.
     storage
         ``float32``; or ``bfloat16`` or ``int8`` (one scale per output), which move fewer bytes
-        and change the outputs: see :func:`~sparsefield.engine.rounding`.
+        and change the outputs: see :func:`~sparsefield.engine.rounding`. A warning says at which
+        batch sizes that is not faster.
     dispatch
         ``measure``; or ``sparse`` or ``dense`` for all layers, or by layer name, where there is
         such a way (convolutions have no sparse one without kernels, and no dense one with
@@ -283,11 +295,16 @@ def accelerate(
             f"{type(model).__name__}: holds no Linear or Conv2d that it can take{reasons}"
         )
     engine._by_name(dispatch)  # before seconds are spent
-    for name, reason in engine.runs_dense.items():
-        warnings.warn(f"accelerate: {name} runs dense: {reason}", stacklevel=2)
     engine.measure(sample, batches)
+    for line in engine._reservations():
+        warnings.warn(f"accelerate: {line}", stacklevel=2)
     engine.override(dispatch)
     return engine
+
+
+def _graphless(module: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The kernels make no graph; to enter ``no_grad`` for them would take as long as a layer."""
+    return module if module is flatten else torch.no_grad()(module)
 
 
 def _check_input(x: Tensor) -> None:

@@ -19,6 +19,7 @@ from .products import Chain
 
 Storage = Literal["float32", "bfloat16", "int8"]
 STORAGES: dict[Storage, int] = {"float32": 0, "bfloat16": 1, "int8": 2}  # as in csrc/chain.h
+STORED_BYTES: dict[Storage, int] = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a weight
 
 
 @cache

@@ -46,6 +46,7 @@ class Runner:
     ) -> None:
         self.chain = chain
         self.storage = storage
+        self.instruction_set = instruction_set
         self.packed = Packed(chain, storage, threads, instruction_set) if kernels() else None
         self._plans: tuple[Plan, ...] = ()
         self._density = np.zeros(len(chain.products))
@@ -83,6 +84,12 @@ class Runner:
         if images:
             size = (int(x.shape[2]), int(x.shape[3]))
             self._geometry(size, 0, len(self.chain.products))
+
+    def values(self, x: Tensor) -> list[int]:
+        """How many values a sample of x, [batch, ..., channels], has before each product."""
+        size = (int(x.shape[1]), int(x.shape[2])) if self.chain.convolutional else (1, 1)
+        values, _ = self._geometry(size, 0, len(self.chain.products))
+        return [int(value) for value in values]
 
     @property
     def always_dense(self) -> bool:
@@ -177,6 +184,7 @@ class Runner:
 
         return self._in_turn(h, first, last, density, gathered)
 
+    @torch.no_grad()
     def _in_turn(
         self,
         h: Tensor,

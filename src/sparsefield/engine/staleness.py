@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
@@ -12,6 +11,9 @@ from .products import Product
 
 _version = attrgetter("_version")
 _SOME = 8  # weights that a glimpse takes in
+
+_Place = tuple[Mapping[str, Tensor | None], str]
+_Look = tuple[list[Tensor], list[int], list[_Place], list[int]]  # what, and as it was
 
 
 class Versions:
@@ -30,28 +32,40 @@ class Versions:
         ]
         self._tensors = [tensor for _, _, tensor in held]
         self._versions = list(map(_version, self._tensors))
-        self._places = [(layer._parameters, name) for layer, name, _ in held if layer is not None]
+        self._places: list[_Place] = [
+            (layer._parameters, name) for layer, name, _ in held if layer is not None
+        ]
         self._addresses = list(map(_address, self._places))
-        self._turn, self._turns = 0, max(1, math.ceil(len(held) / _SOME))
+        self._turn = 0
+        some = [slice(first, first + _SOME) for first in range(0, max(1, len(held)), _SOME)]
+        self._turns = [self._looked_at(part, part) for part in some]
+        self._fuller = [self._looked_at(slice(None), part) for part in some]
 
     def changed(self) -> bool:
         """Look at all."""
-        return self._differs(slice(None), slice(None))
+        return _differs(self._looked_at(slice(None), slice(None)))
 
     def glimpsed(self, *, versions: bool) -> bool:
         """Look at some, and at all ``versions`` if asked to; in turn, so that calls see all."""
-        self._turn = turn = (self._turn + 1) % self._turns
-        some = slice(turn * _SOME, (turn + 1) * _SOME)
-        return self._differs(slice(None) if versions else some, some)
+        turns = self._fuller if versions else self._turns
+        self._turn = turn = (self._turn + 1) % len(turns)
+        return _differs(turns[turn])
 
-    def _differs(self, versions: slice, addresses: slice) -> bool:
+    def _looked_at(self, versions: slice, addresses: slice) -> _Look:
         return (
-            list(map(_version, self._tensors[versions])) != self._versions[versions]
-            or list(map(_address, self._places[addresses])) != self._addresses[addresses]
+            self._tensors[versions],
+            self._versions[versions],
+            self._places[addresses],
+            self._addresses[addresses],
         )
 
 
-def _address(place: tuple[Mapping[str, Tensor | None], str]) -> int:
+def _differs(look: _Look) -> bool:
+    tensors, versions, places, addresses = look
+    return list(map(_version, tensors)) != versions or list(map(_address, places)) != addresses
+
+
+def _address(place: _Place) -> int:
     parameters, name = place
     tensor = parameters.get(name)
     return 0 if tensor is None else tensor.data_ptr()
