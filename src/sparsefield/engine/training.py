@@ -298,6 +298,17 @@ def _check_parameter(name: str, parameter: Tensor, size: tuple[int, ...]) -> Non
         )
 
 
+@dataclass(frozen=True)
+class ChannelsLast:
+    """A dense convolution whose images lie as those on lists do, so that none is copied between."""
+
+    layer: nn.Module
+
+    def __call__(self, x: Tensor) -> Tensor:
+        h: Tensor = self.layer(x.contiguous(memory_format=torch.channels_last))
+        return h
+
+
 class TrainingEngine(nn.Module):
     """A model that trains on the lists of its active units; see :func:`accelerate`.
 
@@ -404,7 +415,7 @@ def _of_chain(chain: Chain, instruction_set: str) -> Iterator[Callable[[Tensor],
             elif reads != IDENTITY:
                 yield reads
             waiting = []
-            yield layer
+            yield ChannelsLast(layer) if product.window is not None else layer
         reads = product.phi
     if waiting:
         yield Segment(waiting, instruction_set)
