@@ -17,37 +17,13 @@ from torch.autograd.function import once_differentiable
 from sparsefield.errors import InvalidInput
 
 from .forking import one_thread_if_forked
+from .links import Link, check_parameter, lay, look
 from .native import kernels
 from .parts import Between, Part, parts_of
-from .phi import CODES, IDENTITY, Phi
-from .products import Chain, Window
+from .phi import CODES, IDENTITY
+from .products import Chain
 
 _version = attrgetter("_version")
-
-
-@dataclass(frozen=True)
-class Link:
-    """A layer of a chain: its name, the activation it reads, its skip, and its window if it has."""
-
-    name: str
-    layer: nn.Linear | nn.Conv2d
-    reads: Phi
-    skip: float
-    window: Window | None = None
-
-    @property
-    def weight(self) -> nn.Parameter:
-        """Of the layer, ``[out, in]`` or ``[out, in, kernel_h, kernel_w]``."""
-        weight = self.layer._parameters["weight"]
-        assert isinstance(weight, nn.Parameter)
-        return weight
-
-    @property
-    def bias(self) -> nn.Parameter | None:
-        """Of the layer, ``[out]``."""
-        bias = self.layer._parameters["bias"]
-        assert bias is None or isinstance(bias, nn.Parameter)
-        return bias
 
 
 class Later(Protocol):
@@ -138,13 +114,13 @@ class Segment:
             parameters of another shape, type or device than at first.
         """
         held = [link.layer._parameters for link in self.links]
-        seen = [_look(parameters) for parameters in held]
+        seen = [look(parameters) for parameters in held]
         if seen == self._seen:
             return
         for link, size in zip(self.links, self._sizes, strict=True):
-            _check_parameter(link.name, link.weight, size)
+            check_parameter(link.name, link.weight, size)
             if link.bias is not None:
-                _check_parameter(link.name, link.bias, size[:1])
+                check_parameter(link.name, link.bias, size[:1])
             lay(link.weight)
         self.weights = [link.weight for link in self.links]
         self.biases = [link.bias for link in self.links]
@@ -152,7 +128,7 @@ class Segment:
             [weight.data_ptr() for weight in self.weights],
             [0 if bias is None else bias.data_ptr() for bias in self.biases],
         )
-        self._seen = [_look(parameters) for parameters in held]
+        self._seen = [look(parameters) for parameters in held]
 
     def __call__(self, h: Tensor) -> Tensor:
         images = self.links[0].window is not None
@@ -265,37 +241,6 @@ class _OnLists(torch.autograd.Function):
             ctx.later.after(segment, ctx.tape, gradient)
             return None, of_h, *[None] * ctx.count
         return None, of_h, *segment.gradients(ctx.tape, gradient)
-
-
-def lay(weight: Tensor) -> None:
-    """Hold a weight ``[out, in, ...]`` input-major: a row of its memory is what an input adds.
-
-    A convolution's lies as ``[kernel_h, kernel_w, in, out]``.
-    """
-    order = (*range(2, weight.dim()), 1, 0)
-    held = weight.detach().permute(order)
-    if not held.is_contiguous():
-        weight.data = held.contiguous().permute((-1, -2, *range(weight.dim() - 2)))
-
-
-def _look(parameters: dict[str, nn.Parameter | None]) -> Any:
-    weight, bias = parameters["weight"], parameters["bias"]
-    assert weight is not None
-    layout = weight.data_ptr(), weight.stride(), weight.shape, weight.dtype
-    return id(weight), layout, None if bias is None else (id(bias), bias.data_ptr(), bias.dtype)
-
-
-def _check_parameter(name: str, parameter: Tensor, size: tuple[int, ...]) -> None:
-    if tuple(parameter.shape) != size:
-        raise InvalidInput(
-            f"{name}: a parameter of {list(parameter.shape)}, but {list(size)} when it was "
-            "accelerated; accelerate the model again"
-        )
-    if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
-        raise InvalidInput(
-            f"{name}: a parameter of {parameter.dtype} on {parameter.device}; training on lists "
-            "takes float32 on the CPU: model.float().cpu()"
-        )
 
 
 @dataclass(frozen=True)
