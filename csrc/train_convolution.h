@@ -28,23 +28,37 @@ inline TrainLayer between(const TrainLayer& layer, const Stage& stage) {
 
 inline int rows_of(const TrainLayer& layer) { return layer.inputs * layer.window.taps(); }
 
-inline Panels convolution_panels(const TrainLayer& layer) {
-  const auto fits = static_cast<int>(PANEL / (sizeof(Vec) * static_cast<std::size_t>(rows_of(layer))));
-  return Panels(layer.outputs, std::clamp(fits, 4, 8));
+inline Units all_units(int width) {
+  Units units;
+  units.choose_all(width);
+  return units;
 }
 
-// Calls f with each panel's number, its number of vectors as a constant, and its weights side by side.
-template <class Then>
-void for_panels(const TrainLayer& layer, const float* weight, Array<float>& copy, Then f) {
-  const Panels panels = convolution_panels(layer);
+// `held` of the chosen outputs of every weight row, from the c-th on, side by side.
+inline void copy_outputs(const TrainLayer& layer, const float* weight, const Units& chosen, int c, int held,
+                         float* to, std::size_t stride) {
+  const auto outputs = static_cast<std::size_t>(layer.outputs);
   const int rows = rows_of(layer);
-  Units every;
-  every.choose_all(rows);
+  if (chosen.all) return copy_rows(weight + c, outputs, all_units(rows), 0, rows, held, to, stride);
+  const uint32_t* unit = chosen.unit.data() + c;
+  for (int k = 0; k < rows; ++k, weight += outputs, to += stride) {
+    for (int j = 0; j < held; ++j) to[j] = weight[unit[j]];
+    std::fill(to + held, to + stride, 0.0f);
+  }
+}
+
+// Calls f with each panel of the chosen outputs and its number of vectors as a constant, once `copy` holds its
+// weights.
+template <class Then>
+void for_panels(const TrainLayer& layer, const float* weight, const Units& chosen, Array<float>& copy,
+                Then f) {
+  const int rows = rows_of(layer);
+  const auto fits = static_cast<int>(PANEL / (sizeof(Vec) * static_cast<std::size_t>(rows)));
+  const Panels panels(chosen.count, std::clamp(fits, 4, 8));
   copy.resize(static_cast<std::size_t>(rows) * panels.vectors * W);
   for (int p = 0; p < panels.count; ++p)
     with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
-      copy_rows(weight + panels.first(p), static_cast<std::size_t>(layer.outputs), every, 0, rows,
-                panels.held(p), copy.data(), vectors() * W);
+      copy_outputs(layer, weight, chosen, panels.first(p), panels.held(p), copy.data(), vectors() * W);
       f(panels, p, vectors);
     });
 }
@@ -80,7 +94,8 @@ inline void convolve(const Stage& stage, const float* weight, const TapePart& in
                      int images, ConvolutionOwn& own) {
   const TrainLayer& layer = to.layer;
   if (to.lists) to.lists->clear(images * stage.out.pixels());
-  for_panels(layer, weight, own.weight, [&](const Panels& panels, int p, auto vectors) {
+  const Units every = all_units(layer.outputs);
+  for_panels(layer, weight, every, own.weight, [&](const Panels& panels, int p, auto vectors) {
     constexpr int V = vectors();
     const Lanes last = last_of(panels.held(p));
     in.with_index([&](const auto* index) {
@@ -181,7 +196,7 @@ inline void window_gradients(const TrainLayer& layer, const Stage& stage, const 
                              const Gradients& g, int images, BackwardOwn& own, float* gradient) {
   std::vector<Reached> reached;
   const int in = stage.in.pixels(), out = stage.out.pixels(), *ends = own.end.data();
-  for_panels(layer, weight, own.weight, [&](const Panels& panels, int p, auto vectors) {
+  for_panels(layer, weight, own.here, own.weight, [&](const Panels& panels, int p, auto vectors) {
     constexpr int V = vectors();
     for (int s = 0; s < images * in; ++s) {
       const int begin = s ? ends[s - 1] : 0, end = ends[s];
@@ -203,13 +218,12 @@ inline void window_gradients(const TrainLayer& layer, const Stage& stage, const 
 }
 
 // From the gradient of h of a layer at some sites to that of the layer before, which may have another number
-// of them; whether all are finite.
-inline bool to_layer_before(const TrainLayer& layer, const TapePart& part, int sites, const Gradients& g) {
-  Units every;
-  every.choose_all(layer.inputs);
+// of them, at chosen units; whether all are finite.
+inline bool to_layer_before(const TrainLayer& layer, const TapePart& part, int sites, const Units& chosen,
+                            const Gradients& g) {
   bool finite = true;
   for (int s = 0; s < sites; ++s)
-    finite &= layer.alpha != 0.0f ? carry(layer, part, s, g.row(s)) : scatter(part, s, every, g.row(s));
+    finite &= layer.alpha != 0.0f ? carry(layer, part, s, g.row(s)) : scatter(part, s, chosen, g.row(s));
   return finite;
 }
 
@@ -234,6 +248,7 @@ inline void backward_images(const TrainChain& chain, const Parameters& at, const
   own.end.resize(most);
   const Gradients g{own.gradients.data(), stride};
   take_part(chain, tape, call.gradient, p, g);
+  own.here.choose_all(chain.layers.back().outputs);
   for (int l = chain.depth() - 1; l >= call.lowest; --l) {
     const auto here = static_cast<std::size_t>(l);
     const TrainLayer layer = between(chain.layer(l), tape.stages[here]);
@@ -245,7 +260,11 @@ inline void backward_images(const TrainChain& chain, const Parameters& at, const
     choose(layer, part, sites, own);
     window_gradients(layer, tape.stages[here], at.weight[here], g, tape.samples(p), own,
                      part.gradient.get());
-    to_layer_before(layer, part, sites, g);
+    // at all units where the skip carries the gradient on, or it is x's
+    if (l == call.lowest || layer.alpha != 0.0f || chain.layer(l - 1).alpha != 0.0f)
+      own.next.choose_all(layer.inputs);
+    to_layer_before(layer, part, sites, own.next, g);
+    std::swap(own.here, own.next);
   }
   if (!call.x_gradient) return;
   const int inputs = chain.layer(0).inputs, sites = tape.sites(0, p);

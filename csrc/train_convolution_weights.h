@@ -76,7 +76,7 @@ inline bool follow(const std::vector<Tap>& taps, std::size_t first) {
 
 // Adds a part's share to the sums of the channels owned.
 inline void sum_part(const WeightsPart& part) {
-  const Panels panels(part.layer.outputs, TAP_PANEL);
+  const Panels panels(part.own.rows.units.count, TAP_PANEL);
   for (int p = 0; p < panels.count; ++p)
     with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
       constexpr int V = std::min(TAP_PANEL, int{vectors()});
@@ -103,13 +103,12 @@ inline void reach(const Stage& stage, int images, std::size_t stride, uint32_t b
 inline void update_channels(const TrainLayer& layer, const Update& u, Span mine, std::size_t stride,
                             ConvolutionWeightsOwn& own) {
   const int channels = mine.until - mine.from;
-  own.rows.units.choose_all(layer.outputs);
   for (int k = mine.from; k < mine.until; ++k) {
     if (!own.used[static_cast<std::size_t>(k)] && idle(u, k)) continue;
     bool zero = true;
     for (int t = 0; t < layer.window.taps(); ++t) {
       float* sums = own.sums.data() + static_cast<std::size_t>(t * channels + k - mine.from) * stride;
-      for (int c = 0; c < layer.outputs; c += W) store(sums + c, all(layer.scale) * load(sums + c));
+      for (int c = 0; c < own.rows.units.count; c += W) store(sums + c, all(layer.scale) * load(sums + c));
       zero &= apply_sums(u, own.rows, sums, static_cast<std::size_t>(t * layer.inputs + k) * layer.outputs,
                          layer.outputs);
     }
@@ -118,18 +117,17 @@ inline void update_channels(const TrainLayer& layer, const Update& u, Span mine,
 }
 
 inline void update_bias(const TrainLayer& layer, const Update& u, ConvolutionWeightsOwn& own) {
-  own.rows.units.choose_all(layer.outputs);
-  for (int c = 0; c < layer.outputs; c += W)
+  for (int c = 0; c < own.rows.units.count; c += W)
     store(own.bias.data() + c, all(layer.scale) * load(own.bias.data() + c));
   apply_sums(u, own.rows, own.bias.data(), 0, layer.outputs);
 }
 
 // The gradient of h of layer l for a part, from the call's or that of the layer after; whether all are finite.
 inline bool part_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l, int p,
-                          const Gradients& g) {
+                          const Units& chosen, const Gradients& g) {
   if (l + 1 == chain.depth()) return take_part(chain, tape, call.gradient, p, g);
   const TrainLayer after = between(chain.layer(l + 1), tape.stages[static_cast<std::size_t>(l) + 1]);
-  return to_layer_before(after, tape.at(l + 1, p), tape.sites(l + 1, p), g);
+  return to_layer_before(after, tape.at(l + 1, p), tape.sites(l + 1, p), chosen, g);
 }
 
 // The gradients of h of a layer, part by part. A skip carries those of every part from layer to layer; else
@@ -191,6 +189,8 @@ inline void convolution_weights_part(const TrainChain& chain, const WeightCall& 
   thread_local ConvolutionWeightsOwn own;
   const PartGradients gradients(chain, tape, own.rows.gradients);
   own.rows.begin.resize(gradients.stride + 1);
+  own.rows.full.resize(gradients.stride);
+  std::fill(own.rows.full.data(), own.rows.full.data() + gradients.stride, 0.0f);
   own.bias.resize(gradients.stride);
   for (int l = chain.depth() - 1; l >= lowest_wanted(call); --l) {
     const auto here = static_cast<std::size_t>(l);
@@ -199,11 +199,12 @@ inline void convolution_weights_part(const TrainChain& chain, const WeightCall& 
     const Update &weight = call.weight[here], &bias = call.bias[here];
     const bool has_bias = bias.rule != Rule::none && l % threads == t;
     std::fill(own.bias.data(), own.bias.data() + gradients.stride, 0.0f);
+    choose_outputs(chain, tape, l, own.rows.units);
     Span mine{0, 0};
     for (int p = 0; p < tape.parts; ++p) {
       const Gradients g = gradients.at(p);
-      const bool finite = part_gradient(chain, call, tape, l, p, g);
-      if (has_bias) add_bias(g, tape.samples(p) * stage.out.pixels(), layer.outputs, own.bias.data());
+      const bool finite = part_gradient(chain, call, tape, l, p, own.rows.units, g);
+      if (has_bias) add_bias(g, tape.samples(p) * stage.out.pixels(), own.rows.units.count, own.bias.data());
       if (weight.rule != Rule::none)
         add_weights(layer, tape, l, p, g, gradients.beyond, finite, t, threads, mine, own);
     }

@@ -127,12 +127,36 @@ inline bool apply_sums(const Update& u, WeightsOwn& own, const float* sums, std:
   return zero;
 }
 
+// Whether the inputs of a layer are: zero times one that is not is no number.
+inline bool all_finite(const Tape& tape, int l) {
+  bool all = true;
+  for (int p = 0; p < tape.parts; ++p) all &= tape.at(l, p).finite;
+  return all;
+}
+
+// The units of a layer's outputs that have a gradient anywhere; all where a skip carries it on.
+inline void choose_outputs(const TrainChain& chain, const Tape& tape, int l, Units& units) {
+  const int outputs = chain.layer(l).outputs;
+  units.choose_all(outputs);
+  if (l + 1 == chain.depth() || !all_finite(tape, l)) return;
+  if (chain.layer(l).alpha != 0.0f || chain.layer(l + 1).alpha != 0.0f) return;
+  units.begin(outputs);
+  for (int p = 0; p < tape.parts; ++p) {
+    const TapePart& part = tape.at(l + 1, p);
+    const uint32_t entries = part.entries(tape.sites(l + 1, p));
+    part.with_index([&](const auto* index) {
+      for (uint32_t e = 0; e < entries; ++e) units.seen.data()[index[e]] |= part.gradient[e] != 0.0f;
+    });
+  }
+  units.end(outputs);
+}
+
 // The gradient of h of layer l, at all units or at those that any sample has: from the call, or from the
 // tape's entries of the layer after it.
 inline void take_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l,
-                          bool dense, const Gradients& g, WeightsOwn& own) {
+                          const Gradients& g, WeightsOwn& own) {
   const int outputs = chain.layer(l).outputs;
-  own.units.choose_all(outputs);
+  choose_outputs(chain, tape, l, own.units);
   if (l + 1 == chain.depth()) {
     for (int s = 0; s < tape.batch; ++s) {
       take(call.gradient + static_cast<std::size_t>(s) * outputs, outputs, g.row(s), g.stride);
@@ -143,17 +167,6 @@ inline void take_gradient(const TrainChain& chain, const WeightCall& call, const
     return;
   }
   const TrainLayer& after = chain.layer(l + 1);
-  if (after.alpha == 0.0f && !dense) {
-    own.units.begin(outputs);
-    for (int p = 0; p < tape.parts; ++p) {
-      const TapePart& part = tape.at(l + 1, p);
-      const uint32_t entries = tape.samples(p) ? part.end[tape.samples(p) - 1] : 0;
-      part.with_index([&](const auto* index) {
-        for (uint32_t e = 0; e < entries; ++e) own.units.seen.data()[index[e]] |= part.gradient[e] != 0.0f;
-      });
-    }
-    own.units.end(outputs);
-  }
   for (int p = 0, sample = 0; p < tape.parts; ++p)
     for (int s = 0; s < tape.samples(p); ++s, ++sample)
       own.odd[static_cast<std::size_t>(sample)] =
@@ -282,9 +295,7 @@ inline void weights_part(const TrainChain& chain, const WeightCall& call, const 
     const TrainLayer& layer = chain.layer(l);
     const Update &weight = call.weight[static_cast<std::size_t>(l)],
                  &bias = call.bias[static_cast<std::size_t>(l)];
-    bool dense = layer.alpha != 0.0f;  // the layer before is carried on from all units
-    for (int p = 0; p < tape.parts; ++p) dense |= !tape.at(l, p).finite;
-    take_gradient(chain, call, tape, l, dense, g, own);
+    take_gradient(chain, call, tape, l, g, own);
     const int n = own.units.count;
     if (bias.rule != Rule::none && l % threads == t) {
       sum_all(g, tape.batch, layer.scale, n, own.sums.data());

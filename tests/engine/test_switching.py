@@ -8,8 +8,9 @@ from torch.nn.functional import cross_entropy
 
 from sparsefield import DNN, solve
 from sparsefield.engine.choosing import DENSE
+from sparsefield.engine.links import Dense
 from sparsefield.engine.switching import Switch, lay_moments
-from sparsefield.engine.training import Dense, Segment, TrainingEngine
+from sparsefield.engine.training import Segment, TrainingEngine
 from sparsefield.monitor import Monitor
 from sparsefield.watch import Watch, activation_modules
 

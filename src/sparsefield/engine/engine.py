@@ -258,8 +258,8 @@ def accelerate(
     batches
         batch sizes to measure; by default 1 and the sample's. A call follows the nearest.
     train
-        instead, a module over the same parameters that trains on lists: fully connected layers
-        that read an activation. It takes none of the options above, and measures nothing.
+        instead, a module over the same parameters that trains on lists: layers that read an
+        activation. It takes none of the options above, and measures nothing.
 
     Returns
     -------

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from sparsefield.errors import InvalidInput
 
-from .training import Segment, TrainingEngine, lay
+from .links import lay
+from .training import Segment, TrainingEngine
 
 _SGD, _ADAM = 2.0, 3.0  # as in csrc/train.h
 _REFUSED = ("amsgrad", "maximize", "differentiable", "capturable")

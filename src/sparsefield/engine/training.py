@@ -6,7 +6,6 @@ import math
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -15,57 +14,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sparsefield.errors import InvalidInput
-from sparsefield.nn.networks import carry
 
 from .forking import one_thread_if_forked
+from .links import Dense, Link, check_parameter, lay, look
 from .native import kernels
 from .parts import Between, Part, parts_of
-from .phi import CODES, IDENTITY, Phi
-from .products import Chain, Window
+from .phi import CODES, IDENTITY
+from .products import Chain
 
 _version = attrgetter("_version")
-
-
-@dataclass(frozen=True)
-class Link:
-    """A layer of a chain: its name, the activation it reads, its skip, and its window if it has."""
-
-    name: str
-    layer: nn.Linear | nn.Conv2d
-    reads: Phi
-    skip: float
-    window: Window | None = None
-
-    @property
-    def weight(self) -> nn.Parameter:
-        """Of the layer, ``[out, in]`` or ``[out, in, kernel_h, kernel_w]``."""
-        weight = self.layer._parameters["weight"]
-        assert isinstance(weight, nn.Parameter)
-        return weight
-
-    @property
-    def bias(self) -> nn.Parameter | None:
-        """Of the layer, ``[out]``."""
-        bias = self.layer._parameters["bias"]
-        assert bias is None or isinstance(bias, nn.Parameter)
-        return bias
-
-
-class Dense(nn.Module):
-    """A layer that could run on lists, run by PyTorch: h of it, from h of the layer before."""
-
-    def __init__(self, link: Link) -> None:
-        super().__init__()
-        self.layer, self.reads, self.skip = link.layer, link.reads, link.skip
-
-    def forward(self, h: Tensor) -> Tensor:
-        """As the model has it."""
-        return self.from_activation(h, self.reads(h))
-
-    def from_activation(self, h: Tensor, y: Tensor) -> Tensor:
-        """The same where y, the activation of h, is at hand."""
-        update = self.layer(y)
-        return carry(h, update, self.skip) if update.shape == h.shape else update
 
 
 class Later(Protocol):
@@ -159,13 +116,13 @@ class Segment:
             parameters of another shape, type or device than at first.
         """
         held = [link.layer._parameters for link in self.links]
-        seen = [_look(parameters) for parameters in held]
+        seen = [look(parameters) for parameters in held]
         if seen == self._seen:
             return
         for link, size in zip(self.links, self._sizes, strict=True):
-            _check_parameter(link.name, link.weight, size)
+            check_parameter(link.name, link.weight, size)
             if link.bias is not None:
-                _check_parameter(link.name, link.bias, size[:1])
+                check_parameter(link.name, link.bias, size[:1])
             lay(link.weight)
         self.weights = [link.weight for link in self.links]
         self.biases = [link.bias for link in self.links]
@@ -173,7 +130,7 @@ class Segment:
             [weight.data_ptr() for weight in self.weights],
             [0 if bias is None else bias.data_ptr() for bias in self.biases],
         )
-        self._seen = [_look(parameters) for parameters in held]
+        self._seen = [look(parameters) for parameters in held]
 
     def __call__(self, h: Tensor) -> Tensor:
         images = self.links[0].window is not None
@@ -305,35 +262,17 @@ class _OnLists(torch.autograd.Function):
         return None, None, of_h, *segment.gradients(ctx.tape, gradient)
 
 
-def lay(weight: Tensor) -> None:
-    """Hold a weight ``[out, in, ...]`` input-major: a row of its memory is what an input adds.
+class ChannelsLast(nn.Module):
+    """A dense convolution whose images lie as those on lists do, so that none is copied between."""
 
-    A convolution's lies as ``[kernel_h, kernel_w, in, out]``.
-    """
-    order = (*range(2, weight.dim()), 1, 0)
-    held = weight.detach().permute(order)
-    if not held.is_contiguous():
-        weight.data = held.contiguous().permute((-1, -2, *range(weight.dim() - 2)))
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
 
-
-def _look(parameters: dict[str, nn.Parameter | None]) -> Any:
-    weight, bias = parameters["weight"], parameters["bias"]
-    assert weight is not None
-    layout = weight.data_ptr(), weight.stride(), weight.shape, weight.dtype
-    return id(weight), layout, None if bias is None else (id(bias), bias.data_ptr(), bias.dtype)
-
-
-def _check_parameter(name: str, parameter: Tensor, size: tuple[int, ...]) -> None:
-    if tuple(parameter.shape) != size:
-        raise InvalidInput(
-            f"{name}: a parameter of {list(parameter.shape)}, but {list(size)} when it was "
-            "accelerated; accelerate the model again"
-        )
-    if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
-        raise InvalidInput(
-            f"{name}: a parameter of {parameter.dtype} on {parameter.device}; training on lists "
-            "takes float32 on the CPU: model.float().cpu()"
-        )
+    def forward(self, x: Tensor) -> Tensor:
+        """As the layer has it."""
+        h: Tensor = self.layer(x.contiguous(memory_format=torch.channels_last))
+        return h
 
 
 class TrainingEngine(nn.Module):
@@ -492,7 +431,7 @@ def _layers(
         else:
             if reads != IDENTITY:
                 yield reads
-            yield layer
+            yield ChannelsLast(layer) if product.window is not None else layer
         reads = product.phi
     if reads != IDENTITY:
         yield reads

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from sparsefield.watch import activation_modules
 
+from .links import Dense
 from .phi import Phi
-from .training import Dense, Segment, TrainingEngine
+from .training import Segment, TrainingEngine
 
 
 class Watched:
