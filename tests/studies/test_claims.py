@@ -223,3 +223,15 @@ def test_no_page_dies_of_a_record_of_other_runs(name, scale, monkeypatch):
     text = with_warning(page(found, record, "a.svg"))
     assert "This one does not bear out" in text
     assert draw_study(found, record).axes
+
+
+def test_a_difference_of_zeros_says_so(told, invented, declared):
+    effects = {"z": {"from": {"q": 1}, "to": {"q": 4}, "measure": "zeros_end"}}
+
+    def measure(config, seed):
+        return {"test_accuracy": 0.5, "zeros_end": 0.9 if config["q"] == 4 else 0.8}
+
+    record = invented([{"q": 1.0}, {"q": 4.0}], measure)
+    (line, *_) = page(declared(effects, "Zeros rise {rises z}.\n"), record, "").text.splitlines()
+    assert "points of zeros; nested the same)" in line
+    assert "of zeros" not in told("It rises {rises q}.").text  # the twin

@@ -71,3 +71,27 @@ def test_setting_and_command(made, tiny):
 def test_the_same_record_gives_the_same_bytes(made, tiny):
     again = page(tiny, read_record(made.paths["record"]), "tiny.svg")
     assert again.text.encode() == made.paths["page"].read_bytes()
+
+
+def test_the_mark_is_explained_where_there_is_one(invented, declared):
+    def told(**kwargs):
+        return page(declared({}, "{table}\n"), invented(RATES, peak, **kwargs), "").text
+
+    assert "(★: chosen by validation)" in told()
+    assert "★" not in told(tuned=())
+
+
+def test_the_figure_says_what_is_drawn(invented, declared):
+    def told(**figure):
+        return page(declared({}, "{figure}\n", figure=figure), invented(RATES, peak), "a.svg").text
+
+    assert told(alt="Accuracy over q*").startswith(r"![Accuracy over q\*](a.svg)")
+    assert told().startswith(f"![{declared({}).title}](a.svg)")
+
+
+def test_no_interval_of_a_ratio_goes_below_zero(invented, declared):
+    def measure(config, seed):
+        return {**peak(config, seed), "q_end": 1e4 if seed == 0 else 1.0}
+
+    study = declared({}, tables={"all": {"columns": ["q_end"]}})
+    assert " [0.00, " in table(study, invented(RATES, measure)).rows[0][1]

@@ -11,7 +11,7 @@ from sparsefield.errors import InvalidInput
 from sparsefield.pictures.saving import svg_bytes
 from sparsefield.pictures.study import draw_study
 from sparsefield.studies import Page, Record, borne_out, page, read_record, study
-from sparsefield.studies.page import setting
+from sparsefield.studies.page import alt, setting
 from sparsefield.studies.tables import escaped
 from sparsefield.train.atomic import write_bytes
 
@@ -100,7 +100,7 @@ def _index(said: Published, intro: str) -> str:
 def _entry(name: str, record: Record, told: Page, *, pictured: bool) -> str:
     """A question, its answer; in which setting, and the picture."""
     asked = f"### [{escaped(study(name).question)}]({name}.md)\n\n{told.opening}"
-    picture = f"![{escaped(study(name).title)}](../figures/results-{name}-{record.scale}.svg)"
+    picture = f"![{alt(study(name))}](../figures/results-{name}-{record.scale}.svg)"
     return f"{asked}\n\n*{escaped(setting(record))}*\n\n{picture}" if pictured else asked
 
 

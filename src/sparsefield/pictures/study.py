@@ -3,6 +3,7 @@
 A study's file declares it::
 
     figure:
+      alt: what is drawn, for those who cannot see it
       caption: what is seen
       panels:
         - title: no skip

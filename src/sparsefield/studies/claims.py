@@ -82,6 +82,8 @@ def numbers(effect: Effect, claim: Claim) -> str:
     )
     if claim.verdict == "value":
         return text if twin == own else f"{text} (nested {twin})"
+    counts = effect.quantity.counts
+    text += f" of {counts}" if counts else ""
     return f"({text}; nested {'the same' if twin == own else twin})"
 
 

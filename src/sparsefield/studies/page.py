@@ -13,11 +13,15 @@ from sparsefield.studies.effects import Effect, effect
 from sparsefield.studies.record import Record
 from sparsefield.studies.results import ABBREVIATED, provenance
 from sparsefield.studies.study import Study
-from sparsefield.studies.tables import Table, escaped, shown, table
+from sparsefield.studies.tables import MARK, Table, escaped, shown, table
 from sparsefield.train import TrainConfig
 
-_FACTS = ("data", "network", "depth", "width", "optimizer", "batch", "steps", "epochs", "seed")
-_EVERY = "Every value tried (★: chosen by validation)"
+_FACTS = (
+    *("data", "network", "depth", "width", "optimizer", "batch", "steps", "epochs"),
+    *("q", "clip", "m", "sparsity", "skip", "seed"),
+)
+_SAID = {"q": "q*", "clip": "clip ratio", "m": "clip height", "sparsity": "zeros asked for"}
+_EVERY = "Every value tried"
 _WARNING = "**The text was written for another record. This one does not bear out:**"
 
 
@@ -43,8 +47,8 @@ def page(study: Study, record: Record, picture: str) -> Page:
     seen = partial(table, study, record)
     caption = escaped(str(study.figure.get("caption", study.title)))
     blocks = {
-        "figure": lambda _: f"![{escaped(study.title)}]({picture})\n\n*{caption}*",
-        "table": lambda name: seen(name).markdown() if name else _folded(_EVERY, seen()),
+        "figure": lambda _: f"![{alt(study)}]({picture})\n\n*{caption}*",
+        "table": lambda name: seen(name).markdown() if name else _every(seen()),
         "effects": lambda _: _folded("Every effect", effects_table(map(found, study.effects))),
         "setting": lambda _: f"*{escaped(setting(record))}*",
         "command": lambda _: f"```console\n$ {command(record)}\n```",
@@ -79,7 +83,13 @@ def effects_table(found: Iterable[Effect]) -> Table:
 
 def setting(record: Record) -> str:
     """What the runs were, in one line: data, sizes, training, seeds."""
-    return "; ".join(f"{name} {told}" for name in _FACTS if (told := _values(record, name)))
+    facts = ((name, _values(record, name)) for name in _FACTS)
+    return "; ".join(f"{_SAID.get(name, name)} {told}" for name, told in facts if told)
+
+
+def alt(study: Study) -> str:
+    """What the figure shows, for those who cannot see it; the title where the study is silent."""
+    return escaped(str(study.figure.get("alt", study.title)))
 
 
 def command(record: Record) -> str:
@@ -87,6 +97,12 @@ def command(record: Record) -> str:
     names = {row["data"] for row in record.rows}
     data = f" --data {names.pop()}" if len(names) == 1 else ""
     return f"sparsefield reproduce {record.study} --scale {record.scale}{data}"
+
+
+def _every(tried: Table) -> str:
+    """Every value tried, with a word on the mark where there is one."""
+    marked = any(MARK in row for row in tried.rows)
+    return _folded(f"{_EVERY} ({MARK}: chosen by validation)" if marked else _EVERY, tried)
 
 
 def _folded(summary: str, inside: Table) -> str:

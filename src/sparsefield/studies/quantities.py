@@ -9,7 +9,7 @@ from typing import Any
 from sparsefield.errors import InvalidInput
 from sparsefield.studies.predictions import predicted
 from sparsefield.studies.record import Row
-from sparsefield.sweep.statistics import ANYTHING, DIFFERENCES, SHARES, Interval
+from sparsefield.sweep.statistics import DIFFERENCES, POSITIVE, SHARES, Interval
 
 _LONG = 1e5  # from here on a number is shown by its power of ten
 
@@ -19,7 +19,8 @@ class Quantity:
     """One number of a run, or None, and how it is shown.
 
     ``digits`` after the point; a ``share`` of 1 is shown in per cent, a difference of two in
-    points; ``signed``: zero says that nothing changed; ``exact``: the same for every seed.
+    points; ``signed``: zero says that nothing changed; ``exact``: the same for every seed;
+    ``counts``: what a difference in points is points of, where that is not accuracy.
     """
 
     heading: str
@@ -29,6 +30,7 @@ class Quantity:
     unit: str = ""
     signed: bool = False
     exact: bool = False
+    counts: str = ""
 
     @property
     def scale(self) -> float:
@@ -38,7 +40,7 @@ class Quantity:
     @property
     def within(self) -> tuple[float, float]:
         """What a mean of it can be at all."""
-        return (DIFFERENCES if self.signed else SHARES) if self.share else ANYTHING
+        return (DIFFERENCES if self.signed else SHARES) if self.share else POSITIVE
 
     def text(self, found: Interval, *, signed: bool = False) -> str:
         """A mean, or with ``signed`` a difference, with its interval and unit."""
@@ -93,11 +95,11 @@ QUANTITIES: dict[str, Quantity] = {
     **_measured("test_accuracy", "test accuracy"),
     **_measured("validation_accuracy", "validation accuracy"),
     "failed": Quantity("runs that fail", lambda row: float(bool(row["failed"]))),
-    **_measured("zeros_init", "zeros at the start"),
-    **_measured("zeros_end", "zeros at the end"),
-    **_measured("zeros_end_last", "zeros at the end, last layer"),
-    "zeros_change": Quantity("change of zeros by training", _moved, signed=True),
-    "zeros_moved": Quantity("zeros moved by training, either way", _far),
+    **_measured("zeros_init", "zeros at the start", counts="zeros"),
+    **_measured("zeros_end", "zeros at the end", counts="zeros"),
+    **_measured("zeros_end_last", "zeros at the end, last layer", counts="zeros"),
+    "zeros_change": Quantity("change of zeros by training", _moved, signed=True, counts="zeros"),
+    "zeros_moved": Quantity("zeros moved by training, either way", _far, counts="zeros"),
     **_measured("saturated_init", "at the clip, start"),
     **_measured("saturated_end", "at the clip, end"),
     **_measured("q_end", "q / q* at the end", 2, share=False),

@@ -32,6 +32,8 @@ MARK = "★"
 HEADS = {
     **{"q": "q*", "sparsity": "asked for, s", "lr": "learning rate", "skip": "skip α²"},
     **{"name": "network", "m": "clip height m", "clip": "clip, in √q*"},
+    **{"penalty_weight": "penalty weight", "head_gain": "logits, times"},
+    **{"lr_head": "rate of head, times", "lr_first": "of first layer", "lr_bias": "of biases"},
 }
 _UNTOLD = ("checkpoint_every", "monitor_every", "log_every", "threads")
 

@@ -20,6 +20,7 @@ from scipy.stats import binomtest, bootstrap, t
 LEVEL = 0.95
 RESAMPLES = 9999
 ANYTHING = (-math.inf, math.inf)
+POSITIVE = (0.0, math.inf)  # what a ratio or a count can be
 SHARES = (0.0, 1.0)  # what a share can be, and so a mean of shares
 DIFFERENCES = (-1.0, 1.0)  # what a difference of two shares can be
 BySeed = Mapping[int, float]
