@@ -89,7 +89,7 @@ def endless(size: int, batch: int) -> Iterator[Tensor]:
 
 def compared(name: str, repeats: int) -> dict[str, object]:
     """Times of a step: train()'s, by hand with the same fused optimiser, and with the default."""
-    config = TrainConfig(device="cpu", **CONFIGS[name]).resolved()
+    config = TrainConfig(device="cpu", engine="dense", **CONFIGS[name]).resolved()
     dataset = images(3, 16) if config.network == "cnn" else images(1, 28)
     rivals = {
         "by_hand": by_hand(config, dataset, fused=True),

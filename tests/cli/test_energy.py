@@ -44,7 +44,7 @@ def test_json_is_one_object_and_draws_nothing(capsys, inside, runs):
     out, err = capsys.readouterr()
     answer = json.loads(out)
     assert err == ""
-    assert list(answer) == ["counted", "modelled", "measured", "picture"]
+    assert list(answer) == ["counted", "modelled", "measured", "training", "picture"]
     assert (answer["counted"]["samples"], answer["counted"]["batch"]) == (20, 5)
     assert answer["counted"]["dense_macs"] == 64 * 24 + 3 * 24 * 24 + 24 * 10
     assert answer["measured"] == []

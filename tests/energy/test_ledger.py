@@ -39,7 +39,7 @@ class Steady:
 def test_json_holds_the_three_columns(data):
     book = ledger(network(), data, batch=4, measured=True, meter=NoMeter("none here"))
     answer = json.loads(json.dumps(book.to_dict(), allow_nan=False))
-    assert list(answer) == ["counted", "modelled", "measured"]
+    assert list(answer) == ["counted", "modelled", "measured", "training"]
     layers = answer["counted"]["layers"]
     assert [layer["name"] for layer in layers] == ["layers.0", "layers.1", "layers.2", "head"]
     assert set(layers[1]["bytes_per_inference"]["sparse"]) == set(vars(book.sparse_traffic[0]))

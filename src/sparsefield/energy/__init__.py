@@ -32,3 +32,6 @@ from .traffic import WeightFormat as WeightFormat
 from .traffic import dense_traffic as dense_traffic
 from .traffic import sparse_traffic as sparse_traffic
 from .traffic import weight_format as weight_format
+from .training import Step as Step
+from .training import TrainingColumn as TrainingColumn
+from .training import training_column as training_column

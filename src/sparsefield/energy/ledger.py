@@ -16,8 +16,9 @@ from sparsefield.energy.measured import Measured, measure
 from sparsefield.energy.meters import Meter, find_meter
 from sparsefield.energy.modelled import Modelled, model_energy
 from sparsefield.energy.tables import energy_table
-from sparsefield.energy.text import ledger_text
+from sparsefield.energy.text import ledger_text, training_text
 from sparsefield.energy.traffic import Traffic, dense_traffic, sparse_traffic, weight_format
+from sparsefield.energy.training import TrainingColumn, training_column
 from sparsefield.nn import evaluating
 
 
@@ -35,6 +36,8 @@ class Ledger:
         counts times a published table; its picojoules are no measurement.
     measured
         one entry for each way to run the network, empty if it was not asked for.
+    training
+        counted and modelled: a training step at the same batch.
     """
 
     counted: Counted
@@ -42,10 +45,12 @@ class Ledger:
     sparse_traffic: tuple[Traffic, ...]
     modelled: Modelled
     measured: tuple[Measured, ...]
+    training: TrainingColumn
 
     def __str__(self) -> str:
         traffic = (self.dense_traffic, self.sparse_traffic)
-        return ledger_text(self.counted, traffic, self.modelled, self.measured)
+        book = ledger_text(self.counted, traffic, self.modelled, self.measured)
+        return f"{book}\n\n{training_text(self.training)}"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -57,6 +62,7 @@ class Ledger:
             "counted": counted,
             "modelled": self.modelled.to_dict(),
             "measured": [each.to_dict() for each in self.measured],
+            "training": self.training.to_dict(),
         }
 
 
@@ -69,6 +75,7 @@ def ledger(
     arithmetic: str = "float32",
     table: str = "horowitz-45nm",
     activations: Iterable[type[nn.Module]] = (),
+    optimizer: str = "adam",
     measured: bool = False,
     runner: Callable[[Tensor], object] | None = None,
     meter: Meter | None = None,
@@ -93,6 +100,8 @@ def ledger(
         name in :data:`sparsefield.energy.TABLES`.
     activations
         further types of activation modules, see :func:`sparsefield.energy.count`.
+    optimizer
+        of the training column: sgd, momentum or adam.
     measured
         read the counters, for (2 repeats + 2) windows each of ``model`` and ``runner``, on the
         first batch.
@@ -141,4 +150,5 @@ def ledger(
         sparse_traffic=tuple(sparse for _, sparse in traffic),
         modelled=modelled,
         measured=figures,
+        training=training_column(counted, prices, optimizer=optimizer),
     )

@@ -10,6 +10,7 @@ from sparsefield.energy.grouping import Group, group_activations, group_layers
 from sparsefield.energy.measured import CounterResult, Measured
 from sparsefield.energy.modelled import Modelled, Parts, whole
 from sparsefield.energy.traffic import Traffic
+from sparsefield.energy.training import Step, TrainingColumn
 
 ROWS = 16
 Traffics = tuple[Sequence[Traffic], Sequence[Traffic]]
@@ -66,6 +67,24 @@ def ledger_text(
         _measured(measured),
     ]
     return "\n\n".join(blocks)
+
+
+def training_text(training: TrainingColumn) -> str:
+    """A step, dense and on lists."""
+    kinds = ("forward", "input_gradient", "weight_gradient", "update")
+    dense, lists = training.dense, training.lists
+    rows: list[tuple[str, ...]] = [
+        *((kind.replace("_", " "), *_both(dense, lists, kind, "")) for kind in kinds),
+        ("weights, gradients, moments", *_both(dense, lists, "weight_bytes", "B")),
+        ("activations", *_both(dense, lists, "activation_bytes", "B")),
+        ("modelled", *(scaled(1e-12 * step.picojoules, "J") for step in (dense, lists))),
+    ]
+    head = f"TRAINING, a step of {training.optimizer} per sample"
+    return _table((head, "dense", "on lists"), rows)
+
+
+def _both(dense: Step, lists: Step, name: str, unit: str) -> tuple[str, str]:
+    return scaled(getattr(dense, name), unit), scaled(getattr(lists, name), unit)
 
 
 def _counted(counted: Counted) -> str:
