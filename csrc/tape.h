@@ -9,8 +9,8 @@
 
 namespace sparsefield {
 
-// The active inputs of one layer at a run of sites, site after site, ascending. A site is a sample, or a pixel
-// of one.
+// The active inputs of one layer at a run of sites, site after site, ascending. A site is a sample, or a
+// pixel of one.
 struct TapePart {
   std::unique_ptr<uint32_t[]> end;     // [sites]: where the entries of each end
   std::unique_ptr<uint16_t[]> narrow;  // the indices, where the width allows

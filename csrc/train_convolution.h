@@ -47,8 +47,8 @@ inline void copy_outputs(const TrainLayer& layer, const float* weight, const Uni
   }
 }
 
-// Calls f with each panel of the chosen outputs and its number of vectors as a constant, once `copy` holds its
-// weights.
+// Calls f with each panel of the chosen outputs and its number of vectors as a constant, once `copy` holds
+// its weights.
 template <class Then>
 void for_panels(const TrainLayer& layer, const float* weight, const Units& chosen, Array<float>& copy,
                 Then f) {
@@ -198,6 +198,7 @@ inline void window_gradients(const TrainLayer& layer, const Stage& stage, const 
   const int in = stage.in.pixels(), out = stage.out.pixels(), *ends = own.end.data();
   for_panels(layer, weight, own.here, own.weight, [&](const Panels& panels, int p, auto vectors) {
     constexpr int V = vectors();
+    const std::size_t tap_weights = static_cast<std::size_t>(layer.inputs) * V * W;
     for (int s = 0; s < images * in; ++s) {
       const int begin = s ? ends[s - 1] : 0, end = ends[s];
       if (begin == end) continue;
@@ -205,7 +206,7 @@ inline void window_gradients(const TrainLayer& layer, const Stage& stage, const 
       for (const Tap& tap : *stage.taps)
         if (const int o = tap.target[static_cast<std::size_t>(s % in)]; o >= 0)
           reached.push_back({g.row(s / in * out + o) + panels.first(p),
-                             own.weight.data() + static_cast<std::size_t>(tap.number) * layer.inputs * V * W});
+                             own.weight.data() + static_cast<std::size_t>(tap.number) * tap_weights});
       const uint32_t *index = own.index.data(), *entry = own.entry.data();
       int j = begin;
       for (; j + 4 <= end; j += 4)

@@ -122,7 +122,8 @@ inline void update_bias(const TrainLayer& layer, const Update& u, ConvolutionWei
   apply_sums(u, own.rows, own.bias.data(), 0, layer.outputs);
 }
 
-// The gradient of h of layer l for a part, from the call's or that of the layer after; whether all are finite.
+// The gradient of h of layer l for a part, from the call's or that of the layer after; whether all are
+// finite.
 inline bool part_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l, int p,
                           const Units& chosen, const Gradients& g) {
   if (l + 1 == chain.depth()) return take_part(chain, tape, call.gradient, p, g);
@@ -170,7 +171,8 @@ inline void add_weights(const TrainLayer& layer, const Tape& tape, int l, int p,
   own.offset.resize(static_cast<std::size_t>(sites) * stage.taps->size());
   reach(stage, tape.samples(p), g.stride, static_cast<uint32_t>(beyond), own.offset.data());
   const uint32_t* begin = own.rows.begin.data();
-  for (int k = mine.from; k < mine.until; ++k) own.used[static_cast<std::size_t>(k)] |= begin[k] != begin[k + 1];
+  for (int k = mine.from; k < mine.until; ++k)
+    own.used[static_cast<std::size_t>(k)] |= begin[k] != begin[k + 1];
   sum_part({layer, *stage.taps, g, mine, static_cast<std::size_t>(sites), static_cast<uint32_t>(beyond),
             part.finite, own});
 }

@@ -82,7 +82,12 @@ class NativeTraining {
     const Parameters parameters{tensors(weights), tensors(biases)};
     const nb::gil_scoped_release released;
     training_.forward(chain_, parameters,
-                      {at<const float>(x), at<float>(out), batch, usable_threads(threads), keep, {height, width}},
+                      {at<const float>(x),
+                       at<float>(out),
+                       batch,
+                       usable_threads(threads),
+                       keep,
+                       {height, width}},
                       *tape);
     return tape;
   }
@@ -119,7 +124,8 @@ void add_training(nb::module_& module) {
       .def("add", &NativeTraining::add, nb::arg("inputs"), nb::arg("outputs"), nb::arg("alpha"),
            nb::arg("scale"), nb::arg("phi"), nb::arg("tau"), nb::arg("m"), nb::arg("window"))
       .def("forward", &NativeTraining::forward, nb::arg("x"), nb::arg("out"), nb::arg("batch"),
-           nb::arg("height"), nb::arg("width"), nb::arg("threads"), nb::arg("keep"), nb::arg("weights"), nb::arg("biases"))
+           nb::arg("height"), nb::arg("width"), nb::arg("threads"), nb::arg("keep"),
+           nb::arg("weights"), nb::arg("biases"))
       .def("backward", &NativeTraining::backward, nb::arg("tape"), nb::arg("gradient"), nb::arg("x_gradient"),
            nb::arg("lowest"), nb::arg("threads"), nb::arg("weights"))
       .def("weights", &NativeTraining::weights, nb::arg("tape"), nb::arg("gradient"), nb::arg("threads"),

@@ -295,7 +295,7 @@ int planted(const std::string& name, int number) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 2 && !std::strcmp(argv[1], "planted")) return planted(argv[2], argc > 3 ? std::atoi(argv[3]) : 7);
+  if (argc > 3 && !std::strcmp(argv[1], "planted")) return planted(argv[2], std::atoi(argv[3]));
   const int cases = argc > 1 ? std::atoi(argv[1]) : 300;
   int wrong = 0;
   for (int number = 0; number < cases; ++number) wrong += !check(number);
