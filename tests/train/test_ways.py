@@ -99,6 +99,8 @@ KINDS = {
     "rates": {"lr_first": 2.0, "lr_bias": 3.0, "lr_head": 0.5},
     "watched": {"monitor_every": 2, "optimizer": "adam"},
     "two sided": {"family": "cst"},
+    "cnn": {"network": "cnn", "width": 12, "strides": (2,), "optimizer": "adam"},
+    "cnn, watched": {"network": "cnn", "width": 12, "skip": 0.9, "monitor_every": 2},
 }
 
 
