@@ -14,6 +14,7 @@ import torch
 from sparsefield.data import load
 from sparsefield.engine import choosing
 from sparsefield.engine.choosing import BLOCK, ROUNDS
+from sparsefield.engine.ways import Ways
 from sparsefield.errors import InvalidInput
 from sparsefield.sweep.grid import read_grid
 from sparsefield.train import TrainConfig, load_config, load_model, read_run, train
@@ -21,7 +22,6 @@ from sparsefield.train.checkpoint import load_checkpoint
 from sparsefield.train.configfile import dump_config
 from sparsefield.train.runtime import Single
 from sparsefield.train.training import Training
-from sparsefield.train.ways import Ways
 
 EPS = torch.finfo(torch.float32).eps
 DEPTH, WIDTH = 4, 48
