@@ -2,7 +2,7 @@
 
 100 layers of 300 without a skip, MNIST, s = 0.9, q* = 4, clip 1.1; SGD at 1e-4 without momentum,
 batch 128, 200 epochs. One process, two threads. The same call again goes on where it was; minutes
-are those of all parts together, checkpoints and evaluations among them. The machine should do nothing
+are those of all parts together, with checkpoints and evaluations. The machine should do nothing
 else meanwhile. MNIST is found as everywhere: SPARSEFIELD_DATA, or the hub.
 """
 

@@ -31,10 +31,25 @@ def test_file_flags_and_resume(tmp_path, capsys):
     file.write_text("depth: 3\nwidth: 32\nepochs: 1\nthreads: 1\n")
     assert main(["train", str(file), "--epochs", "2", "--out", str(out)]) == 0
     assert yaml.safe_load((out / "config.yaml").read_text())["epochs"] == 2
-    assert "test accuracy" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "test accuracy" in said
+    assert "engine         dense\n" in said  # auto leaves what is small alone
     assert main(["train", str(file), "--epochs", "2", "--out", str(out)]) == 2
     assert "already holds a finished run" in capsys.readouterr().err
     assert main(["train", "--out", str(out), "--resume"]) == 0  # the config is in the record
+
+
+def test_the_engine_is_told(tmp_path, capsys):
+    file = tmp_path / "a.yaml"
+    file.write_text("depth: 3\nwidth: 32\nepochs: 1\nthreads: 1\n")
+    lists = ["train", str(file), "--engine", "sparse"]
+    assert main([*lists, "--out", str(tmp_path / "run")]) == 0
+    assert "engine         lists in 3 of 3 layers that can\n" in capsys.readouterr().out
+    assert main([*lists, "--family", "topk", "--out", str(tmp_path / "topk")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "engine=sparse: " in error
+    assert not (tmp_path / "topk" / "config.yaml").exists()
 
 
 def test_the_default_folder_is_named_after_the_run(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from sparsefield import DNN, solve
+from sparsefield import CNN, DNN, solve
 from sparsefield.engine.choosing import DENSE
 from sparsefield.engine.links import Dense
 from sparsefield.engine.switching import Switch, lay_moments
@@ -78,6 +78,22 @@ def test_the_monitor_sees_on_lists_what_it_sees_dense(model, batch, lists):
     assert len(watching.rows) == DEPTH
     for one, other in zip(dense.rows, watching.rows, strict=True):
         assert other == pytest.approx(one, rel=TOLERANCE, nan_ok=True)
+
+
+def test_the_monitor_sees_images_on_lists_as_it_sees_them_dense():
+    point = solve("crelu", sparsity=0.7, q=4.0, clip=1.1)
+    generator = torch.Generator().manual_seed(0)
+    model = CNN(3, 12, 4, 12, point, strides=(2,), skip=0.9, pool=2, generator=generator)
+    batch = torch.randn(4, 3, 12, 12, generator=generator), torch.arange(4)
+    dense, watching = Monitor(model, every=1), Monitor(model, every=1)
+    with dense.at(0):
+        gradients(model, model, batch)
+    switch = Switch(model)
+    with watching.at(0):
+        gradients(model, switch.turn_to(switch.whole.on_lists, watched=True), batch)
+    assert len(watching.rows) == 4
+    for one, other in zip(dense.rows, watching.rows, strict=True):
+        assert other == pytest.approx(one, rel=9 * TOLERANCE, nan_ok=True)
 
 
 def test_unwatched_lists_call_no_activation(model, batch):

@@ -14,6 +14,7 @@ import torch
 from sparsefield.data import load
 from sparsefield.engine import choosing
 from sparsefield.engine.choosing import BLOCK, ROUNDS
+from sparsefield.engine.ways import Ways
 from sparsefield.errors import InvalidInput
 from sparsefield.sweep.grid import read_grid
 from sparsefield.train import TrainConfig, load_config, load_model, read_run, train
@@ -21,7 +22,6 @@ from sparsefield.train.checkpoint import load_checkpoint
 from sparsefield.train.configfile import dump_config
 from sparsefield.train.runtime import Single
 from sparsefield.train.training import Training
-from sparsefield.train.ways import Ways
 
 EPS = torch.finfo(torch.float32).eps
 DEPTH, WIDTH = 4, 48
@@ -99,6 +99,8 @@ KINDS = {
     "rates": {"lr_first": 2.0, "lr_bias": 3.0, "lr_head": 0.5},
     "watched": {"monitor_every": 2, "optimizer": "adam"},
     "two sided": {"family": "cst"},
+    "cnn": {"network": "cnn", "width": 12, "strides": (2,), "optimizer": "adam"},
+    "cnn, watched": {"network": "cnn", "width": 12, "skip": 0.9, "monitor_every": 2},
 }
 
 

@@ -26,6 +26,7 @@ REST = 200  # steps at least from one choice to the next
 SHARE = 20  # measuring takes at most one step of so many
 # Multiply-adds of a forward pass below which a step is a matter of calls: 10 x 100 at batch 128.
 WORK = 1e7
+PIXELS = 64  # of an image, at the least
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,12 @@ class Choice:
 
 def worthwhile(model: nn.Module, batch: int) -> bool:
     """Whether the matrices of a model are work enough for a choice to matter."""
-    weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
-    return batch * weights >= WORK
+    each = sum(
+        parameter.numel() * (PIXELS if parameter.dim() > 2 else 1)
+        for parameter in model.parameters()
+        if parameter.dim() > 1
+    )
+    return batch * each >= WORK
 
 
 def ways_for(layers: Sequence[str], zeros: Sequence[float]) -> tuple[Way, ...]:

@@ -24,13 +24,13 @@ from sparsefield.train.config import TrainConfig, default_epochs
 from sparsefield.train.environment import commit, hardware, versions
 from sparsefield.train.evaluate import Evaluation, evaluate
 from sparsefield.train.network import build, expectation, save_model, shape_for
-from sparsefield.train.optimizer import schedule_factor
+from sparsefield.train.optimizer import make_optimizer, schedule_factor
 from sparsefield.train.penalty import Penalty
 from sparsefield.train.progress import Silent
 from sparsefield.train.record import CHECKPOINT, Result, Row, write_result, write_tables
 from sparsefield.train.runtime import Runtime, autocast, from_main
 from sparsefield.train.verdict import chance, failure
-from sparsefield.train.ways import Ways, unwanted
+from sparsefield.train.ways import ways_of
 
 
 class Training:
@@ -77,9 +77,12 @@ class Training:
         self.total = steps_of(config, self.batches.per_epoch)
         moment = dataset.input_moment
         self.model = build(config, self.shape, point=point, input_moment=moment).to(device)
-        reason = unwanted(config, point, runtime)
-        self.ways = Ways(config, self.model, runtime, self.total, directory, reason)
-        self.forward, self.optimizer = self.ways.forward, self.ways.optimizer
+        self.ways = ways_of(config, point, self.model, runtime, self.total, directory)
+        self.forward = runtime.setup_module(self.ways.module)  # the model, as a step calls it
+        fuses = config.grad_clip is None and world == 1  # nobody else reads the gradients
+        engine = self.ways.whole if fuses else None
+        self.optimizer = make_optimizer(config, self.model.named_parameters(), engine)
+        self.ways.updated_by(self.optimizer)
         self.autocast = partial(autocast, config.precision, device)
         self.factor = partial(schedule_factor, config, self.total)
         self.scheduler = LambdaLR(self.optimizer, self.factor)
