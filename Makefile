@@ -9,7 +9,7 @@ PYTHON ?= python3
 ARGS ?=
 
 # Those of minutes that need no data; the others are studies, each with a --help.
-BENCHMARKS := solve phase initialise activation training_loop monitor_overhead engine roofline
+BENCHMARKS := solve phase initialise activation training_loop monitor_overhead engine calls roofline
 
 VENV := .venv
 BIN := $(VENV)/bin
