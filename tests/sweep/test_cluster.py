@@ -13,7 +13,7 @@ import pytest
 
 from sparsefield.errors import InvalidInput, SparsefieldError
 from sparsefield.sweep import place, read_grid, sweep
-from sparsefield.sweep.cluster import _connected, cluster, load_ray, make_here
+from sparsefield.sweep.cluster import _connected, _own_handler, cluster, load_ray, make_here
 from sparsefield.sweep.folder import opened
 from sparsefield.sweep.no_rocm import FOLDER, amdsmi_breaks, without_amdsmi
 from sparsefield.sweep.table import rows
@@ -26,6 +26,12 @@ ray_warns = pytest.mark.filterwarnings("ignore")
 CPUS = {"num_cpus": 1, "object_store_memory": 100_000_000}
 
 
+def connect(ray, nodes):
+    """Join the cluster as a caller would; Ray's handler of SIGTERM does not stay for other tests."""
+    with _own_handler(), without_amdsmi():
+        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+
+
 @pytest.fixture(scope="module")
 def nodes():
     """A cluster of one node with one CPU, whose runs have their own folders in ``temporary``."""
@@ -34,6 +40,7 @@ def nodes():
     with short as temporary, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", temporary)
         ray = load_ray()
+        before = signal.getsignal(signal.SIGTERM)
         with without_amdsmi():
             from ray.cluster_utils import Cluster
 
@@ -43,6 +50,7 @@ def nodes():
             yield made
         ray.shutdown()
         made.shutdown()
+        assert signal.getsignal(signal.SIGTERM) == before  # later tests send it to this process
 
 
 @pytest.fixture
@@ -51,7 +59,7 @@ def second(nodes, small, tmp_path):
     ray = load_ray()
     with without_amdsmi():
         node = nodes.add_node(**CPUS)
-        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    connect(ray, nodes)
     (run,) = read_grid(small(qs=(1,), steps=1)).runs
     task = ray.remote(make_here).options(scheduling_strategy="SPREAD")
     given = run.config, tmp_path / "none" / "runs" / "a", "none", {}, tmp_path
@@ -139,8 +147,7 @@ def test_what_a_run_raises_is_recorded_and_what_had_begun_goes_on(nodes, small, 
 @ray_warns
 def test_an_error_ends_our_tasks_and_leaves_the_callers_cluster(nodes, small, tmp_path, hearing):
     ray = load_ray()
-    with without_amdsmi():
-        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    connect(ray, nodes)
     run, _ = runs = read_grid(small(steps=10_000_000, epochs=1_000_000, checkpoint_every=0.0)).runs
     checkpoint = place(tmp_path, run) / "checkpoint"
 
