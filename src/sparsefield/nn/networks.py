@@ -56,6 +56,9 @@ class DNN(nn.Module):
     torch.Size([3, 10])
     """
 
+    registered_in_order = True  # to init_
+
+
     def __init__(
         self,
         inputs: int,
@@ -125,6 +128,9 @@ class CNN(nn.Module):
     InvalidInput
         a size below 1, or a value out of range.
     """
+
+    registered_in_order = True  # to init_
+
 
     def __init__(
         self,
