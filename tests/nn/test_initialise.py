@@ -153,6 +153,7 @@ def test_behind_an_ignored_part_no_q_is_promised():
     )
     assert [row.q for row in init_(model, POINT, ignore=["1"]).rows] == [POINT.q, None, None]
 
+
 def batchnorm():
     return nn.Sequential(nn.Linear(9, 7), nn.BatchNorm1d(7), activation(POINT), nn.Linear(7, 3))
 
@@ -336,7 +337,8 @@ def test_what_shares_its_memory_or_is_frozen_is_left_alone_and_said():
     assert torch.equal(model[4].weight, before["4.weight"])
     assert torch.equal(model[6].bias, before["6.bias"])
     assert not torch.equal(model[6].weight, before["6.weight"])
-    assert "4        left as it is: frozen" in str(table)
+    assert "4       left as it is: frozen" in str(table)
+    assert [row.q for row in table.rows] == [POINT.q, None]
 
 
 def test_an_ignored_parts_memory_is_never_written():

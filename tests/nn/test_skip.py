@@ -122,7 +122,9 @@ def test_a_block_that_changes_the_shape_is_refused():
 
 def residual(blocks=3):
     parts = [nn.Linear(30, 200)]
-    parts += [Skip(nn.Sequential(activation(POINT), nn.Linear(200, 200)), 0.8) for _ in range(blocks)]
+    parts += [
+        Skip(nn.Sequential(activation(POINT), nn.Linear(200, 200)), 0.8) for _ in range(blocks)
+    ]
     return nn.Sequential(*parts, activation(POINT), nn.Linear(200, 5))
 
 

@@ -49,7 +49,9 @@ def by_quadrature(f, phi, mean, q):
 
 @settings(max_examples=25)
 @given(
-    name=st.sampled_from([n for n in sorted(ACTIVATIONS) if not {"tiny", "huge", "wide"} & {*n.split()}]),
+    name=st.sampled_from(
+        [n for n in sorted(ACTIVATIONS) if not {"tiny", "huge", "wide"} & {*n.split()}]
+    ),
     beta=st.floats(-2.0, 2.0),
     gamma=st.floats(0.3, 3.0),
 )
@@ -141,7 +143,9 @@ def one_block(point, skip):
 
     def mean(f):
         a, b = tau / mp.sqrt(q), (tau + m) / mp.sqrt(q)
-        ramp = mp.quad(lambda z: reference.density(z) * f(mp.sqrt(q) * z - tau), [a, (a + b) / 2, b])
+        ramp = mp.quad(
+            lambda z: reference.density(z) * f(mp.sqrt(q) * z - tau), [a, (a + b) / 2, b]
+        )
         return (1 - reference.tail(a)) * f(mp.mpf(0)) + ramp + reference.tail(b) * f(m)
 
     return mean(zeros), mean(square)

@@ -38,8 +38,14 @@ def fill(
     bias_variance: float | None,
     generator: Generator | None,
     weights: Weights = "gaussian",
+    *,
+    even: bool = False,
 ) -> None:
-    """Weights of variance ``weight_variance`` / fan_in; a bias variance of None leaves the bias."""
+    """Weights of variance ``weight_variance`` / fan_in; a bias variance of None leaves the bias.
+
+    ``even`` biases are Gaussian as the others are, and lie evenly: one in each of as many equally
+    likely strata. In a narrow layer the zeros depend most on how its few biases fall.
+    """
     if weights == "gaussian":
         std = math.sqrt(weight_variance / fan_in(layer))
         layer.weight.normal_(0.0, std, generator=generator)
@@ -47,7 +53,20 @@ def fill(
         for block in layer.weight.chunk(getattr(layer, "groups", 1)):
             _fill_orthogonal(block, weights, weight_variance, generator)
     if layer.bias is not None and bias_variance is not None:
-        layer.bias.normal_(0.0, math.sqrt(bias_variance), generator=generator)
+        std = math.sqrt(bias_variance)
+        if even:
+            layer.bias.copy_(_even(layer.bias, generator).mul_(std))
+        else:
+            layer.bias.normal_(0.0, std, generator=generator)
+
+
+def _even(like: Tensor, generator: Generator | None) -> Tensor:
+    """Standard normal numbers, the shape of ``like``, each from its own stratum."""
+    count, device = len(like), like.device
+    place = torch.randperm(count, generator=generator, device=device)
+    inside = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
+    inside = inside.clamp(1e-6, 1.0 - 1e-6)  # no infinity at the ends
+    return torch.special.ndtri((place + inside) / count)
 
 
 def _fill_orthogonal(

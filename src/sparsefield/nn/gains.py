@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import torch
@@ -14,7 +13,7 @@ from sparsefield.theory import CriticalPoint, Point, solve
 from sparsefield.theory.sums import normed_variance
 from sparsefield.watch import Call, Place, Watch
 
-from .fill import Layer, Transposed, fill, read_moment
+from .fill import fill, read_moment
 from .job import Job, Left
 from .of_point import activation
 from .order import NORMS, Reading, run
@@ -149,4 +148,4 @@ def _fill_hidden(
     given = wanted if isinstance(layer.bias, Tensor) else 0.0
     if id(layer.bias) in left.parameters:
         wanted, given = None, min(layer.bias.square().mean().item(), q)  # type: ignore[operator]
-    fill(layer, (q - given) / moment, wanted, job.generator)  # type: ignore[arg-type,operator]
+    fill(layer, (q - given) / moment, wanted, job.generator, even=True)  # type: ignore[arg-type,operator]

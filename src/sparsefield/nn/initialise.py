@@ -30,6 +30,7 @@ _REMEDY = (
     "does not cover"
 )
 
+
 @dataclass(frozen=True)
 class InitRow:
     """What :func:`init_` does to one layer.
@@ -49,7 +50,8 @@ class InitRow:
     bias_variance
         variance of the biases.
     q
-        expected mean square of the layer's output; None where an ignored part decides it.
+        expected mean square of the layer's output; None where a part that is left as it is
+        decides it.
     """
 
     name: str
@@ -70,6 +72,7 @@ class InitRow:
         """Standard deviation of one weight (averaged over the kernel for ``delta``)."""
         return math.sqrt(self.weight_variance / self.fan_in)
 
+
 @dataclass(frozen=True)
 class InitTable:
     """What every layer was filled with; prints as a table.
@@ -86,7 +89,8 @@ class InitTable:
     left: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        name_width = max([len(row.name) for row in self.rows] + [5]) + 2
+        names = [row.name for row in self.rows] + [name for name, _ in self.left]
+        name_width = max(map(len, [*names, "layer"])) + 2
         head = f"{'layer':<{name_width}}{'role':<8}{'weights':<12}{'shape':<18}{'weight std':>11}"
         lines = [head + f"{'bias std':>11}{'q':>11}"]
         lines += [
@@ -97,8 +101,10 @@ class InitTable:
         lines += [f"{name:<{name_width}}left as it is: {reason}" for name, reason in self.left]
         return "\n".join(lines)
 
+
 def _shown(q: float | None) -> str:
     return "-" if q is None else f"{q:.5g}"
+
 
 def init_(
     module: nn.Module,
@@ -187,17 +193,18 @@ def init_(
     problems += _out_of_theory(order, roles, first, {p.ignore for p in problems})
     problems += [each for name in layers for each in _unfit(name, layers[name], point, weights)]
     refuse(problems + _without_bias(layers, roles, point), _REMEDY)
-    sure = _sure(order)
+    kept = held(module, list(layers))
+    sure = _sure(order, {name for name, layer in layers.items() if id(layer.weight) in kept})
     rows = [
         _row(name, layer, roles[name], point, weights, input_moment, head_gain, name in sure)
         for name, layer in layers.items()
     ]
-    kept = held(module, list(layers))
     filled = tuple(row for row in rows if id(layers[row.name].weight) not in kept)
     if not dry_run:
         for row in filled:
             _fill(layers[row.name], row, kept, generator)
     return InitTable(filled, tuple(_left(layers, kept)))
+
 
 def torch_default_(module: nn.Module, generator: Generator | None = None) -> None:
     """PyTorch's own default for Linear and Conv, U(-1, 1) / sqrt(fan_in), from ``generator``."""
@@ -205,6 +212,7 @@ def torch_default_(module: nn.Module, generator: Generator | None = None) -> Non
         bound = 1.0 / math.sqrt(math.prod(layer.weight.shape[1:]))
         for tensor in layer.parameters():
             nn.init.uniform_(tensor, -bound, bound, generator=generator)
+
 
 def _check_values(weights: str, input_moment: float, head_gain: float) -> None:
     if weights not in _KINDS:
@@ -215,6 +223,7 @@ def _check_values(weights: str, input_moment: float, head_gain: float) -> None:
             "pass data.input_moment, or (x ** 2).mean()"
         )
     check_head_gain(head_gain)
+
 
 def check_head_gain(head_gain: float) -> None:
     """Refuse a gain that is none."""
@@ -230,6 +239,7 @@ def _layers(module: nn.Module, ignored: Sequence[str]) -> dict[str, Layer]:
         if isinstance(part, LAYERS) and is_plain(part)
     }
 
+
 def _strangers(module: nn.Module, point: Point, ignored: Sequence[str]) -> list[Problem]:
     """Activations of another point, and parts with parameters that cannot be filled."""
     wanted, found = activation(point), []
@@ -244,9 +254,8 @@ def _strangers(module: nn.Module, point: Point, ignored: Sequence[str]) -> list[
         found.append(Problem(f"{name or 'module'}: {text}", name))
     return found
 
-def _roles(
-    names: list[str], order: Order, first: str | None, head: str | None
-) -> dict[str, Role]:
+
+def _roles(names: list[str], order: Order, first: str | None, head: str | None) -> dict[str, Role]:
     """Which layers read the input, and which put out what nothing reads."""
     for role, name in (("first", first), ("head", head)):
         if name not in (None, "auto", *names):
@@ -257,9 +266,9 @@ def _roles(
     if head == "auto" and len(names) == 1:
         heads = set()
     return {
-        name: "head" if name in heads else "first" if name in firsts else "hidden"
-        for name in names
+        name: "head" if name in heads else "first" if name in firsts else "hidden" for name in names
     }
+
 
 def _out_of_theory(
     order: Order, roles: dict[str, Role], first: str | None, known: set[str | None]
@@ -270,12 +279,14 @@ def _out_of_theory(
         read, role = call.read, roles.get(call.name)
         fine = {"ignored", "input"} if first is None or role != "hidden" else {"ignored"}
         fine |= {"activation"} if call.kind == "layer" else {"layer", "skip", "input"}
-        if read.kind in fine or read.name in known or (role == "head" and read.kind != "layer"):
+        fine |= {"pooling"} if role == "head" else set()
+        if read.kind in fine or read.name in known:
             continue
 
         wanted = "an activation of the point" if call.kind == "layer" else "a layer"
         found.append(Problem(f"{call.place}: reads {read.said}, not {wanted}"))
     return found
+
 
 def _unfit(name: str, layer: Layer, point: Point, weights: Weights) -> list[Problem]:
     shape = list(layer.weight.shape)
@@ -285,9 +296,8 @@ def _unfit(name: str, layer: Layer, point: Point, weights: Weights) -> list[Prob
         return [Problem(f"{name}: a kernel of {shape[2:]} has no centre; use orthogonal")]
     return []
 
-def _without_bias(
-    layers: dict[str, Layer], roles: dict[str, Role], point: Point
-) -> list[Problem]:
+
+def _without_bias(layers: dict[str, Layer], roles: dict[str, Role], point: Point) -> list[Problem]:
     return [
         Problem(
             f"{name}: the fixed point needs biases of variance {point.sigma_b2:.6g}, the layer has "
@@ -298,15 +308,17 @@ def _without_bias(
         if layer.bias is None and point.sigma_b2 > 0.0 and roles[name] != "head"
     ]
 
-def _sure(order: Order) -> set[str]:
-    """Layers whose q no ignored part decides, followed from the input on."""
+
+def _sure(order: Order, left: set[str]) -> set[str]:
+    """Layers whose q no ignored part, and no layer that is left, decides: from the input on."""
     sure: set[str] = set()
     for call in order.calls:
         read, at = call.read, call.name if call.kind == "layer" else call.place
         from_sure = (set(read.terms) or {read.name}) <= sure
-        if read.kind == "input" or (read.kind in _KEPT and from_sure):
+        if at not in left and (read.kind == "input" or (read.kind in _KEPT and from_sure)):
             sure.add(at)
     return sure
+
 
 def _row(
     name: str,
@@ -329,9 +341,11 @@ def _row(
     kind: Weights = "orthogonal" if weights == "delta" and len(shape) == 2 else weights
     return InitRow(name, role, shape, kind, float(variance), bias, q if sure else None)
 
+
 def _fill(layer: Layer, row: InitRow, kept: dict[int, str], generator: Generator | None) -> None:
     bias = None if id(layer.bias) in kept else row.bias_variance
     fill(layer, row.weight_variance, bias, generator, row.weights)
+
 
 def _left(layers: dict[str, Layer], kept: dict[int, str]) -> list[tuple[str, str]]:
     """Layers that keep their weight, or their bias, and why."""

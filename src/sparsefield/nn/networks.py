@@ -58,7 +58,6 @@ class DNN(nn.Module):
 
     registered_in_order = True  # to init_
 
-
     def __init__(
         self,
         inputs: int,
@@ -130,7 +129,6 @@ class CNN(nn.Module):
     """
 
     registered_in_order = True  # to init_
-
 
     def __init__(
         self,

@@ -24,10 +24,23 @@ from .rectifier import is_rectifier, rectifies
 from .skip import Skip
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-_WEIGHTED = frozenset("linear bilinear conv1d conv2d conv3d matmul".split())
+_WEIGHTED = frozenset(["linear", "bilinear", "conv1d", "conv2d", "conv3d", "matmul"])
 GATES = frozenset(
-    "sigmoid hardsigmoid logsigmoid tanh hardtanh softsign softmax logsoftmax gumbelsoftmax glu "
-    "sin cos exp".split()
+    [
+        "sigmoid",
+        "hardsigmoid",
+        "logsigmoid",
+        "tanh",
+        "hardtanh",
+        "softsign",
+        "softmax",
+        "logsoftmax",
+        "gumbelsoftmax",
+        "glu",
+        "sin",
+        "cos",
+        "exp",
+    ]
 )
 Sample = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
@@ -139,9 +152,7 @@ class _Follower(TorchFunctionMode):
         self._reads: dict[str, Origin] = {}
         self._updates: dict[str, Origin] = {}
         self._skips = {name for name, part in model.named_modules() if isinstance(part, Skip)}
-        self._blocks = {
-            id(part.block) for part in model.modules() if isinstance(part, Skip)
-        }
+        self._blocks = {id(part.block) for part in model.modules() if isinstance(part, Skip)}
 
     def wants(self, module: nn.Module) -> bool:
         """Whether a module is to be watched: it makes something of a kind that functions hide."""
@@ -160,9 +171,7 @@ class _Follower(TorchFunctionMode):
         unknown = "parameter" if isinstance(tensor, nn.Parameter) else "constant"
         return self._origins.get(id(tensor), Origin(unknown))
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         self._follow(func, args, kwargs or {}, made)
         return made
@@ -241,7 +250,7 @@ class _Follower(TorchFunctionMode):
 
 def _forgets_scale(part: nn.Module, call: Call) -> bool:
     """Whether a foreign module with parameters gives the same for four times its input."""
-    if not _owns(part) or any(p.dim() > 1 for p in part.parameters()):
+    if not _owns(part) or any(p.numel() > max(p.shape, default=1) for p in part.parameters()):
         return False
     if not call.read.is_floating_point() or not call.output.any():
         return False

@@ -6,12 +6,68 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 _KEEPS = frozenset(
-    "view viewas reshape reshapeas flatten unflatten transpose swapaxes swapdims permute movedim "
-    "moveaxis squeeze unsqueeze contiguous clone detach alias to type typeas float double half "
-    "bfloat16 cpu cuda get getitem chunk split tensorsplit splitwithsizes unbind select narrow "
-    "expand expandas repeat tile roll flip indexselect t adjoint identity dropout dropout1d "
-    "dropout2d dropout3d alphadropout featuredropout featurealphadropout requiresgrad pixelshuffle "
-    "pixelunshuffle channelshuffle unfold broadcastto positive".split()
+    [
+        "view",
+        "viewas",
+        "reshape",
+        "reshapeas",
+        "flatten",
+        "unflatten",
+        "transpose",
+        "swapaxes",
+        "swapdims",
+        "permute",
+        "movedim",
+        "moveaxis",
+        "squeeze",
+        "unsqueeze",
+        "contiguous",
+        "clone",
+        "detach",
+        "alias",
+        "to",
+        "type",
+        "typeas",
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "cpu",
+        "cuda",
+        "get",
+        "getitem",
+        "chunk",
+        "split",
+        "tensorsplit",
+        "splitwithsizes",
+        "unbind",
+        "select",
+        "narrow",
+        "expand",
+        "expandas",
+        "repeat",
+        "tile",
+        "roll",
+        "flip",
+        "indexselect",
+        "t",
+        "adjoint",
+        "identity",
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alphadropout",
+        "featuredropout",
+        "featurealphadropout",
+        "requiresgrad",
+        "pixelshuffle",
+        "pixelunshuffle",
+        "channelshuffle",
+        "unfold",
+        "broadcastto",
+        "positive",
+    ]
 )
 _KINDS = {
     "sum": "add radd iadd sub rsub isub subtract addcmul",
@@ -142,7 +198,7 @@ class Order:
         """An activation of the point is called."""
         self.follow(read)
         self.calls.append(Seen("activation", name, place, read))
-        return Origin("activation", name)
+        return Origin("activation", place)
 
     def norm(self, name: str, place: str, read: Origin) -> Origin:
         """A norm is called; it sets the variance, whatever it reads."""

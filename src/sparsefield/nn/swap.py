@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from sparsefield.theory import Point
 
@@ -17,6 +18,7 @@ from .held import parts
 from .of_point import activation, same
 from .rectifier import is_rectifier, rectifies
 
+Outputs = Callable[[], list[Tensor]]
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -82,7 +84,7 @@ def add_child(parent: nn.Module, child: str, new: nn.Module, undo: ExitStack) ->
 
 
 def swap_functions(
-    owners: Sequence[nn.Module], point: Point, unchanged: Callable[[], bool], undo: ExitStack
+    owners: Sequence[nn.Module], point: Point, outputs: Outputs, undo: ExitStack
 ) -> tuple[dict[int, dict[str, str]], dict[int, str]]:
     """Replace calls of rectifier functions in these forwards, as ``torch.fx`` traces them.
 
@@ -90,9 +92,9 @@ def swap_functions(
     ----------
     owners
         modules whose own forward calls them.
-    unchanged
-        whether the model still gives what it gave: asked of each traced forward before anything
-        in it is replaced.
+    outputs
+        what the whole model gives: each traced forward is to give the same before anything in it
+        is replaced.
 
     Returns
     -------
@@ -103,23 +105,23 @@ def swap_functions(
     failed: dict[int, str] = {}
     for owner in owners:
         try:
-            swapped[id(owner)] = _swap_functions(owner, point, unchanged, undo)
+            swapped[id(owner)] = _swap_functions(owner, point, outputs, undo)
         except Exception as error:  # whatever fx or the forward says, it is the reason
             failed[id(owner)] = str(error).splitlines()[0] if str(error) else repr(error)
     return swapped, failed
 
 
 def _swap_functions(
-    owner: nn.Module, point: Point, unchanged: Callable[[], bool], undo: ExitStack
+    owner: nn.Module, point: Point, outputs: Outputs, undo: ExitStack
 ) -> dict[str, str]:
     functions = rectifier_calls(owner)
     if not functions:
         raise NotImplementedError("the graph that torch.fx traced holds no such call")
-    base = type(owner)
+    base, before = type(owner), outputs()
     with ExitStack() as back:
         back.callback(setattr, owner, "__class__", base)
         owner.__class__ = Swapped.of(base, plain_forward(owner))
-        if not unchanged():
+        if not _alike(before, outputs()):
             raise NotImplementedError("the forward that torch.fx traced gives other outputs")
         names = _free_names(owner, len(functions))
         for name in names:
@@ -129,6 +131,15 @@ def _swap_functions(
         owner.__class__ = Swapped.of(base, swap_calls(owner, names))
         undo.push(back.pop_all())
     return dict(zip(names, functions, strict=True))
+
+
+def _alike(before: list[Tensor], after: list[Tensor]) -> bool:
+    return len(before) == len(after) > 0 and all(map(_close, before, after))
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    same_shape = one.shape == other.shape
+    return same_shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def _free_names(owner: nn.Module, count: int) -> tuple[str, ...]:
