@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -158,7 +159,9 @@ class Swapped:
         own = {"_base": base, "__module__": base.__module__, "__doc__": base.__doc__}
         if forward is not None:
             own["forward"] = forward
-        return type(base.__name__, (Swapped, base), own)
+        return types.new_class(
+            base.__name__, (Swapped, base), exec_body=lambda names: names.update(own)
+        )
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _empty, (type(self)._base,), self.__getstate__()
@@ -169,6 +172,6 @@ class Swapped:
 
 
 def _empty(base: type[nn.Module]) -> nn.Module:
-    kind = Swapped.of(base)
+    kind: Any = Swapped.of(base)
     module: nn.Module = kind.__new__(kind)
     return module

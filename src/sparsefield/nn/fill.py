@@ -66,7 +66,8 @@ def _even(like: Tensor, generator: Generator | None) -> Tensor:
     place = torch.randperm(count, generator=generator, device=device)
     inside = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
     inside = inside.clamp(1e-6, 1.0 - 1e-6)  # no infinity at the ends
-    return torch.special.ndtri((place + inside) / count)
+    even: Tensor = torch.special.ndtri((place + inside) / count)
+    return even
 
 
 def _fill_orthogonal(
@@ -108,7 +109,8 @@ def read_moment(layer: Layer | Transposed, x: Tensor) -> float:
     if isinstance(layer, nn.Linear):
         return power.mean().item()
     channels = -len(layer.kernel_size) - 1
-    return _one_channel(layer, power)(power.mean(channels, keepdim=True)).mean().item()
+    arriving: Tensor = _one_channel(layer, power)(power.mean(channels, keepdim=True))
+    return arriving.mean().item()
 
 
 def _one_channel(layer: nn.Module, like: Tensor) -> nn.Module:
@@ -117,7 +119,9 @@ def _one_channel(layer: nn.Module, like: Tensor) -> nn.Module:
     names = ["kernel_size", "stride", "padding", "dilation", "padding_mode"]
     names += ["output_padding"] if isinstance(layer, TRANSPOSED) else []
     shape = {name: getattr(layer, name) for name in names}
-    twin = skip_init(kind, 1, 1, bias=False, dtype=like.dtype, device=like.device, **shape)
+    twin: nn.Module = skip_init(
+        kind, 1, 1, bias=False, dtype=like.dtype, device=like.device, **shape
+    )
     nn.init.constant_(twin.weight, 1.0 / math.prod(layer.kernel_size))  # type: ignore[arg-type]
     return twin
 

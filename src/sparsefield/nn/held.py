@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from sparsefield.errors import InvalidInput
 
@@ -93,8 +94,9 @@ def _by_storage(module: nn.Module) -> dict[tuple[str, int], list[_Span]]:
 
 
 def _is_real(tensor: Tensor | None) -> bool:
-    lazy = isinstance(tensor, nn.parameter.UninitializedTensorMixin)
-    return tensor is not None and not lazy and not tensor.is_meta and tensor.numel() > 0
+    if tensor is None or is_lazy(tensor):
+        return False
+    return not tensor.is_meta and tensor.numel() > 0
 
 
 def _span(owner: str, tensor: Tensor) -> _Span:

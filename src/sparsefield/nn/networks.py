@@ -12,7 +12,8 @@ from torch.nn.utils import skip_init
 from sparsefield.errors import InvalidInput
 from sparsefield.theory import Point
 
-from .initialise import Weights, init_, torch_default_
+from .fill import Weights
+from .initialise import init_, torch_default_
 from .of_point import activation
 
 Init = Literal["eoc", "torch"]

@@ -88,7 +88,9 @@ def as_sampled(model: nn.Module) -> Iterator[None]:
             module.training = training
         with torch.no_grad():
             for module, name, buffer, value in buffers:
-                module._buffers[name] = buffer if value is None else buffer.copy_(value)
+                if buffer is not None and value is not None:
+                    buffer.copy_(value)
+                module._buffers[name] = buffer
 
 
 @dataclass

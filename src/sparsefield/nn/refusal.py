@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from sparsefield.errors import InvalidInput
 
@@ -43,7 +44,7 @@ def unreal(module: nn.Module) -> list[Problem]:
     found = []
     for name, part in module.named_modules():
         own = [*part._parameters.values(), *part._buffers.values()]
-        if any(isinstance(each, nn.parameter.UninitializedTensorMixin) for each in own):
+        if any(is_lazy(each) for each in own):
             found.append(Problem(f"{name}: a lazy layer has no shape yet; run one batch first"))
         elif any(each is not None and each.is_meta for each in own):
             found.append(

@@ -81,7 +81,7 @@ def sparsify_(
     >>> point = solve("crelu", sparsity=0.9, q=4.0, clip=1.1)
     >>> table = sparsify_(model, point, torch.randn(32, 64))
     >>> type(model[1]).__name__, table["2"].done, abs(table["1"].zeros - 0.9) < 0.03
-    ('CReLU', 'theory', True)
+    ('CReLU', 'head', True)
     """
     check_head_gain(head_gain)
     ignored = checked_ignore(model, ignore)

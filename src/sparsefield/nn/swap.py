@@ -71,10 +71,10 @@ def put(parent: nn.Module, child: str, new: Activation, undo: ExitStack) -> None
         return
     undo.callback(parent.__dict__.__setitem__, child, parent.__dict__.pop(child))
     add_child(parent, child, new, undo)
-    if getattr(parent, "activation_relu_or_gelu", 0):
+    if vars(parent).get("activation_relu_or_gelu"):
         # torch's encoder layer would else take its fused path, with the activation that it had
-        undo.callback(setattr, parent, "activation_relu_or_gelu", parent.activation_relu_or_gelu)
-        parent.activation_relu_or_gelu = 0
+        undo.callback(vars(parent).update, activation_relu_or_gelu=parent.activation_relu_or_gelu)
+        vars(parent)["activation_relu_or_gelu"] = 0
 
 
 def add_child(parent: nn.Module, child: str, new: nn.Module, undo: ExitStack) -> None:
