@@ -15,11 +15,14 @@ from sparsefield.watch import Call, Place, Watch
 
 from .fill import fill, read_moment
 from .job import Job, Left
+from .measure import measure
 from .of_point import activation
 from .order import NORMS, Reading, run
-from .plan import Vouched, is_theory, targets
+from .plan import Vouched, is_theory, own_terms, targets
 from .swap import put
 
+_SPARE = 0.05  # of what its terms were given: less would all but silence them
+_LEVEL = 0.01  # relative: as good as told
 _SAME = 1e-6  # relative: a norm that gives this much of q* gives q*
 
 
@@ -95,33 +98,91 @@ def _replace(model: nn.Module, old: nn.Module, point: Point, undo: ExitStack) ->
 
 def fill_in_order(
     job: Job, order: Reading, vouched: Vouched, left: Left, undo: ExitStack
-) -> dict[str, bool]:
+) -> dict[str, float]:
     """Fill every layer that is not left alone when the sample first comes to it.
 
     Returns
     -------
-    Whether it was by theory alone, by name.
+    What those read whose gain came from the sample (:func:`~sparsefield.nn.fill.read_moment`).
     """
     calls = {call.name: call for call in reversed(order.of("layer"))}
     todo = {name: job.part(name) for name in calls if name not in left.parts}
-    goal, done = targets(order, job.point), dict[str, bool]()
+    goal, moments = targets(order, job.point), dict[str, float]()
+    waiting = set(todo)
 
     def enter(place: Place, read: Tensor) -> None:
         name, layer = place.name, todo[place.name]
-        if name in done:
+        if name not in waiting:
             return
-        done[name] = name in order.heads or is_theory(vouched, calls[name])
+        waiting.remove(name)
         for parameter in layer.parameters(recurse=False):
             _remember(parameter, undo)
         if name in order.heads:
             _fill_head(job, layer, left)
-        else:
-            moment = None if done[name] else read_moment(layer, read)  # type: ignore[arg-type]
-            _fill_hidden(job, name, layer, goal[name], moment, left)
+            return
+        moment = job.point.second_moment
+        if not is_theory(vouched, calls[name]):
+            moment = moments[name] = read_moment(layer, read)  # type: ignore[arg-type]
+        _fill_hidden(job, name, layer, goal[name], moment, left)
 
     with Watch(job.model, todo).passes(_see_nothing, before=enter):
         run(job.model, job.sample)
-    return done
+    return moments
+
+
+def settle_sums(job: Job, order: Reading, left: Left, undo: ExitStack) -> bool:
+    """Give the terms of each sum that an activation reads what its fixed part leaves of q*.
+
+    Only then is it known how much that part brings: what an activation put out, pooled or not.
+
+    Returns
+    -------
+    Whether anything was changed.
+    """
+    modules = {call.name: job.part(call.name) for call in order.calls}
+    measured, changed = measure(job.model, job.sample, modules), False
+    for call, terms in own_terms(order):
+        given = sum(measured[name].q for name in terms if name in measured)
+        free = call.read.kind == "sum" and not left.parts.keys() & set(terms)
+        if not free or given == 0.0 or call.place not in measured:
+            continue
+        rest = 1.0 - (measured[call.place].q - job.point.q) / given
+        if rest > _SPARE and abs(rest - 1.0) > _LEVEL:
+            changed = True
+            for name in terms:
+                _scale(job.part(name), math.sqrt(rest), left, undo)
+    return changed
+
+
+def refit(job: Job, moments: dict[str, float], undo: ExitStack) -> None:
+    """Let each layer whose gain came from the sample give again what it gave, in order."""
+    layers = {name: job.part(name) for name in moments}
+    todo = set(layers)
+
+    def enter(place: Place, read: Tensor) -> None:
+        layer = layers[place.name]
+        if place.name in todo:
+            todo.remove(place.name)
+            moment = read_moment(layer, read)  # type: ignore[arg-type]
+            factor = math.sqrt(moments[place.name] / moment) if moment else 1.0
+            moments[place.name] = moment
+            assert isinstance(layer.weight, Tensor)
+            _multiply(layer.weight, factor, undo)
+
+    with Watch(job.model, layers).passes(_see_nothing, before=enter):
+        run(job.model, job.sample)
+
+
+def _scale(part: nn.Module, factor: float, left: Left, undo: ExitStack) -> None:
+    for parameter in part.parameters(recurse=False):
+        if id(parameter) not in left.parameters:
+            _multiply(parameter, factor, undo)
+
+
+@torch.no_grad()
+def _multiply(parameter: Tensor, factor: float, undo: ExitStack) -> None:
+    _remember(parameter, undo)
+    parameter.mul_(factor)
 
 
 def _see_nothing(call: Call) -> None:
@@ -134,11 +195,10 @@ def _fill_head(job: Job, layer: nn.Module, left: Left) -> None:
 
 
 def _fill_hidden(
-    job: Job, name: str, layer: nn.Module, q: float, moment: float | None, left: Left
+    job: Job, name: str, layer: nn.Module, q: float, moment: float, left: Left
 ) -> None:
     """E[h^2] = weight_variance * moment + bias_variance = q."""
     point = job.point
-    moment = point.second_moment if moment is None else moment
     if not 0.0 < moment < math.inf:
         raise InvalidInput(
             f"{name}: reads a mean square of {moment:g} on this sample, and no weights make q = "

@@ -59,11 +59,15 @@ def left_alone(job: Job, order: Reading) -> Left:
     names, found = set(job.names().values()), dict[str, str]()
     kept = held(job.model, [name for name in called if name in names])
     before = {term for call in order.of("activation") for term in call.read.terms}
+    reading = {call.name for call in order.of("layer") if call.read.kind == "attention"}
+    projections = order.attended | reading
     for name in called:
         part = job.part(name)
         is_norm = any(call.name == name for call in order.of("norm"))
         reason = "ignored" if name not in names else ""
         reason = reason or (_norm(part, name in before) if is_norm else _layer(part))
+        if name in projections - before:
+            reason = reason or "a projection of attention is not filled"
         reason = reason or kept.get(id(part.weight), "")
         if is_norm and id(getattr(part, "bias", None)) in kept:
             reason = reason or kept[id(part.bias)]

@@ -24,6 +24,7 @@ from .rectifier import is_rectifier, rectifies
 from .skip import Skip
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_MEETING = {"matmul", "rmatmul", "bmm", "baddbmm", "einsum"}
 _WEIGHTED = frozenset(["linear", "bilinear", "conv1d", "conv2d", "conv3d", "matmul"])
 GATES = frozenset(
     [
@@ -105,11 +106,14 @@ class Reading(Order):
         functions that squash, with the module that calls them.
     spread
         mean square of what each norm put out, by name.
+    attended
+        layers whose outputs meet in a product with each other: projections of attention.
     """
 
     rectifiers: list[tuple[nn.Module | None, str]] = field(default_factory=list)
     gates: list[tuple[nn.Module | None, str]] = field(default_factory=list)
     spread: dict[str, float] = field(default_factory=dict)
+    attended: set[str] = field(default_factory=set)
 
 
 def read_order(model: nn.Module, sample: Sample) -> Reading:
@@ -189,7 +193,12 @@ class _Follower(TorchFunctionMode):
             read = [Origin("product")]
         elif len(tensors) == 1 and isinstance(made, Tensor) and made.shape == tensors[0].shape:
             self._note(func, name, args, kwargs)
+        computed = [each for each in read if each.kind not in ("constant", "parameter")]
+        if name in _MEETING and len(computed) > 1:
+            name = "attention"
         origin = after(name, [each for each in read if each.kind != "constant"] or read)
+        if origin.kind == "attention":
+            self.order.attended |= origin.layers
         for tensor in tensors_in(made):
             self.set(tensor, origin)
         if name == "setitem":

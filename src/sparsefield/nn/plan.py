@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -22,8 +22,7 @@ def targets(order: Order, point: Point) -> dict[str, float]:
     read only beside others, in a concatenation, is to be as large as what an activation puts out.
     """
     wanted: dict[str, float] = {}
-    for call in order.of("activation"):
-        free = [term for term in dict.fromkeys(call.read.terms) if term not in wanted]
+    for call, free in own_terms(order):
         left = point.q - sum(wanted.get(term, 0.0) for term in call.read.terms)
         shares = call.read.kind == "sum" and left > _SPARE * point.q
         wanted |= dict.fromkeys(free, left / len(free) if shares and free else point.q)
@@ -33,6 +32,14 @@ def targets(order: Order, point: Point) -> dict[str, float]:
             wanted |= dict.fromkeys(beside, point.second_moment)
     names = {call.name for call in order.calls if call.kind != "activation"}
     return {name: wanted.get(name, point.q) for name in names}
+
+
+def own_terms(order: Order) -> Iterator[tuple[Seen, list[str]]]:
+    """Each call of an activation, with the terms of what it reads that none before it has read."""
+    known: set[str] = set()
+    for call in order.of("activation"):
+        yield call, [term for term in dict.fromkeys(call.read.terms) if term not in known]
+        known |= set(call.read.terms)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def vouched(
     seen, scaled = Vouched(), set(rescaled)
     for call in order.calls:
         if call.kind == "layer":
-            _layer(seen, call, model.get_submodule(call.name), left, scaled)
+            _layer(seen, order, call, model.get_submodule(call.name), left, scaled)
         elif call.kind == "activation":
             _activation(seen, call)
         else:
@@ -91,7 +98,12 @@ def vouched(
 
 
 def _layer(
-    seen: Vouched, call: Seen, layer: nn.Module, left: Mapping[str, str], scaled: set[str]
+    seen: Vouched,
+    order: Order,
+    call: Seen,
+    layer: nn.Module,
+    left: Mapping[str, str],
+    scaled: set[str],
 ) -> None:
     key, read = call.name, call.read
     if key in seen.notes:  # called before
@@ -110,7 +122,8 @@ def _layer(
         seen.notes[key] = f"reads {read.said}, solved at another q" if read.name in scaled else ""
         seen.inherit(key, [read.name])
     else:
-        seen.notes[key] = f"reads {read.said}: gain set from the sample"
+        head = key in order.heads
+        seen.notes[key] = f"reads {read.said}" + ("" if head else ": gain set from the sample")
 
 
 def _activation(seen: Vouched, call: Seen) -> None:

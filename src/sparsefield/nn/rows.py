@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -29,8 +29,8 @@ class Told:
         what each activation was before, by its name.
     failed
         why function calls were not replaced, by the id of the module that makes them.
-    by_theory
-        whether a layer was filled by theory alone, by its name.
+    from_sample
+        layers whose gain came from the sample.
     rescaled
         q of activations behind norms that cannot be set, by place.
     """
@@ -40,7 +40,7 @@ class Told:
     vouched: Vouched
     was: Mapping[str, str]
     failed: Mapping[int, str]
-    by_theory: Mapping[str, bool]
+    from_sample: Collection[str]
     rescaled: Mapping[str, float]
     measured: Mapping[str, Measured]
 
@@ -81,12 +81,15 @@ def _layer(job: Job, told: Told, call: Seen) -> SparsifyRow:
 def _filled(told: Told, name: str) -> str:
     if name in told.order.heads:
         return "head"
-    return "theory" if told.by_theory[name] else "gain from the sample"
+    return "gain from the sample" if name in told.from_sample else "theory"
 
 
 def _norm(job: Job, told: Told, call: Seen) -> SparsifyRow:
     name, is_set = call.name, call.name not in told.left.parts
-    promised = targets(told.order, job.point)[name] if is_set else None
+    alone = any(
+        each.read.kind == "norm" and each.read.name == name for each in told.order.of("activation")
+    )
+    promised = targets(told.order, job.point)[name] if is_set and alone else None
     q = told.measured[name].q if name in told.measured else None
     done = "gamma" if is_set else "left"
     note = told.vouched.notes[name]
@@ -97,7 +100,8 @@ def _activation(job: Job, told: Told, call: Seen) -> SparsifyRow:
     seen = told.measured.get(call.place)
     note = told.vouched.notes[call.place]
     zeros, error = (None, 0.0) if seen is None else (seen.zeros, seen.error)
-    if zeros is not None and seen is not None and abs(zeros - job.point.sparsity) > _CLOSE:
+    off = 0.0 if zeros is None else abs(zeros - job.point.sparsity)
+    if seen is not None and off > _CLOSE and (not note or off < 3.0 * error):
         width = f"{seen.units} units: one draw of weights strays by {error:.1%} and more"
         note = "; ".join(filter(None, (note, width)))
     sure = call.place not in told.vouched.doubts

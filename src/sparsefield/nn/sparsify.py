@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from sparsefield.errors import InvalidInput
 from sparsefield.theory import Point
 
-from .gains import fill_in_order, rescale_activations, set_norms
+from .gains import fill_in_order, refit, rescale_activations, set_norms, settle_sums
 from .held import checked_ignore
 from .initialise import check_head_gain
 from .job import Job, left_alone, problems
@@ -22,6 +22,8 @@ from .refusal import Problem, refuse, unreal
 from .rows import Told, rows
 from .swap import swap_functions, swap_modules
 from .table import SparsifyTable
+
+_ROUNDS = 3  # of settling sums: what one changes, the next ones read
 
 
 def sparsify_(
@@ -106,10 +108,14 @@ def _sparsified(job: Job, undo: ExitStack) -> SparsifyTable:
     set_norms(job, order, left, undo)
     rescaled = rescale_activations(job, order, left, undo)
     seen = vouched(order, job.model, left.parts, rescaled)
-    by_theory = fill_in_order(job, order, seen, left, undo)
+    moments = fill_in_order(job, order, seen, left, undo)
+    for _ in range(_ROUNDS):
+        if not settle_sums(job, order, left, undo):
+            break
+        refit(job, moments, undo)
     modules = {call.name: job.part(call.name) for call in order.calls}
     measured = measure(job.model, job.sample, modules)
-    told = Told(order, left, seen, was, failed, by_theory, rescaled, measured)
+    told = Told(order, left, seen, was, failed, set(moments), rescaled, measured)
     return SparsifyTable(tuple(rows(job, told)))
 
 
