@@ -645,3 +645,56 @@ def test_it_traces_what_it_swapped():
     exported = torch.export.export(model, (data(64, 20),)).module()
     torch.testing.assert_close(exported(data(64, 20)), model(data(64, 20)))
     assert isinstance(activation(POINT), type(model.activation))
+
+
+def test_a_second_call_finds_nothing_to_swap_and_fills_anew():
+    model = Written()
+    sparsify_(model, POINT, data(64, 20), generator=generator(1))
+    before = copy.deepcopy(model.state_dict())
+    table = sparsify_(model, POINT, data(64, 20), generator=generator(1))
+    assert {row.done for row in table.activations} == {"kept"}
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.lstm = nn.Embedding(30, 20), nn.LSTM(20, 200, batch_first=True)
+        self.act, self.up, self.out = nn.ReLU(), nn.Linear(200, 300), nn.Linear(300, 3)
+
+    def forward(self, x):
+        y, _ = self.lstm(self.words(x))
+        return self.out(self.act(self.up(y[:, -1])))
+
+
+def test_what_it_does_not_know_is_left_and_named():
+    model = Recurrent()
+    before = copy.deepcopy(model.state_dict())
+    table = sparsify_(model, POINT, torch.randint(0, 30, (64, 5)), generator=generator())
+    assert {"words", "lstm"} <= {row.name for row in table.rows if row.done == "left"}
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items() if "lstm" in n)
+    assert "reads lstm" in table["up"].unvouched
+    assert table["up"].q == pytest.approx(4.0, rel=0.3)
+
+
+class Added(nn.Module):
+    """Without norms: a sum that an activation reads, one side of it sparse."""
+
+    def __init__(self, width=500):
+        super().__init__()
+        self.up, self.out = nn.Linear(20, width), nn.Linear(width, 3)
+        self.one, self.two = nn.Linear(width, width), nn.Linear(width, width)
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        h = self.act(self.up(x))
+        h = self.act(self.one(h) + 5.0 * h)
+        return self.out(self.act(self.two(h) + h))
+
+
+def test_the_terms_of_a_sum_give_what_its_fixed_part_leaves():
+    table = sparsify_(Added(), POINT, data(64, 20), generator=generator())
+    assert table["act#2"].q == pytest.approx(4.0, rel=0.02)
+    assert table["act#3"].q == pytest.approx(4.0, rel=0.1)
+    assert table["one"].q < 2.0  # 5 h brings the rest
+    assert all("a sum" in table[name].unvouched for name in ("act#2", "act#3"))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -29,6 +30,11 @@ def under(name: str, ignored: Sequence[str]) -> bool:
     (True, False, True)
     """
     return any(name == skip or name.startswith(f"{skip}.") for skip in ignored)
+
+
+def owns(part: nn.Module) -> bool:
+    """Whether a part holds parameters itself, not only its own parts."""
+    return any(parameter is not None for parameter in part._parameters.values())
 
 
 def parts(module: nn.Module, ignored: Sequence[str]) -> Iterator[tuple[str, nn.Module]]:
@@ -83,12 +89,12 @@ def _reason(span: _Span, spans: list[_Span], rank: dict[str, int]) -> str:
     return ""
 
 
-def _by_storage(module: nn.Module) -> dict[tuple[str, int], list[_Span]]:
-    found: dict[tuple[str, int], list[_Span]] = defaultdict(list)
+def _by_storage(module: nn.Module) -> dict[tuple[torch.device, int], list[_Span]]:
+    found: dict[tuple[torch.device, int], list[_Span]] = defaultdict(list)
     for name, part in module.named_modules():
         for tensor in (*part._parameters.values(), *part._buffers.values()):
             if _is_real(tensor):
-                key = (str(tensor.device), tensor.untyped_storage().data_ptr())
+                key = (tensor.device, tensor.untyped_storage().data_ptr())
                 found[key].append(_span(name, tensor))
     return found
 

@@ -16,7 +16,7 @@ from sparsefield.theory import Point
 from .activations import Activation
 from .chain import NotTraceable, order_of
 from .fill import LAYERS, Layer, Weights, fill, is_plain
-from .held import checked_ignore, held, parts
+from .held import checked_ignore, held, owns, parts
 from .of_point import activation, same
 from .origin import Order
 from .rectifier import is_rectifier
@@ -244,10 +244,11 @@ def _strangers(module: nn.Module, point: Point, ignored: Sequence[str]) -> list[
     """Activations of another point, and parts with parameters that cannot be filled."""
     wanted, found = activation(point), []
     for name, part in parts(module, ignored):
-        owns = is_parametrized(part) or any(True for _ in part.parameters(recurse=False))
         if (isinstance(part, Activation) and not same(part, wanted)) or is_rectifier(part):
             text = f"{part} is not the activation of this point ({wanted.extra_repr()})"
-        elif owns and not (isinstance(part, LAYERS) and is_plain(part)):
+        elif (owns(part) or is_parametrized(part)) and not (
+            isinstance(part, LAYERS) and is_plain(part)
+        ):
             text = f"init_ does not know how to fill this {type(part).__name__}"
         else:
             continue

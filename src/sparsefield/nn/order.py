@@ -19,6 +19,7 @@ from sparsefield.watch import Call, Place, Watch, modules_of
 
 from .activations import Activation
 from .fill import LAYERS, TRANSPOSED
+from .held import owns
 from .origin import INPUT, Order, Origin, after, skipped
 from .rectifier import is_rectifier, rectifies
 from .skip import Skip
@@ -142,10 +143,6 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(each)
 
 
-def _owns(module: nn.Module) -> bool:
-    return any(True for _ in module.parameters(recurse=False))
-
-
 class _Follower(TorchFunctionMode):
     """Knows where each tensor of one run comes from."""
 
@@ -166,7 +163,7 @@ class _Follower(TorchFunctionMode):
             return False
         known = (*LAYERS, *TRANSPOSED, *NORMS, nn.Embedding, Activation, Skip)
         is_block = id(module) in self._blocks
-        alone = _owns(module) and next(module.children(), None) is None
+        alone = owns(module) and next(module.children(), None) is None
         return isinstance(module, known) or alone or is_block
 
     def set(self, tensor: Tensor, origin: Origin) -> None:
@@ -243,7 +240,7 @@ class _Follower(TorchFunctionMode):
             return self.order.norm(name, place, read)
         if isinstance(part, nn.Embedding):
             return Origin("embedding", name)
-        if _owns(part) and next(part.children(), None) is None:
+        if owns(part) and next(part.children(), None) is None:
             self.order.follow(read)
             return Origin(type(part).__name__, name)
         return None
@@ -261,7 +258,7 @@ class _Follower(TorchFunctionMode):
 
 def _forgets_scale(part: nn.Module, call: Call) -> bool:
     """Whether a foreign module with parameters gives the same for four times its input."""
-    if not _owns(part) or any(p.numel() > max(p.shape, default=1) for p in part.parameters()):
+    if not owns(part) or any(p.numel() > max(p.shape, default=1) for p in part.parameters()):
         return False
     if not call.read.is_floating_point() or not call.output.any():
         return False

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .activations import Activation
+from .held import owns
 from .mode import evaluating
 
 _PROBE = [-20.0, -4.0, 0.0, 4.0, 20.0]
@@ -50,7 +51,7 @@ def is_rectifier(module: nn.Module) -> bool:
     >>> is_rectifier(nn.GELU()), is_rectifier(nn.Sequential(nn.ReLU())), is_rectifier(nn.Tanh())
     (True, False, False)
     """
-    if isinstance(module, Activation) or next(module.parameters(), None) is not None:
+    if isinstance(module, Activation) or owns(module) or any(map(owns, module.modules())):
         return False
     if any(is_rectifier(part) or isinstance(part, Activation) for part in module.children()):
         return False

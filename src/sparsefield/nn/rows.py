@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from .fill import LAYERS, TRANSPOSED
-from .held import parts
+from .held import owns, parts
 from .job import Job, Left
 from .measure import Measured
 from .order import Reading
@@ -133,7 +133,7 @@ def _functions(job: Job, told: Told) -> Iterator[SparsifyRow]:
 def _others(job: Job, shown: set[str]) -> Iterator[SparsifyRow]:
     """Parts with parameters that were neither layers nor norms, or were not called."""
     for name, part in parts(job.model, job.ignored):
-        if name not in shown and any(True for _ in part.parameters(recurse=False)):
+        if name not in shown and owns(part):
             is_layer = isinstance(part, (*LAYERS, *TRANSPOSED))
             why = "not called as a module on this sample" if is_layer else _why(part)
             yield SparsifyRow(name, type(part).__name__, "left", unvouched=why)
