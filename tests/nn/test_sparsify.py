@@ -698,3 +698,21 @@ def test_the_terms_of_a_sum_give_what_its_fixed_part_leaves():
     assert table["act#3"].q == pytest.approx(4.0, rel=0.1)
     assert table["one"].q < 2.0  # 5 h brings the rest
     assert all("a sum" in table[name].unvouched for name in ("act#2", "act#3"))
+
+
+class Discarded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.act, self.out = nn.Linear(20, 400), nn.ReLU(inplace=True), nn.Linear(400, 3)
+
+    def forward(self, x):
+        h = self.up(x)
+        self.act(h)
+        return self.out(h)
+
+
+def test_an_activation_whose_output_nothing_reads_is_said():
+    table = sparsify_(Discarded(), POINT, data(64, 20), generator=generator())
+    assert "nothing was seen to read" in table["act"].unvouched
+    table = sparsify_(Written(), POINT, data(64, 20), generator=generator())
+    assert not any("nothing was seen" in row.unvouched for row in table.rows)

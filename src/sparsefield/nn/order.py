@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -109,12 +109,16 @@ class Reading(Order):
         mean square of what each norm put out, by name.
     attended
         layers whose outputs meet in a product with each other: projections of attention.
+    unread
+        places of activations whose output nothing was seen to read, as where the module that was
+        there before wrote into its input.
     """
 
     rectifiers: list[tuple[nn.Module | None, str]] = field(default_factory=list)
     gates: list[tuple[nn.Module | None, str]] = field(default_factory=list)
     spread: dict[str, float] = field(default_factory=dict)
     attended: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
 
 
 def read_order(model: nn.Module, sample: Sample) -> Reading:
@@ -127,7 +131,7 @@ def read_order(model: nn.Module, sample: Sample) -> Reading:
         Watch(model, watched).passes(follower.leave, before=follower.enter),
         follower,
     ):
-        run(model, sample)
+        follower.read(tensors_in(run(model, sample)))
     return follower.order
 
 
@@ -153,6 +157,7 @@ class _Follower(TorchFunctionMode):
         self._origins: dict[int, Origin] = {}
         self._alive: list[Tensor] = []  # an id is a tensor's only while it lives
         self._reads: dict[str, Origin] = {}
+        self._active: dict[int, str] = {}
         self._updates: dict[str, Origin] = {}
         self._skips = {name for name, part in model.named_modules() if isinstance(part, Skip)}
         self._blocks = {id(part.block) for part in model.modules() if isinstance(part, Skip)}
@@ -170,6 +175,11 @@ class _Follower(TorchFunctionMode):
         self._origins[id(tensor)] = origin
         self._alive.append(tensor)
 
+    def read(self, tensors: Iterable[Tensor]) -> None:
+        """Something reads these."""
+        for tensor in tensors:
+            self.order.unread.discard(self._active.get(id(tensor), ""))
+
     def of(self, tensor: Tensor) -> Origin:
         unknown = "parameter" if isinstance(tensor, nn.Parameter) else "constant"
         return self._origins.get(id(tensor), Origin(unknown))
@@ -183,6 +193,7 @@ class _Follower(TorchFunctionMode):
         tensors = list(tensors_in((args, kwargs)))
         if not tensors:
             return
+        self.read(tensors)
         name = str(getattr(func, "__name__", func)).replace("_", "").lower()
         read = [self.of(tensor) for tensor in tensors]
         if name in _WEIGHTED and any(isinstance(each, nn.Parameter) for each in tensors[1:]):
@@ -214,6 +225,7 @@ class _Follower(TorchFunctionMode):
     def enter(self, place: Place, read: Tensor) -> None:
         """A watched module is about to read."""
         self._reads[place.name] = self.of(read)
+        self.read([read])
 
     def leave(self, call: Call) -> None:
         """A watched module has been called."""
@@ -232,6 +244,8 @@ class _Follower(TorchFunctionMode):
         if isinstance(part, (*LAYERS, *TRANSPOSED)):
             return self.order.layer(name, place, read)
         if isinstance(part, Activation):
+            self._active[id(call.output)] = place
+            self.order.unread.add(place)
             return self.order.activation(name, place, self._joined(name, read))
         if isinstance(part, Skip):
             return self._summed(name, self.of(call.output)) if part.activation is None else None

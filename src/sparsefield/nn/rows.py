@@ -104,6 +104,8 @@ def _activation(job: Job, told: Told, call: Seen) -> SparsifyRow:
     if seen is not None and off > _CLOSE and (not note or off < 3.0 * error):
         width = f"{seen.units} units: one draw of weights strays by {error:.1%} and more"
         note = "; ".join(filter(None, (note, width)))
+    if call.place in told.order.unread:
+        note = "; ".join(filter(None, (note, "nothing was seen to read what it puts out")))
     sure = call.place not in told.vouched.doubts
     q = told.rescaled.get(call.place, job.point.q)
     return SparsifyRow(
