@@ -136,6 +136,18 @@ class Autoencoder(nn.Module):
         return self.decoder(self.encoder(x))
 
 
+class Written(nn.Module):
+    """Calls functions, dropout among them, and has an argument with a default."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.mid, self.out = nn.Linear(20, 400), nn.Linear(400, 300), nn.Linear(300, 3)
+
+    def forward(self, x, scale=1.0):
+        h = F.dropout(torch.relu(self.up(x * scale)), 0.5, self.training)
+        return self.out(self.mid(h).relu_())
+
+
 FIVE = {
     "resnet": (ResNet, lambda: torch.randn(16, 3, 16, 16)),
     "mixer": (Mixer, lambda: torch.randn(8, 3, 32, 32)),

@@ -27,23 +27,11 @@ from .skip import Skip
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _MEETING = {"matmul", "rmatmul", "bmm", "baddbmm", "einsum"}
 _WEIGHTED = frozenset(["linear", "bilinear", "conv1d", "conv2d", "conv3d", "matmul"])
-GATES = frozenset(
-    [
-        "sigmoid",
-        "hardsigmoid",
-        "logsigmoid",
-        "tanh",
-        "hardtanh",
-        "softsign",
-        "softmax",
-        "logsoftmax",
-        "gumbelsoftmax",
-        "glu",
-        "sin",
-        "cos",
-        "exp",
-    ]
-)
+_SQUASHING = """
+sigmoid hardsigmoid logsigmoid tanh hardtanh softsign softmax logsoftmax gumbelsoftmax glu sin
+cos exp
+"""
+_GATES = frozenset(_SQUASHING.split())
 Sample = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 
@@ -214,7 +202,7 @@ class _Follower(TorchFunctionMode):
 
     def _note(self, func: Any, name: str, args: Any, kwargs: Any) -> None:
         """Remember a function of one tensor that is no linear map."""
-        if name in GATES:
+        if name in _GATES:
             self.order.gates.append((_caller(), name))
         elif isinstance(args[0] if args else None, Tensor):
             owner = _caller()

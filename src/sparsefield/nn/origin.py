@@ -5,70 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-_KEEPS = frozenset(
-    [
-        "view",
-        "viewas",
-        "reshape",
-        "reshapeas",
-        "flatten",
-        "unflatten",
-        "transpose",
-        "swapaxes",
-        "swapdims",
-        "permute",
-        "movedim",
-        "moveaxis",
-        "squeeze",
-        "unsqueeze",
-        "contiguous",
-        "clone",
-        "detach",
-        "alias",
-        "to",
-        "type",
-        "typeas",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "cpu",
-        "cuda",
-        "get",
-        "getitem",
-        "chunk",
-        "split",
-        "tensorsplit",
-        "splitwithsizes",
-        "unbind",
-        "select",
-        "narrow",
-        "expand",
-        "expandas",
-        "repeat",
-        "tile",
-        "roll",
-        "flip",
-        "indexselect",
-        "t",
-        "adjoint",
-        "identity",
-        "dropout",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "alphadropout",
-        "featuredropout",
-        "featurealphadropout",
-        "requiresgrad",
-        "pixelshuffle",
-        "pixelunshuffle",
-        "channelshuffle",
-        "unfold",
-        "broadcastto",
-        "positive",
-    ]
-)
+_KEEPING = """
+view viewas reshape reshapeas flatten unflatten transpose swapaxes swapdims permute movedim
+moveaxis squeeze unsqueeze contiguous clone detach alias to type typeas float double half
+bfloat16 cpu cuda get getitem chunk split tensorsplit splitwithsizes unbind select narrow expand
+expandas repeat tile roll flip indexselect t adjoint identity dropout dropout1d dropout2d
+dropout3d alphadropout featuredropout featurealphadropout requiresgrad pixelshuffle
+pixelunshuffle channelshuffle unfold broadcastto positive
+"""
+_KEEPS = frozenset(_KEEPING.split())
 _KINDS = {
     "sum": "add radd iadd sub rsub isub subtract addcmul",
     "concatenation": "cat concat concatenate stack hstack vstack dstack setitem",
