@@ -220,3 +220,21 @@ def test_an_activation_whose_output_nothing_reads_is_said():
     assert "nothing was seen to read" in table["act"].unvouched
     table = sparsify_(Written(), POINT, data(64, 20), generator=generator())
     assert not any("nothing was seen" in row.unvouched for row in table.rows)
+
+
+class Listed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.mid, self.out = nn.Linear(20, 400), nn.Linear(400, 400), nn.Linear(400, 3)
+        self.act, self.hidden = nn.ReLU(), [nn.GELU()]  # torch does not know of the list
+
+    def forward(self, x):
+        return self.out(self.hidden[0](self.mid(self.act(self.up(x)))))
+
+
+def test_a_module_that_is_not_registered_is_said():
+    table = sparsify_(Listed(), POINT, data(64, 20), generator=generator())
+    left = [row for row in table.rows if row.kind == "gelu"]
+    assert len(left) == 1
+    assert "installed as a submodule" in left[0].unvouched
+    assert "reads gelu" in table["out"].unvouched

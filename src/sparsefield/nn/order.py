@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -147,6 +147,7 @@ class _Follower(TorchFunctionMode):
         self._reads: dict[str, Origin] = {}
         self._active: dict[int, str] = {}
         self._updates: dict[str, Origin] = {}
+        self._registered = {id(part) for part in model.modules()}
         self._skips = {name for name, part in model.named_modules() if isinstance(part, Skip)}
         self._blocks = {id(part.block) for part in model.modules() if isinstance(part, Skip)}
 
@@ -203,9 +204,9 @@ class _Follower(TorchFunctionMode):
     def _note(self, func: Any, name: str, args: Any, kwargs: Any) -> None:
         """Remember a function of one tensor that is no linear map."""
         if name in _GATES:
-            self.order.gates.append((_caller(), name))
+            self.order.gates.append((_caller(self._registered), name))
         elif isinstance(args[0] if args else None, Tensor):
-            owner = _caller()
+            owner = _caller(self._registered)
             rest = partial(_on_first, func, args[1:], kwargs)
             if (owner is None or not is_rectifier(owner)) and rectifies(rest):
                 self.order.rectifiers.append((owner, name))
@@ -277,12 +278,15 @@ def _on_first(func: Callable[..., Any], args: Any, kwargs: Any, x: Tensor) -> An
     return func(x, *args, **kwargs)
 
 
-def _caller() -> nn.Module | None:
-    """The module whose forward is running, innermost."""
+def _caller(registered: Collection[int]) -> nn.Module | None:
+    """The innermost module of the model whose forward is running.
+
+    Read off the stack: a hook is not told of a module that reads or puts out no tensor.
+    """
     frame = sys._getframe(1)
     while frame.f_back is not None:
         frame = frame.f_back
         owner = frame.f_locals.get("self")
-        if isinstance(owner, nn.Module):
+        if isinstance(owner, nn.Module) and id(owner) in registered:
             return owner
     return None
