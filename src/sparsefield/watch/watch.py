@@ -1,4 +1,4 @@
-"""Watch: chosen modules of a model, hooked for the length of a block and free afterwards."""
+"""Watch: chosen modules of a model, seen at work for the length of a block."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from sparsefield.watch.layout import Layout
+from sparsefield.watch.calling import listening
 from sparsefield.watch.passes import Passes, See, Told
 
 
@@ -32,15 +32,19 @@ class Watch:
     """
 
     def __init__(self, model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
-        self._model, self._modules, self._layout = model, modules, Layout(model)
+        self._model, self._modules = model, modules
+        self._said = set[str]()
 
     @contextmanager
     def passes(
         self, see: See, *, before: Told | None = None, gradient: Told | None = None
     ) -> Iterator[Passes]:
-        """See every call inside the block; its end, or an error, takes the hooks off.
+        """See every call inside the block; its end, or an error, leaves nothing behind.
 
-        A call without a tensor among its arguments, or whose output is none, is not seen.
+        A call is about the first tensor among its arguments and the first in its output, in tuples
+        and dicts too; one without is not seen. Nothing that is compiled or fused runs so in the
+        block, as such code calls no module. What a checkpoint computes anew is no other call.
+        Inside ``torch.func.vmap`` a tensor is told with the axes that are mapped over in front.
 
         Parameters
         ----------
@@ -51,9 +55,9 @@ class Watch:
         gradient
             told of the gradient with respect to what a call has read, if one flows in the block.
         """
-        passes = Passes(self._layout, see, before, gradient)
+        passes = Passes(self._model, self._modules, see, before, gradient, self._said)
         try:
-            passes.attach(self._model, self._modules)
-            yield passes
+            with listening(passes):
+                yield passes
         finally:
             passes.detach()

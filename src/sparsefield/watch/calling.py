@@ -1,0 +1,90 @@
+"""Every call of a module, told to those who listen, for the length of a block.
+
+No hook is put on a module: it would travel with a copy or a pickle, and what was compiled before
+would not call it. ``torch.nn.Module`` itself calls another way while somebody listens, as it does
+while torch.fx traces.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.backends import mha
+
+Run = Callable[[], Any]
+
+
+class Listener(Protocol):
+    """Who is told of calls."""
+
+    def call(self, module: nn.Module, args: Any, kwargs: Any, run: Run) -> Any:
+        """Make the call by ``run``, and give what it shall give."""
+
+    def begin(self, model: nn.Module) -> None:
+        """A pass of ``model`` begins."""
+
+
+_listeners: list[Listener] = []
+_lock = threading.Lock()
+_undo = ExitStack()
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell ``listener`` of every call inside the block, after those who listened before."""
+    with _lock:
+        if not _listeners:
+            _undo.enter_context(_told())
+        _listeners.append(listener)
+    try:
+        yield
+    finally:
+        with _lock:
+            _listeners.remove(listener)
+            if not _listeners:
+                _undo.close()
+
+
+def begins(model: nn.Module) -> None:
+    """Say that a pass of ``model`` begins, where its parts are called without itself."""
+    for listener in tuple(_listeners):
+        listener.begin(model)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    plain, entry, fused = nn.Module._call_impl, nn.Module.__call__, mha.get_fastpath_enabled()
+
+    def told(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        run: Run = partial(plain, module, *args, **kwargs)
+        for listener in tuple(_listeners):
+            run = partial(listener.call, module, args, kwargs, run)
+        return run()
+
+    with _uncompiled():
+        _module_calls(told, lambda module, *args, **kwargs: module._call_impl(*args, **kwargs))
+        mha.set_fastpath_enabled(False)  # one kernel for a whole layer calls none of its modules
+        try:
+            yield
+        finally:
+            _module_calls(plain, entry)
+            mha.set_fastpath_enabled(fused)
+
+
+def _module_calls(call: Callable[..., Any], entry: Callable[..., Any]) -> None:
+    nn.Module._call_impl = call  # type: ignore[method-assign]
+    nn.Module.__call__ = entry  # type: ignore[method-assign,assignment]
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """What was compiled runs as it is written: compiled code calls no module."""
+    if "torch._dynamo" not in sys.modules:  # nothing was; and to import it takes a second
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
