@@ -13,7 +13,9 @@ from sparsefield.errors import InvalidInput
 from sparsefield.nn import CReLU
 from sparsefield.watch import Watch, activation_modules, begins
 
-quiet = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+quiet = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.*:DeprecationWarning", "ignore:The .grad attribute:UserWarning"
+)
 PLAIN = nn.Module._call_impl, nn.Module.__call__
 
 
@@ -147,9 +149,7 @@ def test_what_a_checkpoint_computes_anew_is_no_other_call(how):
 def test_a_model_that_is_recomputed_as_a_whole_makes_one_pass(how):
     model = network()
     h = x().requires_grad_()
-    found, passes = seen(
-        model, lambda: checkpoint(model, h, use_reentrant=how).sum().backward()
-    )
+    found, passes = seen(model, lambda: checkpoint(model, h, use_reentrant=how).sum().backward())
     assert (passes.laps, list(found.outputs)) == (1, ["1", "3"])
     plain, _ = seen(model, lambda: model(x()).sum().backward())
     same(found, plain)

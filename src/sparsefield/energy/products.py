@@ -26,12 +26,10 @@ class Products(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, told: Callable[[str, Sequence[Any], Any], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._told = told
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operator = getattr(func, "_overloadpacket", func).__name__
         if torch.is_inference_mode_enabled() and hasattr(func, "decompose"):
@@ -116,7 +114,8 @@ def macs(operator: str, args: Sequence[Any], output: Any) -> int | None:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Connection, Tensor]:
-    layer = nn.Linear(*weight.shape, bias=False, device="meta")
+    inputs, outputs = weight.shape
+    layer = nn.Linear(inputs, outputs, bias=False, device="meta")
     return _with(layer, weight.mT, bias), x
 
 
@@ -141,7 +140,8 @@ def _convolution(
     output_padding: Any,
     groups: int,
 ) -> Connection:
-    layer = _CONVOLUTIONS[weight.dim()](
+    make: Any = _CONVOLUTIONS[weight.dim()]
+    layer = make(
         x.shape[1],
         len(weight),
         tuple(weight.shape[2:]),

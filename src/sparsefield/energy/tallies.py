@@ -50,6 +50,8 @@ class Tallies:
         self, inside: Sequence[str], operator: str, args: Sequence[Any], output: Any
     ) -> None:
         """A product was made while the modules ``inside`` were at work, outermost first."""
+        if not inside:  # it is none of the model
+            return
         tensors = {index: each for index, each in enumerate(args) if isinstance(each, Tensor)}
         held = {index: paths for index, x in tensors.items() if (paths := self._weights.paths(x))}
         paths = [path for found in held.values() for path in found]
@@ -94,9 +96,8 @@ class Tallies:
         )
 
     def _name(self, inside: Sequence[str], operator: str, args: Sequence[Any], y: Any) -> None:
-        where = inside[-1] if inside else "outside the model"
         what = "attention" if "attention" in operator else operator.strip("_")
-        self._others[f"{where} ({what}"] += macs(operator, args, y) or 0
+        self._others[f"{inside[-1]} ({what}"] += macs(operator, args, y) or 0
 
     def _by_hand(self, paths: Sequence[Path], layer: Connection, weight: Tensor) -> LayerTally:
         for name, key in paths:

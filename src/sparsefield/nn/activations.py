@@ -206,7 +206,7 @@ class Activation(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         names = [name for name in ("tau", "m", *self._kept) if name in state]
         known = {name: state[name] for name in names}
-        super().__setstate__({name: state[name] for name in state if name not in known})
+        super().__setstate__({name: state[name] for name in state if name not in known})  # type: ignore[no-untyped-call]
         self._known, self._buffers = {}, Constants(self._kept)
         for name, value in known.items():
             setattr(self, name, value)

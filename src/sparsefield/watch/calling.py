@@ -80,11 +80,12 @@ def _told() -> Iterator[None]:
 
 def _module_calls(call: Callable[..., Any], entry: Callable[..., Any]) -> None:
     nn.Module._call_impl = call  # type: ignore[method-assign]
-    nn.Module.__call__ = entry  # type: ignore[method-assign,assignment]
+    nn.Module.__call__ = entry  # type: ignore[method-assign]
 
 
 def _uncompiled() -> AbstractContextManager[Any]:
     """What was compiled runs as it is written: compiled code calls no module."""
     if "torch._dynamo" not in sys.modules:  # nothing was; and to import it takes a second
         return nullcontext()
-    return torch.compiler.set_stance("force_eager")
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance

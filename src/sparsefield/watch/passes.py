@@ -112,10 +112,10 @@ class Passes:
         self.inside.append(name)
         try:
             output = run()
+            self._layout.after(module, output)
+            return output if read is None else self._leave(name, place, module, read, output)
         finally:
             self.inside.pop()
-        self._layout.after(module, output)
-        return output if read is None else self._leave(name, place, module, read, output)
 
     def _next(self, name: str) -> Place:
         self._turns[name] += 1

@@ -45,5 +45,5 @@ def unwrapped(x: Tensor) -> Tensor:
             mapped.append(_functorch.maybe_get_bdim(x))
         x = _functorch.get_unwrapped(x)
     for moved, axis in enumerate(reversed(mapped)):
-        x = x.movedim(axis + moved, 0)
+        x = x.movedim(axis + moved, moved)
     return x
