@@ -167,6 +167,7 @@ class Activation(nn.Module):
     def __init__(self, tau: float, m: float = math.inf) -> None:
         super().__init__()
         self._known: dict[str, float] = {}
+        self._seen: list[float] = []
         self._buffers = Constants(self._kept)
         self.tau, self.m = tau, m
         _check_constants(self._known["tau"], self._known["m"], two_sided=self.two_sided)
@@ -183,10 +184,11 @@ class Activation(nn.Module):
     def _look(self) -> None:
         """Take what has been written into entries; a compiler runs this as it is."""
         now = self._buffers.floats()
-        if now != [self._known[name] for name in self._kept]:
-            known = {**self._known, **dict(zip(self._kept, now, strict=True))}
-            self._check(known)
-            self._known.update(known)
+        if now != self._seen:
+            written = dict(zip(self._kept, now, strict=True))
+            self._check({**self._known, **written})
+            self._known.update(written)
+            self._seen = now
 
     # what torch.compiler.assume_constant_result sets; to call it is to import the compiler
     _look._dynamo_marked_constant = True  # type: ignore[attr-defined]
@@ -200,14 +202,14 @@ class Activation(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         self._look()
         state = self.__dict__ | self._known | {"_buffers": {}}
-        del state["_known"]
+        del state["_known"], state["_seen"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         names = [name for name in ("tau", "m", *self._kept) if name in state]
         known = {name: state[name] for name in names}
         super().__setstate__({name: state[name] for name in state if name not in known})  # type: ignore[no-untyped-call]
-        self._known, self._buffers = {}, Constants(self._kept)
+        self._known, self._seen, self._buffers = {}, [], Constants(self._kept)
         for name, value in known.items():
             setattr(self, name, value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Sequence, ValuesView
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,16 +19,17 @@ class Constants(dict[str, Buffer]):
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()  # only what stands in another's place is held as a tensor
+        super().__init__()  # and holds nothing as a dict
         self._names = tuple(names)
         self._memory = np.full(len(names), np.nan)
         self._own: dict[str, Tensor] = {}
+        self._others: dict[str, Tensor] = {}  # that stand in their place
 
     def floats(self) -> list[float]:
         """What holds now, in the order of the names."""
         found: list[float] = self._memory.tolist()
-        for name, other in super().items():
-            found[self._names.index(name)] = float(other)  # type: ignore[arg-type]
+        for name, other in self._others.items():
+            found[self._names.index(name)] = float(other)
         return found
 
     def put(self, name: str, value: float) -> None:
@@ -43,31 +44,17 @@ class Constants(dict[str, Buffer]):
     def __contains__(self, name: object) -> bool:
         return name in self._names
 
-    def __getitem__(self, name: str) -> Buffer:
-        if (other := super().get(name)) is not None:
-            return other
+    def __getitem__(self, name: str) -> Tensor:
+        if name in self._others:
+            return self._others[name]
         return self._own.setdefault(name, self.entry(name))
 
     def __setitem__(self, name: str, tensor: Buffer) -> None:
+        assert tensor is not None
         if tensor is self._own.get(name):  # functional_call is over
-            super().pop(name, None)
+            self._others.pop(name, None)
         else:
-            super().__setitem__(name, tensor)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def keys(self) -> KeysView[str]:  # type: ignore[override]
-        return dict[str, Buffer]().keys()
-
-    def values(self) -> ValuesView[Buffer]:  # type: ignore[override]
-        return dict[str, Buffer]().values()
-
-    def items(self) -> ItemsView[str, Buffer]:  # type: ignore[override]
-        return dict[str, Buffer]().items()
+            self._others[name] = tensor
 
     def copy(self) -> Constants:
         """Itself: a replica on another device has the same constants."""
