@@ -183,7 +183,7 @@ def test_products_of_activations_are_named_with_their_number(forward, name):
 def test_a_transposed_convolution_and_an_unknown_layer_are_named():
     model = Model(lambda m, x: m.up(m.a(x)), a=lambda: nn.Conv2d(2, 4, 1), up=lambda: up())
     counted = count(model, data(2, 2, 3, 3))
-    assert counted.uncounted == (f"up (convolution: {9 * 4 * 3 * 4} MACs)",)
+    assert counted.uncounted == (f"up (ConvTranspose2d: {9 * 4 * 3 * 4} MACs)",)
 
 
 def up():

@@ -203,7 +203,7 @@ def test_what_is_expected_and_not_called_is_named(data):
             return F.linear(F.relu(self.a(x)), self.b.weight, self.b.bias)
 
     counted = count(ByHand(), data)
-    assert counted.uncounted == ("relu (not called)",)
+    assert counted.uncounted == ("relu (not called)", "ByHand (the function relu)")
     assert [layer.name for layer in counted.layers] == ["a", "b"]  # its weight is used
     ByHand.forward = lambda self, x: self.relu(self.a(x))
     assert count(ByHand(), data).uncounted == ("b (not called)",)

@@ -7,10 +7,11 @@ import io
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from sparsefield.errors import InvalidInput
-from sparsefield.nn import CReLU
+from sparsefield.nn import CReLU, cst
 from sparsefield.watch import Watch, activation_modules, begins
 
 quiet = pytest.mark.filterwarnings(
@@ -321,3 +322,36 @@ def test_layers_on_several_devices():
     with monitor.at(0):
         model(x()).sum().backward()
     assert [row["name"] for row in monitor.rows] == ["a.1", "a.3", "b.1"]
+
+
+FUNCTIONS = {
+    "relu": lambda h: F.relu(h, inplace=True),
+    "threshold": lambda h: F.threshold(h, 0.5, 0.0),
+    "clamp": lambda h: (h - 1.0).clamp(min=0),
+    "softshrink": lambda h: cst(h, 1.0, 2.0),
+}
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS.items(), ids=FUNCTIONS)
+def test_activations_that_are_functions_are_named_once(name, function):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part = network()
+            self.part.forward = lambda h: function(nn.Sequential.forward(self.part, h))
+
+        def forward(self, h):
+            return self.part(h).clamp(min=0.25)
+
+    model = Mixed()
+    looking = watch(model)
+    with looking.passes(lambda _: None, functions=True) as passes:
+        model(x())
+        function(x())  # none of the model
+    assert list(passes.functions) == [("part", name)]
+    with pytest.warns(UserWarning, match=f"^1 activations beside 2 .* not seen: {name} in part;"):
+        passes.warn()
+    passes.warn()  # once
+    with watch(network()).passes(lambda _: None, functions=True) as passes:
+        network()(x())
+    assert passes.functions == {}

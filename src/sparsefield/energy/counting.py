@@ -64,7 +64,7 @@ def count(
     with (
         torch.no_grad(),
         evaluating(model),
-        Watch(model, watched).passes(tallies.see) as passes,
+        Watch(model, watched).passes(tallies.see, functions=True) as passes,
         Products(lambda *product: tallies.product(passes.inside, *product)),
     ):
         for part in data.split(batch):
@@ -80,7 +80,7 @@ def count(
         batch=batch,
         layers=layers,
         activations=tallies.activations(),
-        uncounted=tuple(tallies.uncounted(len(data), passes.missing)),
+        uncounted=tuple(tallies.uncounted(len(data), passes)),
     )
 
 

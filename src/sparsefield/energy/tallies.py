@@ -13,7 +13,7 @@ from sparsefield.energy.counted import ActivationCount, LayerCount
 from sparsefield.energy.products import Path, Weights, as_layer, macs
 from sparsefield.energy.rows import CONNECTIONS, Connection
 from sparsefield.energy.tally import ActivationTally, LayerTally
-from sparsefield.watch import Call, modules_of
+from sparsefield.watch import Call, Passes, modules_of
 
 
 class Tallies:
@@ -60,7 +60,7 @@ class Tallies:
         self._placed.update(paths)
         found = as_layer(operator, args, set(held))
         if found is None:
-            self._name(inside, operator, args, output)
+            self._name(inside[-1], paths, operator, args, output)
             return
         layer, read = found
         (weight,) = (tensors[index] for index in held)
@@ -74,15 +74,16 @@ class Tallies:
         """The activations in order of execution."""
         return tuple(tally.result() for tally in self._activations.values())
 
-    def uncounted(self, samples: int, missing: Collection[str]) -> Iterator[str]:
-        """Parameters of other kinds of modules, products, and those modules that are missing."""
+    def uncounted(self, samples: int, passes: Passes) -> Iterator[str]:
+        """Modules of other kinds, products of activations, functions, and what was not called."""
         for name, part in self._parts.items():
             if not isinstance(part, CONNECTIONS) and self._is_unplaced(name, part):
                 yield f"{name} ({type(part).__name__})"
         for name, products in self._others.items():
             yield f"{name}: {products / samples:g} MACs)" if products else f"{name})"
         counted = {tally.name for tally in self._layers.values()}
-        yield from (f"{name} (not called)" for name in missing if name not in counted)
+        yield from (f"{name} (not called)" for name in passes.missing if name not in counted)
+        yield from (f"{where} (the function {name})" for where, name in passes.functions)
 
     def _is_of_a_layer(self, inside: Sequence[str], paths: Sequence[Path]) -> bool:
         """Whether the layer that is at work makes this product, which is seen with its call."""
@@ -95,9 +96,13 @@ class Tallies:
             for path in paths
         )
 
-    def _name(self, inside: Sequence[str], operator: str, args: Sequence[Any], y: Any) -> None:
-        what = "attention" if "attention" in operator else operator.strip("_")
-        self._others[f"{inside[-1]} ({what}"] += macs(operator, args, y) or 0
+    def _name(
+        self, where: str, paths: Sequence[Path], operator: str, args: Sequence[Any], output: Any
+    ) -> None:
+        kind = "attention" if "attention" in operator else operator.strip("_")
+        if (where, "weight") in paths:
+            kind = type(self._parts[where]).__name__
+        self._others[f"{where} ({kind}"] += macs(operator, args, output) or 0
 
     def _by_hand(self, paths: Sequence[Path], layer: Connection, weight: Tensor) -> LayerTally:
         for name, key in paths:

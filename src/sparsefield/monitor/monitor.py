@@ -79,7 +79,8 @@ class Monitor:
             yield
             return
         seen = MeasuredStep()
-        with self._watch.passes(seen.after, before=seen.before, gradient=seen.gradient) as passes:
+        told = {"before": seen.before, "gradient": seen.gradient}
+        with self._watch.passes(seen.after, **told, functions=not self.rows) as passes:
             yield
         passes.warn()
         found = enumerate(seen.values().items())

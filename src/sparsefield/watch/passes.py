@@ -37,6 +37,8 @@ class Passes:
         passes of the model that have begun.
     inside
         names of the model's modules that are at work, outermost first.
+    functions
+        activations that no watched module is, if that was asked for: in which module, and which.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class Passes:
         said: set[str],
     ) -> None:
         self.expected = tuple(modules)
+        self._expected = frozenset(modules)
         self.fired: set[str] = set()
         self.laps = 0
         self.inside: list[str] = []
+        self.functions: dict[tuple[str, str], None] = {}
         self._see, self._before, self._gradient = see, before, gradient
         self._said = said
         self._layout = Layout(model)
@@ -71,18 +75,30 @@ class Passes:
         return tuple(name for name in self.expected if name not in self.fired)
 
     def warn(self) -> None:
-        """Warn in one line, once a watch, if the model ran and some modules were not seen."""
-        missing = [name for name in self.missing if name not in self._said]
-        if not self.laps or not missing:
-            return
-        self._said.update(missing)
-        names = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
-        warnings.warn(
-            f"{len(missing)} of {len(self.expected)} watched modules were not called while "
-            f"the model ran: {names}; what is scripted, replicated, unused, or used by its "
-            "weights alone calls no module",
-            stacklevel=2,
-        )
+        """Warn in one line, once a watch, of what was not seen while the model ran."""
+        if self.laps:
+            self._say(
+                list(self.missing),
+                "{} of {} watched modules were not called while the model ran: {}; what is "
+                "scripted, replicated, unused, or used by its weights alone calls no module",
+            )
+            self._say(
+                [f"{function} in {where}" for where, function in self.functions],
+                "{} activations beside {} watched modules are not seen: {}; use torch.nn.ReLU or the "
+                "modules of sparsefield.nn",
+            )
+
+    def _say(self, names: list[str], message: str) -> None:
+        new = [name for name in names if name not in self._said]
+        if new:
+            self._said.update(new)
+            told = ", ".join(new[:_NAMED]) + (", ..." if len(new) > _NAMED else "")
+            warnings.warn(message.format(len(new), len(self.expected), told), stacklevel=3)
+
+    def function(self, name: str) -> None:
+        """An activation was called as a function."""
+        if self.inside and not self._expected.intersection(self.inside):
+            self.functions[self.inside[-1], name] = None
 
     def detach(self) -> None:
         """Take every hook off the tensors that were read."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from torch import nn
 
 from sparsefield.watch.calling import listening
+from sparsefield.watch.functions import Functions
 from sparsefield.watch.passes import Passes, See, Told
 
 
@@ -37,7 +38,12 @@ class Watch:
 
     @contextmanager
     def passes(
-        self, see: See, *, before: Told | None = None, gradient: Told | None = None
+        self,
+        see: See,
+        *,
+        before: Told | None = None,
+        gradient: Told | None = None,
+        functions: bool = False,
     ) -> Iterator[Passes]:
         """See every call inside the block; its end, or an error, leaves nothing behind.
 
@@ -54,10 +60,12 @@ class Watch:
             told of what a call is about to read, which an in-place module overwrites.
         gradient
             told of the gradient with respect to what a call has read, if one flows in the block.
+        functions
+            whether to look for activations that are called as functions, which takes its time.
         """
         passes = Passes(self._model, self._modules, see, before, gradient, self._said)
         try:
-            with listening(passes):
+            with listening(passes), Functions(passes.function) if functions else nullcontext():
                 yield passes
         finally:
             passes.detach()
