@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -60,7 +60,7 @@ def begins(model: nn.Module) -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    plain, entry, fused = nn.Module._call_impl, nn.Module.__call__, mha.get_fastpath_enabled()
+    plain, fused = nn.Module._call_impl, mha.get_fastpath_enabled()
 
     def told(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         run: Run = partial(plain, module, *args, **kwargs)
@@ -69,23 +69,29 @@ def _told() -> Iterator[None]:
         return run()
 
     with _uncompiled():
-        _module_calls(told, lambda module, *args, **kwargs: module._call_impl(*args, **kwargs))
+        nn.Module._call_impl = told  # type: ignore[method-assign]
         mha.set_fastpath_enabled(False)  # one kernel for a whole layer calls none of its modules
         try:
             yield
         finally:
-            _module_calls(plain, entry)
+            nn.Module._call_impl = plain  # type: ignore[method-assign]
             mha.set_fastpath_enabled(fused)
 
 
-def _module_calls(call: Callable[..., Any], entry: Callable[..., Any]) -> None:
-    nn.Module._call_impl = call  # type: ignore[method-assign]
-    nn.Module.__call__ = entry  # type: ignore[method-assign]
-
-
-def _uncompiled() -> AbstractContextManager[Any]:
+@contextmanager
+def _uncompiled() -> Iterator[None]:
     """What was compiled runs as it is written: compiled code calls no module."""
     if "torch._dynamo" not in sys.modules:  # nothing was; and to import it takes a second
-        return nullcontext()
-    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
-    return stance
+        yield
+        return
+    entry = nn.Module.__call__
+    with torch.compiler.set_stance("force_eager"):
+        nn.Module.__call__ = _call_uncompiled  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            nn.Module.__call__ = entry  # type: ignore[method-assign]
+
+
+def _call_uncompiled(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    return module._call_impl(*args, **kwargs)

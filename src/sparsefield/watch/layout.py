@@ -49,6 +49,7 @@ def _axis_of(module: nn.Module) -> int | None:
     """Where a layer puts its units; None where the module is none."""
     if isinstance(module, _ConvNd):
         return -1 - len(module.kernel_size)
+    if isinstance(module, nn.Linear):
+        return -1
     weight = dict(module._parameters.items()).get("weight")  # a scripted module's are no dict
-    matrix = isinstance(module, nn.Linear) or (weight is not None and weight.dim() == 2)
-    return -1 if matrix else None
+    return -1 if weight is not None and weight.dim() == 2 else None

@@ -84,8 +84,8 @@ class Passes:
             )
             self._say(
                 [f"{function} in {where}" for where, function in self.functions],
-                "{} activations beside {} watched modules are not seen: {}; use torch.nn.ReLU or the "
-                "modules of sparsefield.nn",
+                "{} activations beside {} watched modules are not seen: {}; use torch.nn.ReLU or "
+                "the modules of sparsefield.nn",
             )
 
     def _say(self, names: list[str], message: str) -> None:
