@@ -11,6 +11,7 @@ import torch.autograd.forward_ad as forward
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsefield.engine.phi import phi_of
 from sparsefield.errors import InvalidInput
@@ -281,3 +282,31 @@ def test_half_precision_is_the_same_in_every_mode(make, dtype):
     assert torch.equal(vmap(make())(x), y)
     with forward.dual_level():
         assert torch.equal(forward.unpack_dual(make()(forward.make_dual(x, x))).primal, y)
+
+
+class Dtypes(TorchDispatchMode):
+    """Every type of floating point that an operator reads or gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        y = func(*args, **(kwargs or {}))
+        leaves = torch.utils._pytree.tree_leaves((args, kwargs, y))
+        self.found |= {leaf.dtype for leaf in leaves if isinstance(leaf, torch.Tensor)}
+        return y
+
+
+@every
+def test_no_float64_goes_where_a_device_has_none(make):
+    net, x = network(make()), sample(9, 5)
+    own = net.state_dict()
+    own["1.tau"].copy_(0.25)
+    with Dtypes() as dtypes:
+        net(x).sum().backward()
+        vmap(grad(lambda row: net(row).sum()))(x)
+    assert dtypes.found == {torch.float32}
+    with Dtypes() as dtypes:  # the twin
+        net.double()(x.double())
+    assert torch.float64 in dtypes.found

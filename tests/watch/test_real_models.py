@@ -355,3 +355,19 @@ def test_activations_that_are_functions_are_named_once(name, function):
     with watch(network()).passes(lambda _: None, functions=True) as passes:
         network()(x())
     assert passes.functions == {}
+
+
+@quiet
+def test_a_block_inside_a_function_that_is_compiled():
+    torch._dynamo.reset()
+    model, calls = network(), []
+
+    @torch.compile(backend="eager")
+    def step(h):
+        with watch(model).passes(lambda call: calls.append(str(call.place))):
+            return model(h)
+
+    for _ in range(2):
+        step(x())
+        assert as_torch_has_it()
+    assert calls == ["1", "3"] * 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -68,8 +68,8 @@ def _told() -> Iterator[None]:
             run = partial(listener.call, module, args, kwargs, run)
         return run()
 
-    with _uncompiled():
-        nn.Module._call_impl = told  # type: ignore[method-assign]
+    with _uncompiled() as hidden:
+        nn.Module._call_impl = hidden(told)  # type: ignore[method-assign]
         mha.set_fastpath_enabled(False)  # one kernel for a whole layer calls none of its modules
         try:
             yield
@@ -79,18 +79,29 @@ def _told() -> Iterator[None]:
 
 
 @contextmanager
-def _uncompiled() -> Iterator[None]:
-    """What was compiled runs as it is written: compiled code calls no module."""
+def _uncompiled() -> Iterator[Callable[[Any], Any]]:
+    """What was compiled runs as it is written: compiled code calls no module.
+
+    Gives what makes a call that is told one that the compiler does not look into.
+    """
     if "torch._dynamo" not in sys.modules:  # nothing was; and to import it takes a second
-        yield
+        yield lambda told: told
         return
     entry = nn.Module.__call__
-    with torch.compiler.set_stance("force_eager"):
+    stance, hide = _stance()
+    with stance:
         nn.Module.__call__ = _call_uncompiled  # type: ignore[method-assign]
         try:
-            yield
+            yield hide
         finally:
             nn.Module.__call__ = entry  # type: ignore[method-assign]
+
+
+def _stance() -> tuple[AbstractContextManager[Any], Callable[[Any], Any]]:
+    if not torch.compiler.is_compiling():
+        with suppress(RuntimeError):  # the block is part of a function that was compiled
+            return torch.compiler.set_stance("force_eager"), lambda told: told
+    return nullcontext(), torch.compiler.disable
 
 
 def _call_uncompiled(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
