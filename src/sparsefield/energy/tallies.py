@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.utils._mode_utils import no_dispatch
 
 from sparsefield.energy.counted import ActivationCount, LayerCount
 from sparsefield.energy.products import Path, Weights, as_layer, macs
@@ -38,13 +40,15 @@ class Tallies:
 
     def see(self, call: Call) -> None:
         """A layer or an activation was called."""
-        if isinstance(call.module, CONNECTIONS):  # twice in a pass, it is one set of weights
-            self._layer(call.place.name, call.place.name, call.module).see(call.read, call.output)
-            return
-        name = str(call.place)  # twice in a pass, it stands at two places
-        if name not in self._activations:
-            self._activations[name] = ActivationTally(call)
-        self._activations[name].see(call)
+        with no_dispatch(), torch._C.DisableTorchFunction():  # what is counted here is not work
+            if isinstance(call.module, CONNECTIONS):  # twice in a pass, it is one set of weights
+                name = call.place.name
+                self._layer(name, name, call.module).see(call.read, call.output)
+                return
+            name = str(call.place)  # twice in a pass, it stands at two places
+            if name not in self._activations:
+                self._activations[name] = ActivationTally(call)
+            self._activations[name].see(call)
 
     def product(
         self, inside: Sequence[str], operator: str, args: Sequence[Any], output: Any
