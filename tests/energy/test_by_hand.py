@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from sparsefield.energy import count, ledger
+from sparsefield.errors import InvalidInput
 
 
 def data(*shape):
@@ -212,6 +213,17 @@ def test_a_scripted_part_is_counted_by_its_weights():
     counted = count(scripted, data(), batch=4)
     assert [each.name for each in counted.layers] == ["0", "1"]
     assert counted.dense_macs == count(plain, data(), batch=4).dense_macs
+
+
+def test_a_weight_that_is_computed_by_hand_is_named():
+    model = Model(lambda m, x: F.linear(m.b(x), m.a * m.mask), a=weight(5, 6), b=layer(6))
+    model.mask = torch.ones(5, 6)
+    counted = count(model, data())
+    assert [each.name for each in counted.layers] == ["b"]
+    assert counted.uncounted == ("Model (Model)", "Model (mm: 30 MACs)")
+    model.run = lambda m, x: F.linear(x, m.a * m.mask)
+    with pytest.raises(InvalidInput, match=r"nothing to count; in no column are: .*mm: 30 MACs"):
+        count(model, data())
 
 
 def test_a_ledger_of_weights_by_hand():

@@ -69,18 +69,18 @@ def count(
     ):
         for part in data.split(batch):
             model(part)
-    layers = tallies.layers(len(data))
+    layers, uncounted = tallies.layers(len(data)), tuple(tallies.uncounted(len(data), passes))
     if not layers:
         raise InvalidInput(
-            f"{type(model).__name__}: multiplies by no weight of a Linear or convolution, so there "
-            "is nothing to count; give the model that holds the weights"
+            f"{type(model).__name__}: multiplies by none of its weights as it is, so there is "
+            f"nothing to count; in no column are: {', '.join(uncounted) or 'none'}"
         )
     return Counted(
         samples=len(data),
         batch=batch,
         layers=layers,
         activations=tallies.activations(),
-        uncounted=tuple(tallies.uncounted(len(data), passes)),
+        uncounted=uncounted,
     )
 
 
