@@ -43,6 +43,7 @@ LINEAR = {
     "matmul from the left": (lambda m, x: torch.matmul(m.a, x.T).T, weight(5, 6)),
     "mm": (lambda m, x: torch.mm(x, m.a), weight(6, 5)),
     "addmm": (lambda m, x: torch.addmm(torch.ones(5), x, m.a), weight(6, 5)),
+    "addmm to a parameter": (lambda m, x: torch.addmm(m.shift, x, m.a), weight(6, 5)),
     "einsum": (lambda m, x: torch.einsum("bi,oi->bo", x, m.a), weight(5, 6)),
     "bmm": (lambda m, x: torch.bmm(x[None], m.a[None])[0], weight(6, 5)),
     "in pieces": (lambda m, x: torch.stack([m.a @ row for row in x]), weight(5, 6)),
@@ -60,7 +61,8 @@ def inferred(part, x):
 def test_a_weight_used_by_hand_is_the_layer_that_it_is(forward, a, zeros):
     x = data()
     x.view(-1)[:zeros] = 0.0
-    counted = count(Model(forward, a=a), x, batch=4)
+    held = nn.Buffer(torch.ones(4, 5))
+    counted = count(Model(forward, a=a, shift=held), x, batch=4)
     (found,) = counted.layers
     assert (found.name, found.kind, found.weight_shape) == ("a", "Linear", (5, 6))
     assert found.dense_macs == 4 * 30

@@ -25,6 +25,10 @@ class Products(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and to import the compiler takes a second
+
     def __init__(self, told: Callable[[str, Sequence[Any], Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._told = told
@@ -67,6 +71,12 @@ def _storage(x: Tensor) -> int:
     return x.untyped_storage().data_ptr()
 
 
+def factors(operator: str, args: Sequence[Any]) -> dict[int, Tensor]:
+    """What is multiplied, by its place among the arguments."""
+    added = operator.startswith(("add", "badd"))  # the first is a term
+    return {i: x for i, x in enumerate(args) if isinstance(x, Tensor) and i >= added}
+
+
 def as_layer(
     operator: str, args: Sequence[Any], held: set[int]
 ) -> tuple[Connection, Tensor] | None:
@@ -77,7 +87,7 @@ def as_layer(
     operator, args
         as :class:`Products` tells them.
     held
-        which of the arguments are weights.
+        which of the factors are weights.
 
     Returns
     -------

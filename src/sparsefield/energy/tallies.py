@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._mode_utils import no_dispatch
 
 from sparsefield.energy.counted import ActivationCount, LayerCount
-from sparsefield.energy.products import Path, Weights, as_layer, macs
+from sparsefield.energy.products import Path, Weights, as_layer, factors, macs
 from sparsefield.energy.rows import CONNECTIONS, Connection
 from sparsefield.energy.tally import ActivationTally, LayerTally
 from sparsefield.watch import Call, Passes, modules_of
@@ -56,8 +56,8 @@ class Tallies:
         """A product was made while the modules ``inside`` were at work, outermost first."""
         if not inside:  # it is none of the model
             return
-        tensors = {index: each for index, each in enumerate(args) if isinstance(each, Tensor)}
-        held = {index: paths for index, x in tensors.items() if (paths := self._weights.paths(x))}
+        read_by = factors(operator, args)
+        held = {index: paths for index, x in read_by.items() if (paths := self._weights.paths(x))}
         paths = [path for found in held.values() for path in found]
         if self._is_of_a_layer(inside, paths):
             return
@@ -67,7 +67,7 @@ class Tallies:
             self._name(inside[-1], paths, operator, args, output)
             return
         layer, read = found
-        (weight,) = (tensors[index] for index in held)
+        (weight,) = (read_by[index] for index in held)
         self._by_hand(paths, layer, weight).see(read, output)
 
     def layers(self, samples: int) -> tuple[LayerCount, ...]:
