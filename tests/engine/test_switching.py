@@ -77,6 +77,7 @@ def test_the_monitor_sees_on_lists_what_it_sees_dense(model, batch, lists):
         gradients(model, run, batch)
     assert len(watching.rows) == DEPTH
     for one, other in zip(dense.rows, watching.rows, strict=True):
+        assert one.pop("name") == other.pop("name")
         assert other == pytest.approx(one, rel=TOLERANCE, nan_ok=True)
 
 
@@ -93,6 +94,7 @@ def test_the_monitor_sees_images_on_lists_as_it_sees_them_dense():
         gradients(model, switch.turn_to(switch.whole.on_lists, watched=True), batch)
     assert len(watching.rows) == 4
     for one, other in zip(dense.rows, watching.rows, strict=True):
+        assert one.pop("name") == other.pop("name")
         assert other == pytest.approx(one, rel=9 * TOLERANCE, nan_ok=True)
 
 

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Expectation, Monitor
@@ -23,10 +24,11 @@ def inputs():
     return torch.randn(11, 7, generator=torch.Generator().manual_seed(1))
 
 
-def hooks_left(model):
-    return sum(
-        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()
-    )
+PLAIN = nn.Module._call_impl, nn.Module.__call__
+
+
+def watching():
+    return (nn.Module._call_impl, nn.Module.__call__) != PLAIN
 
 
 def measure(model, x, step=0, **options):
@@ -46,7 +48,7 @@ def test_values_equal_a_computation_by_hand():
     h2.retain_grad()
     (h2 - 0.1).clamp(min=0).square().mean().backward()
 
-    assert [row["layer"] for row in rows] == [0, 1]
+    assert [(row["layer"], row["name"]) for row in rows] == [(0, "1"), (1, "3")]
     first, second = rows
     assert first["q"] == pytest.approx(h1.square().mean().item(), rel=1e-6)
     assert first["sparsity"] == pytest.approx((h1 <= TAU).float().mean().item(), abs=1e-7)
@@ -119,7 +121,7 @@ def test_a_module_used_twice_is_two_layers():
     act = CReLU(TAU, M)
     model = nn.Sequential(nn.Linear(7, 7), act, nn.Linear(7, 7), act)
     rows = measure(model, inputs())
-    assert [row["layer"] for row in rows] == [0, 1]
+    assert [(row["layer"], row["name"]) for row in rows] == [(0, "1"), (1, "1#2")]
     assert rows[0]["q"] != rows[1]["q"]
 
 
@@ -145,7 +147,7 @@ def test_only_chosen_steps_are_measured():
     monitor = Monitor(model, every=3)
     for step in range(7):
         with monitor.at(step):
-            assert bool(hooks_left(model)) == (step % 3 == 0)
+            assert watching() == (step % 3 == 0)
             model(x).sum().backward()
     assert [row["step"] for row in monitor.rows] == [0, 0, 3, 3, 6, 6]
 
@@ -154,7 +156,7 @@ def test_zero_measures_never():
     model = network()
     monitor = Monitor(model, every=0)
     with monitor.at(0):
-        assert hooks_left(model) == 0
+        assert not watching()
     assert monitor.rows == []
 
 
@@ -164,7 +166,7 @@ def test_hooks_come_off():
     with monitor.at(0):
         loss = model(x).sum()
         loss.backward()
-    assert hooks_left(model) == 0
+    assert not watching()
     before = list(monitor.rows)
     model(x).sum().backward()
     assert monitor.rows == before
@@ -181,7 +183,7 @@ def test_hooks_come_off_on_an_exception_and_nothing_is_recorded():
 
     with pytest.raises(RuntimeError, match="mine"), monitor.at(0):
         fail()
-    assert hooks_left(model) == 0
+    assert not watching()
     losses[0].backward()  # the hooks on tensors are off as well
     assert monitor.rows == []
 
@@ -249,11 +251,53 @@ def test_an_activation_that_is_called_by_keyword():
         def forward(self, x):
             return self.phi(x=self.layer(x))
 
-    keyword = measure(Keyword(), inputs(), expectation=KNOWN)
-    assert keyword == measure(
-        nn.Sequential(network()[0], CReLU(TAU, M)), inputs(), expectation=KNOWN
-    )
-    assert keyword[0]["grad_rms"] > 0
+    (keyword,) = measure(Keyword(), inputs(), expectation=KNOWN)
+    plain = nn.Sequential(network()[0], CReLU(TAU, M))
+    (positional,) = measure(plain, inputs(), expectation=KNOWN)
+    assert keyword == {**positional, "name": "phi"}
+    assert keyword["grad_rms"] > 0
+
+
+def same(rows, others):
+    assert len(rows) == len(others) > 0
+    for row, other in zip(rows, others, strict=True):
+        assert row.pop("name") == other.pop("name")
+        assert row == pytest.approx(other, rel=1e-5, nan_ok=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_model_that_runs_compiled_is_measured_as_it_is_written():
+    torch._dynamo.reset()
+    fast = torch.compile(network(), backend="eager")
+    fast(inputs()).sum().backward()
+    fast.zero_grad()
+    same(measure(fast, inputs()), measure(network(), inputs()))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpoint_adds_no_row_and_keeps_every_gradient(reentrant):
+    model, x = network(), inputs().requires_grad_()
+    monitor = Monitor(model)
+    with monitor.at(0):
+        checkpoint(model, x, use_reentrant=reentrant).square().mean().backward()
+    assert all(row["grad_rms"] > 0 for row in monitor.rows)
+    same(monitor.rows, measure(network(), inputs()))
+
+
+def test_per_sample_gradients_are_measured_over_the_batch():
+    model, x = network(), inputs()
+    parameters = dict(model.named_parameters())
+    monitor = Monitor(model)
+
+    def loss(given, row):
+        return torch.func.functional_call(model, given, (row,)).square().mean()
+
+    with monitor.at(0):
+        torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
+    whole = measure(network(), x)
+    for row in whole:  # there, each sample has a loss of its own
+        row["grad_rms"] *= len(x)
+    same(monitor.rows, whole)
 
 
 def test_an_activation_that_the_model_does_not_call_is_named():
@@ -276,8 +320,10 @@ def test_a_negative_interval_is_an_error():
 
 @pytest.mark.parametrize("size", [1e-30, 1e-22, 1.0, 1e25])
 def test_gradient_rms_over_the_whole_range_of_float32(size):
-    from sparsefield.monitor.measure import gradient_rms
+    from sparsefield.monitor.measure import gradient_rms, scaled_norm
 
     g = torch.randn(128, 30, generator=torch.Generator().manual_seed(0)) * size
     want = g.double().pow(2).mean().sqrt()
     torch.testing.assert_close(gradient_rms(g)[0], want, rtol=1e-6, atol=0.0)
+    without_float64 = scaled_norm(g).double() / g.numel() ** 0.5
+    torch.testing.assert_close(without_float64, want, rtol=1e-6, atol=0.0)

@@ -8,7 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LayerCount:
-    """One fully connected layer or convolution. Counts are totals over all samples.
+    """One fully connected layer or convolution, or a product that does the same by hand.
+
+    Counts are totals over all samples.
 
     Attributes
     ----------
@@ -124,8 +126,9 @@ class Counted:
     layers, activations
         in order of execution.
     uncounted
-        modules with parameters of their own that are neither Linear nor a convolution, and
-        layers and activations that the model did not call: their work is in no column.
+        whose work is in no column: modules with parameters of their own that no counted product
+        reads, products of activations with their number of MACs an inference, and layers and
+        activations that the model did not call.
     """
 
     samples: int

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from sparsefield.energy.counted import Counted
+from sparsefield.energy.products import Products
 from sparsefield.energy.rows import CONNECTIONS
-from sparsefield.energy.tally import ActivationTally, LayerTally
+from sparsefield.energy.tallies import Tallies
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import CNN, DNN, evaluating
-from sparsefield.watch import Call, Watch, is_activation, modules_of
+from sparsefield.watch import Watch, is_activation, modules_of
 
 
 def count(
@@ -33,8 +34,9 @@ def count(
     Parameters
     ----------
     model
-        any module of Linear and Conv1d / 2d / 3d layers; others are named in ``uncounted``, and so
-        are layers and activations that the model did not call.
+        any module. Products by its weights are counted, be they made by Linear and Conv1d / 2d / 3d
+        modules or by hand (``F.linear``, ``@``, ``einsum``); what else it does is named in
+        ``uncounted``, products of activations (attention) with their number.
     data
         inputs [samples, ...], on the model's device.
     batch
@@ -58,33 +60,27 @@ def count(
     # NeuroBench's own activations are ReLU and Sigmoid
     further: tuple[type[nn.Module], ...] = (*CONNECTIONS, nn.Sigmoid, *activations)
     watched = modules_of(model, lambda part: isinstance(part, further) or is_activation(part))
-    carrying = _carrying(model)
-    tallies: dict[str, LayerTally | ActivationTally] = {}
-
-    def see(call: Call) -> None:
-        # called twice a pass, a layer is one set of weights, and an activation stands at two places
-        layer = isinstance(call.module, CONNECTIONS)
-        name = call.place.name if layer else str(call.place)
-        if name not in tallies:
-            tallies[name] = LayerTally(call, carrying) if layer else ActivationTally(call)
-        tallies[name].see(call)
-
-    with torch.no_grad(), evaluating(model), Watch(model, watched).passes(see) as passes:
+    tallies = Tallies(model, _carrying(model))
+    with (
+        torch.no_grad(),
+        evaluating(model),
+        Watch(model, watched).passes(tallies.see, functions=True) as passes,
+        Products(lambda *product: tallies.product(passes.inside, *product)),
+    ):
         for part in data.split(batch):
             model(part)
-    layers = [tally for tally in tallies.values() if isinstance(tally, LayerTally)]
-    phis = [tally for tally in tallies.values() if isinstance(tally, ActivationTally)]
+    layers, uncounted = tallies.layers(len(data)), tuple(tallies.uncounted(len(data), passes))
     if not layers:
         raise InvalidInput(
-            f"{type(model).__name__}: called no Linear or convolution module, so there is nothing "
-            "to count; use modules of torch.nn rather than functions"
+            f"{type(model).__name__}: multiplies by none of its weights as it is, so there is "
+            f"nothing to count; in no column are: {', '.join(uncounted) or 'none'}"
         )
     return Counted(
         samples=len(data),
         batch=batch,
-        layers=tuple(tally.result(len(data)) for tally in layers),
-        activations=tuple(tally.result() for tally in phis),
-        uncounted=_uncounted(model, passes.missing),
+        layers=layers,
+        activations=tallies.activations(),
+        uncounted=uncounted,
     )
 
 
@@ -105,13 +101,3 @@ def _carrying(model: nn.Module) -> set[nn.Module]:
     if not isinstance(model, DNN | CNN) or not model.skip:
         return set()
     return set(list(model.layers)[1:])
-
-
-def _uncounted(model: nn.Module, missing: Collection[str]) -> tuple[str, ...]:
-    """Parameters of other kinds of modules, and what was expected and not called."""
-    unknown = (
-        f"{name or 'the model itself'} ({type(part).__name__})"
-        for name, part in model.named_modules()
-        if not isinstance(part, CONNECTIONS) and any(True for _ in part.parameters(False))
-    )
-    return (*unknown, *(f"{name} (not called)" for name in missing))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsefield.energy.counted import ActivationCount, LayerCount
 from sparsefield.energy.rows import Connection, only_signs, row_nonzeros, row_uses, row_width
@@ -18,23 +17,22 @@ from sparsefield.watch import Call
 class LayerTally:
     """Counts of one layer, over all its calls."""
 
-    def __init__(self, call: Call, carrying: Collection[nn.Module]) -> None:
-        assert isinstance(call.module, Connection)
-        self._name, self._module = call.place.name, call.module
-        self._carrying = call.module in carrying
-        self._nonzeros = row_nonzeros(call.module)
+    def __init__(self, name: str, layer: Connection, *, carries: bool = False) -> None:
+        self.name = name
+        self._layer, self._carries = layer, carries
+        self._nonzeros = row_nonzeros(layer)
         self._sums: Counter[str] = Counter()
 
-    def see(self, call: Call) -> None:
+    def see(self, read: Tensor, output: Tensor) -> None:
         """One call, before anything can overwrite what it read."""
-        x, outputs = call.read.detach(), call.output.numel()
-        active, width = x != 0, row_width(self._module)
-        uses = row_uses(self._module, active)
+        x, outputs = read.detach(), output.numel()
+        active, width = x != 0, row_width(self._layer)
+        uses = row_uses(self._layer, active)
         kind = "effective_acs" if only_signs(x) else "effective_macs"
         self._sums.update(
             {
                 "calls": 1,
-                "dense_macs": int(row_uses(self._module, torch.ones_like(active)).sum()) * width,
+                "dense_macs": int(row_uses(self._layer, torch.ones_like(active)).sum()) * width,
                 kind: int((uses * self._nonzeros).sum()),
                 "active_products": int(uses.sum()) * width,
                 "inputs": x.numel(),
@@ -42,23 +40,23 @@ class LayerTally:
                 "outputs": outputs,
                 "lists": x.numel() // len(self._nonzeros),
                 "rows_touched": int(uses.count_nonzero()),
-                "register_tiles": math.ceil(outputs / len(self._module.weight) / TILE),
-                "carried": outputs * (self._carrying and x.shape == call.output.shape),
+                "register_tiles": math.ceil(outputs / len(self._layer.weight) / TILE),
+                "carried": outputs * (self._carries and x.shape == output.shape),
             }
         )
 
     def result(self, samples: int) -> LayerCount:
         """The counts so far."""
-        weight, bias = self._module.weight, self._module.bias
+        weight, bias = self._layer.weight, self._layer.bias
         return LayerCount(
-            name=self._name,
-            kind=type(self._module).__name__,
+            name=self.name,
+            kind=type(self._layer).__name__,
             weight_shape=tuple(weight.shape),
             samples=samples,
             weights=weight.numel(),
             biases=0 if bias is None else bias.numel(),
             rows=self._nonzeros.numel(),
-            row_width=row_width(self._module),
+            row_width=row_width(self._layer),
             **{"effective_macs": 0, "effective_acs": 0, **self._sums},
         )
 

@@ -1,4 +1,4 @@
-"""A training engine taken layer by layer, so that hooks on the model see its activations go by."""
+"""A training engine taken layer by layer, so that its activations are seen to go by."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sparsefield.watch import activation_modules
+from sparsefield.watch import activation_modules, begins
 
 from .links import Dense
 from .phi import Phi
@@ -15,7 +15,7 @@ from .training import Segment, TrainingEngine
 
 
 class Watched:
-    """What the engine computes, with a call of the model's activations for whoever has hooked them.
+    """What the engine computes, with a call of the model's activations for whoever watches them.
 
     Products and their gradients run on lists as before, a layer at a time; what the activations put
     out beside them costs a pass over h, and no product. Gradients of the weights are written.
@@ -34,8 +34,7 @@ class Watched:
         self._steps = tuple(_layer_by_layer(engine.steps, activations))
 
     def __call__(self, x: Tensor) -> Tensor:
-        for hook in self._model._forward_pre_hooks.values():  # a pass of the model begins
-            hook(self._model, (x,))
+        begins(self._model)
         for step in self._steps:
             x = step(x)
         return x

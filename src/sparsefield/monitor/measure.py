@@ -11,7 +11,7 @@ from sparsefield.watch import Call
 
 
 def mean_square(x: Tensor) -> Tensor:
-    """Mean square of ``x`` over everything, shape [1], float64."""
+    """Mean square of ``x`` over everything, shape [1], float64 where the device has it."""
     return _rms(x).square()
 
 
@@ -21,10 +21,24 @@ def gradient_rms(gradient: Tensor) -> Tensor:
 
 
 def _rms(x: Tensor) -> Tensor:
-    # float64: squares of a vanishing gradient leave the range of float32
     flat = x.detach().reshape(-1)
+    flat = flat if flat.is_floating_point() else flat.float()
+    return (_norm(flat) / math.sqrt(flat.numel())).reshape(1)
+
+
+def _norm(flat: Tensor) -> Tensor:
+    # squares of a vanishing gradient leave the range of float32
+    if flat.device.type == "mps":  # which knows no float64
+        return scaled_norm(flat)
     norm: Tensor = torch.linalg.vector_norm(flat, dtype=torch.float64)
-    return (norm / math.sqrt(flat.numel())).reshape(1)
+    return norm
+
+
+def scaled_norm(flat: Tensor) -> Tensor:
+    """Euclidean norm in float32, in units of the largest value."""
+    largest = flat.float().abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
+    scaled: Tensor = torch.linalg.vector_norm(flat.float() / largest)
+    return largest * scaled
 
 
 def outward(call: Call) -> Tensor:

@@ -34,11 +34,14 @@ class Monitor:
         averages the loss over its own share of the batch.
 
     ``rows`` holds one dict a layer and measured step: ``step``; ``layer`` (from 0, in order of
-    execution); ``q`` (mean square of the pre-activation over batch and units); ``sparsity`` (share
-    of exact zeros of the output); ``saturated`` (share of outputs at the clip); ``dead`` (share of
+    execution); ``name`` (the path of the module in the model, ``relu#2`` at its second call in a
+    pass); ``q`` (mean square of the pre-activation over batch and units); ``sparsity`` (share of
+    exact zeros of the output); ``saturated`` (share of outputs at the clip); ``dead`` (share of
     units, or channels, that are zero for the whole batch); ``grad_rms`` (root mean square of the
-    loss gradient with respect to the pre-activation, NaN without a backward pass); ``q_theory``
-    and ``sparsity_theory``.
+    loss gradient with respect to the pre-activation, NaN without a backward pass; under
+    ``torch.func.vmap`` each sample has a loss of its own); ``q_theory`` and ``sparsity_theory``.
+
+    A step that is measured runs uncompiled, see :meth:`sparsefield.watch.Watch.passes`.
 
     >>> monitor = Monitor(model, every=50)                                # doctest: +SKIP
     >>> with monitor.at(step):                                            # doctest: +SKIP
@@ -76,16 +79,19 @@ class Monitor:
             yield
             return
         seen = MeasuredStep()
-        with self._watch.passes(seen.after, before=seen.before, gradient=seen.gradient) as passes:
+        told = {"before": seen.before, "gradient": seen.gradient}
+        with self._watch.passes(seen.after, **told, functions=not self.rows) as passes:
             yield
         passes.warn()
-        self.rows += [self._row(step, layer, values) for layer, values in enumerate(seen.values())]
+        found = enumerate(seen.values().items())
+        self.rows += [self._row(step, layer, *named) for layer, named in found]
 
-    def _row(self, step: int, layer: int, values: list[float]) -> Row:
+    def _row(self, step: int, layer: int, place: Place, values: list[float]) -> Row:
         q, sparsity, saturated, dead, grad_rms = values
         return {
             "step": step,
             "layer": layer,
+            "name": str(place),
             "q": q,
             "sparsity": sparsity,
             "saturated": saturated,
@@ -116,16 +122,18 @@ class MeasuredStep:
         """The gradient with respect to the pre-activation."""
         self._gradients[place] = gradient_rms(gradient)
 
-    def values(self) -> list[list[float]]:
-        """One list a layer: q, sparsity, saturated, dead, grad_rms; the device is asked once."""
+    def values(self) -> dict[Place, list[float]]:
+        """A layer's q, sparsity, saturated, dead and grad_rms; a device is asked once."""
         if not self._outputs:
-            return []
-        nan = torch.full_like(next(iter(self._q.values())), math.nan)
+            return {}
+        home = next(iter(self._q.values())).device  # the layers of a model may lie on several
+        nan = torch.full((1,), math.nan)
         rows = [
-            torch.cat([self._q[place], output, self._gradients.get(place, nan)])
+            [self._q[place], output, self._gradients.get(place, nan)]
             for place, output in self._outputs.items()
         ]
-        return [[float(value) for value in row] for row in torch.stack(rows).tolist()]
+        table = torch.stack([torch.cat([part.to(home) for part in row]) for row in rows])
+        return dict(zip(self._outputs, table.tolist(), strict=True))
 
 
 def _nth(values: tuple[float, ...], index: int) -> float:

@@ -13,9 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from sparsefield.errors import InvalidInput
+
+from .constants import Constants
 
 # the gradient where low < y < high, and where y != 0
 _inside = torch.ops.aten.hardtanh_backward.default
@@ -41,8 +44,9 @@ class _OneSided(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, tau: float, m: float) -> Tensor:
-        ctx.m = _as_stored(m, x.dtype)
-        y = (x - tau).clamp_(0.0, ctx.m)
+        h = x - tau
+        ctx.m = _as_stored(m, h.dtype)  # of integers it is a float
+        y = h.clamp_(0.0, ctx.m)
         ctx.save_for_backward(y)
         return y
 
@@ -69,13 +73,25 @@ class _TwoSided(torch.autograd.Function):
         return _nonzero(inside, y, 0.0), None, None
 
 
-def _must_trace() -> bool:
-    """Whether plain operators are wanted: under a compiler or a torch.func transform.
+def _must_trace(x: Any) -> bool:
+    """Whether plain operators are wanted: under a compiler, a tracer, a transform, forward mode.
 
-    Both decide for themselves what to keep, and neither can look into an autograd function that
-    is written for speed in eager mode.
+    They decide for themselves what to keep, and none can look into an autograd function that is
+    written for speed in eager mode.
     """
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch._C._get_tracing_state() is not None
+        or not isinstance(x, Tensor)  # of torch.fx
+    )
+
+
+def _floating(x: Tensor) -> Tensor:
+    """Integers as floats, which a difference by a float makes of them."""
+    whole = isinstance(x, Tensor) and not (x.is_floating_point() or x.is_complex())
+    return x.to(torch.get_default_dtype()) if whole else x
 
 
 def crelu(x: Tensor, tau: float, m: float) -> Tensor:
@@ -84,14 +100,15 @@ def crelu(x: Tensor, tau: float, m: float) -> Tensor:
     >>> crelu(torch.tensor([0.5, 1.5, 9.0]), tau=1.0, m=2.0)
     tensor([0.0000, 0.5000, 2.0000])
     """
-    if _must_trace():
+    if _must_trace(x):
         return _one_sided(x, tau, m)
     return _OneSided.apply(x, tau, m)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def cst(x: Tensor, tau: float, m: float) -> Tensor:
     """sign(x) min(max(abs(x) - tau, 0), m), elementwise [P24, DT26]; ``tau`` >= 0."""
-    if _must_trace():
+    x = _floating(x)
+    if _must_trace(x):
         return _two_sided(x, tau, m)
     return _TwoSided.apply(x, tau, m)  # type: ignore[no-untyped-call, no-any-return]
 
@@ -106,11 +123,27 @@ def soft_threshold(x: Tensor, tau: float) -> Tensor:
     return cst(x, tau, math.inf)
 
 
+def constant(name: str) -> property:
+    """A float of an activation, as it stands in the memory of its state dict's entries."""
+
+    def get(self: Activation) -> float:
+        self._look()
+        return self._known[name]
+
+    def put(self: Activation, value: float) -> None:
+        self._known[name] = float(value)
+        if name in self._kept:
+            self._buffers.put(name, float(value))
+
+    return property(get, put)
+
+
 class Activation(nn.Module):
     """Base of the sparse activations.
 
     Their constants are plain floats (exact under ``.to(bfloat16)``, constants to a compiler) and
-    still travel in ``state_dict`` as float64 scalars.
+    still travel in ``state_dict`` as float64 scalars. What is written into one of those takes
+    effect; in code that is compiled already, as soon as the module is looked at.
 
     Attributes
     ----------
@@ -126,24 +159,63 @@ class Activation(nn.Module):
 
     is_activation = True
     two_sided: bool = False
+    tau = constant("tau")
+    m = constant("m")
     _kept: tuple[str, ...] = ("tau", "m")
+    _buffers: Constants
 
     def __init__(self, tau: float, m: float = math.inf) -> None:
         super().__init__()
-        self.tau, self.m = float(tau), float(m)
-        _check_constants(self.tau, self.m, two_sided=self.two_sided)
+        self._known: dict[str, float] = {}
+        self._seen: list[float] = []
+        self._buffers = Constants(self._kept)
+        self.tau, self.m = tau, m
+        _check_constants(self._known["tau"], self._known["m"], two_sided=self.two_sided)
 
     @property
     def constants(self) -> dict[str, float]:
         """What sets the function apart from others of its kind, by name."""
-        return {name: float(getattr(self, name)) for name in self._kept}
+        self._look()
+        return {name: self._known[name] for name in self._kept}
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value:.6g}" for name, value in self.constants.items())
 
+    def _look(self) -> None:
+        """Take what has been written into entries; a compiler runs this as it is."""
+        now = self._buffers.floats()
+        if now != self._seen:
+            written = dict(zip(self._kept, now, strict=True))
+            self._check({**self._known, **written})
+            self._known.update(written)
+            self._seen = now
+
+    # what torch.compiler.assume_constant_result sets; to call it is to import the compiler
+    _look._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._kept:  # a float, though a name among the buffers
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._look()
+        state = self.__dict__ | self._known | {"_buffers": {}}
+        del state["_known"], state["_seen"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        names = [name for name in ("tau", "m", *self._kept) if name in state]
+        known = {name: state[name] for name in names}
+        super().__setstate__({name: state[name] for name in state if name not in known})  # type: ignore[no-untyped-call]
+        self._known, self._seen, self._buffers = {}, [], Constants(self._kept)
+        for name, value in known.items():
+            setattr(self, name, value)
+
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        for name, value in self.constants.items():
-            destination[prefix + name] = torch.tensor(value, dtype=torch.float64)
+        for name in self._kept:
+            destination[prefix + name] = self._buffers.entry(name)
 
     def _load_from_state_dict(
         self,
@@ -161,15 +233,16 @@ class Activation(nn.Module):
             missing_keys += [prefix + name for name in self._kept if name not in held]
             unexpected_keys += [prefix + name for name in sorted(held - set(self._kept))]
         try:
-            self._check({**self.constants, **values})
+            self._check({**self._known, **values})
         except InvalidInput as error:
             error_msgs.append(f"{prefix}: {error}")
         else:
-            self.__dict__.update(values)
+            for name, value in values.items():
+                setattr(self, name, value)
 
     def _check(self, constants: Mapping[str, float]) -> None:
         """Refuse constants that are none."""
-        _check_constants(constants["tau"], constants.get("m", self.m), two_sided=self.two_sided)
+        _check_constants(constants["tau"], constants["m"], two_sided=self.two_sided)
 
 
 def _check_constants(tau: float, m: float, *, two_sided: bool) -> None:
@@ -186,7 +259,8 @@ class CReLU(Activation):
         super().__init__(tau, m)
 
     def forward(self, x: Tensor) -> Tensor:
-        return crelu(x, self.tau, self.m)
+        self._look()
+        return crelu(x, self._known["tau"], self._known["m"])
 
 
 class CST(Activation):
@@ -198,7 +272,8 @@ class CST(Activation):
         super().__init__(tau, m)
 
     def forward(self, x: Tensor) -> Tensor:
-        return cst(x, self.tau, self.m)
+        self._look()
+        return cst(x, self._known["tau"], self._known["m"])
 
 
 class ShiftedReLU(Activation):

@@ -11,7 +11,7 @@ from torch import Tensor
 from sparsefield.errors import InvalidInput
 from sparsefield.theory.winners import winners
 
-from .activations import Activation
+from .activations import Activation, constant
 
 _UNITS = 1
 
@@ -45,6 +45,7 @@ class TopK(Activation):
     """
 
     _kept = ("sparsity",)
+    sparsity = constant("sparsity")
 
     def __init__(self, sparsity: float) -> None:
         super().__init__(0.0)

@@ -24,13 +24,23 @@ def is_activation(module: nn.Module) -> bool:
 def modules_of(model: nn.Module, wanted: Callable[[nn.Module], bool]) -> dict[str, nn.Module]:
     """Those modules of ``model`` that are wanted, by name, in the order of their registration.
 
-    The model itself goes by the name of its class.
+    The model itself goes by the name of its class, and what torch.compile has wrapped by that of
+    what it was made of.
     """
     return {
-        name or type(model).__name__: module
+        _name(name) or type(module).__name__: module
         for name, module in model.named_modules()
         if wanted(module)
     }
+
+
+def _name(path: str) -> str:
+    """As before torch.compile.
+
+    >>> _name("blocks.0._orig_mod.relu")
+    'blocks.0.relu'
+    """
+    return ".".join(part for part in path.split(".") if part != "_orig_mod")
 
 
 def activation_modules(model: nn.Module) -> dict[str, nn.Module]:

@@ -1,13 +1,14 @@
-"""Watch: chosen modules of a model, hooked for the length of a block and free afterwards."""
+"""Watch: chosen modules of a model, seen at work for the length of a block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from torch import nn
 
-from sparsefield.watch.layout import Layout
+from sparsefield.watch.calling import listening
+from sparsefield.watch.functions import Functions
 from sparsefield.watch.passes import Passes, See, Told
 
 
@@ -32,15 +33,24 @@ class Watch:
     """
 
     def __init__(self, model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
-        self._model, self._modules, self._layout = model, modules, Layout(model)
+        self._model, self._modules = model, modules
+        self._said = set[str]()
 
     @contextmanager
     def passes(
-        self, see: See, *, before: Told | None = None, gradient: Told | None = None
+        self,
+        see: See,
+        *,
+        before: Told | None = None,
+        gradient: Told | None = None,
+        functions: bool = False,
     ) -> Iterator[Passes]:
-        """See every call inside the block; its end, or an error, takes the hooks off.
+        """See every call inside the block; its end, or an error, leaves nothing behind.
 
-        A call without a tensor among its arguments, or whose output is none, is not seen.
+        A call is about the first tensor among its arguments and the first in its output, in tuples
+        and dicts too; one without is not seen. Nothing that is compiled or fused runs so in the
+        block, as such code calls no module. What a checkpoint computes anew is no other call.
+        Inside ``torch.func.vmap`` a tensor is told with the axes that are mapped over in front.
 
         Parameters
         ----------
@@ -50,10 +60,12 @@ class Watch:
             told of what a call is about to read, which an in-place module overwrites.
         gradient
             told of the gradient with respect to what a call has read, if one flows in the block.
+        functions
+            whether to look for activations that are called as functions, which takes its time.
         """
-        passes = Passes(self._layout, see, before, gradient)
+        passes = Passes(self._model, self._modules, see, before, gradient, self._said)
         try:
-            passes.attach(self._model, self._modules)
-            yield passes
+            with listening(passes), Functions(passes.function) if functions else nullcontext():
+                yield passes
         finally:
             passes.detach()
