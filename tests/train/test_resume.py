@@ -1,7 +1,6 @@
 """A run that was interrupted or killed ends bit for bit as the one that was not."""
 
 import multiprocessing
-import os
 import random
 import signal
 import time
@@ -11,7 +10,6 @@ import torch
 
 from sparsefield.train import read_run, train
 from sparsefield.train.checkpoint import load_checkpoint, save_checkpoint
-from sparsefield.train.training import Training
 
 KILLS = 9
 

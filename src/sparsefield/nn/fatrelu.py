@@ -40,4 +40,6 @@ class FATReLU(Activation):
     def _check(self, constants: Mapping[str, float]) -> None:
         super()._check(constants)
         if constants["tau"] < 0.0:
-            raise InvalidInput(f"tau {constants['tau']}: FATReLU cuts off from 0 on; give 0 or more")
+            raise InvalidInput(
+                f"tau {constants['tau']}: FATReLU cuts off from 0 on; give 0 or more"
+            )
