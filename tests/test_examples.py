@@ -69,6 +69,17 @@ def test_the_tables_of_the_engine_are_those_of_the_recorded_runs(monkeypatch):
     assert trained(ROOT / "results/trained") in page
 
 
+@pytest.mark.parametrize("script", ["training_step", "training_living"])
+def test_the_tables_of_training_are_those_of_the_recorded_runs(script, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    rows = json.loads((ROOT / f"results/benchmarks/{script}.json").read_text())["rows"]
+    table = runpy.run_path(str(ROOT / f"benchmarks/{script}.py"))["table"]
+    page = (ROOT / "docs/engine.md").read_text()
+    assert table(rows) in page
+    rows[0]["lists" if "lists" in rows[0] else "lists, fused"]["median_s"] *= 1.1  # the twin
+    assert table(rows) not in page
+
+
 def test_a_trained_network_answers_the_same_through_the_engine():
     recorded = sorted((ROOT / "results/trained").glob("*.json"))
     assert len(recorded) >= 2

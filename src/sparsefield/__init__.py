@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from .nn import DNN as DNN
     from .nn import CReLU as CReLU
     from .nn import ShiftedReLU as ShiftedReLU
+    from .nn import Skip as Skip
     from .nn import SoftThreshold as SoftThreshold
     from .nn import activation as activation
     from .nn import init_ as init_
+    from .nn import sparsify_ as sparsify_
     from .theory import CriticalPoint as CriticalPoint
     from .theory import PiecewiseSmooth as PiecewiseSmooth
     from .theory import certify as certify
@@ -46,6 +48,7 @@ _ROOM_OF = {
     "Monitor": "monitor",
     "PiecewiseSmooth": "theory",
     "ShiftedReLU": "nn",
+    "Skip": "nn",
     "SoftThreshold": "nn",
     "TrainConfig": "train",
     "accelerate": "engine",
@@ -57,6 +60,7 @@ _ROOM_OF = {
     "phase_diagram": "theory",
     "read_run": "train",
     "solve": "theory",
+    "sparsify_": "nn",
 }
 __all__ = ["__version__", *_ROOM_OF]
 

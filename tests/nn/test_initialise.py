@@ -146,23 +146,21 @@ def test_ignored_layers_are_left_alone():
     assert (norm.weight == 1).all()
 
 
+def test_behind_an_ignored_part_no_q_is_promised():
+    model = nn.Sequential(
+        *(nn.Linear(9, 7), nn.LayerNorm(7), activation(POINT)),
+        *(nn.Linear(7, 7), activation(POINT), nn.Linear(7, 3)),
+    )
+    assert [row.q for row in init_(model, POINT, ignore=["1"]).rows] == [POINT.q, None, None]
+
+
 def batchnorm():
-    return nn.Sequential(nn.Linear(9, 7), nn.BatchNorm1d(7), nn.Linear(7, 3))
-
-
-def shared():
-    layer = nn.Linear(7, 7)
-    return nn.Sequential(nn.Linear(9, 7), layer, activation(POINT), layer, nn.Linear(7, 3))
-
-
-def tied():
-    model = nn.Sequential(nn.Linear(7, 7), nn.Linear(7, 7))
-    model[1].weight = model[0].weight
-    return model
+    return nn.Sequential(nn.Linear(9, 7), nn.BatchNorm1d(7), activation(POINT), nn.Linear(7, 3))
 
 
 def pruned():
-    return nn.Sequential(nn.Linear(7, 7), prune.l1_unstructured(nn.Linear(7, 7), "weight", 0.5))
+    layer = prune.l1_unstructured(nn.Linear(7, 7), "weight", 0.5)
+    return nn.Sequential(nn.Linear(7, 7), activation(POINT), layer)
 
 
 def other_activation(kind, **changes):
@@ -170,11 +168,28 @@ def other_activation(kind, **changes):
     return lambda: nn.Sequential(nn.Linear(3, 4), kind(**constants))
 
 
+class Summed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down, self.phi = nn.Linear(7, 7), nn.Linear(7, 3), activation(POINT)
+
+    def forward(self, x):
+        return self.down(self.phi(x + self.up(x)))
+
+
+class Branching(Summed):
+    def forward(self, x):
+        return self.down(self.phi(self.up(x) if x.sum() > 0 else x))
+
+
+class Functional(Summed):
+    def forward(self, x):
+        return self.down(torch.relu(self.up(x)))
+
+
 BAD = {
-    "shared layer": (shared, {}, r"3: shares its parameters with 1.*ignore=\['1', '3'\]"),
-    "tied weights": (tied, {}, "1: shares its parameters with 0"),
-    "pruned": (pruned, {}, "1: init_ does not know how to fill this Linear"),
-    "root": (lambda: nn.BatchNorm1d(3), {}, "initialise it yourself$"),
+    "pruned": (pruned, {}, "2: init_ does not know how to fill this Linear"),
+    "root": (lambda: nn.BatchNorm1d(3), {}, r"ignore=\[''\] \('' is the module itself"),
     "empty": (lambda: nn.Linear(3, 0), {}, "is empty"),
     "other m": (other_activation(CReLU, m=9.0), {}, "not the activation of this point"),
     "other kind": (other_activation(CST), {}, "not the activation of this point"),
@@ -190,7 +205,8 @@ BAD = {
         "does not know",
     ),
     "lazy": (lambda: nn.LazyLinear(4), {}, "run one batch"),
-    "nothing to do": (nn.ReLU, {}, "no Linear or Conv"),
+    "meta": (lambda: nn.Linear(3, 4, device="meta"), {}, "on the meta device"),
+    "nothing to do": (nn.Flatten, {}, "no Linear or Conv"),
     "no such ignore": (batchnorm, {"ignore": ["9"]}, "ignore '9'"),
     "no such head": (lambda: nn.Linear(3, 4), {"head": "zz"}, "head 'zz'"),
     "no bias": (lambda: nn.Linear(3, 4, bias=False), {}, "build it with bias=True"),
@@ -203,6 +219,30 @@ BAD = {
         {},
         "not the activation of this point",
     ),
+    "ReLU": (
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4)),
+        {},
+        r"1: ReLU\(\) is not the activation of this point.*sparsify_\(model, point, sample\)",
+    ),
+    "GELU": (lambda: nn.Sequential(nn.Linear(3, 4), nn.GELU()), {}, "1: GELU.* is not the"),
+    "tanh": (
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4)),
+        {},
+        "2: reads tanh 1, not an activation of the point",
+    ),
+    "a function": (Functional, {}, "down: reads relu"),
+    "none": (
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.Identity(), nn.Linear(4, 4)),
+        {},
+        "2: reads layer 0, not an activation of the point",
+    ),
+    "pooling": (
+        lambda: network(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.Linear(4, 2)),
+        {},
+        "reads pooling 2, not",
+    ),
+    "sum": (Summed, {}, "phi: reads a sum, not a layer"),
+    "untraceable": (Branching, {}, "torch.fx cannot trace what reads what .*sparsify_"),
 }
 
 
@@ -220,7 +260,7 @@ def test_what_init_cannot_do_is_one_clear_error(make, arguments, says):
 @pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
 def test_a_weight_that_is_computed_before_each_call_is_refused(norm):
     with pytest.raises(InvalidInput, match="does not know how to fill"):
-        init_(nn.Sequential(nn.Linear(7, 7), norm(nn.Linear(7, 7))), POINT)
+        init_(network(nn.Linear(7, 7), norm(nn.Linear(7, 7))), POINT)
 
 
 def test_an_ignored_part_may_hold_another_activation():
@@ -233,3 +273,78 @@ def test_the_heads_row_expects_the_logits_variance():
     table = init_(model, POINT, head_gain=2.0, generator=generator(1))
     x = torch.randn(300, 50, generator=generator(2))
     assert model(x).pow(2).mean().item() == pytest.approx(table.rows[-1].q, rel=0.1)
+
+
+def all_wrong():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.positions = nn.Parameter(torch.zeros(7))
+            self.up, self.act, self.down = nn.Linear(7, 9), nn.ReLU(), nn.Linear(9, 3)
+            self.norms = nn.ModuleList(nn.LayerNorm(9) for _ in range(3))
+
+        def forward(self, x):
+            return self.down(self.norms[0](self.act(self.up(x + self.positions))))
+
+    return Model()
+
+
+def test_all_refusals_are_in_one_error_and_its_ignore_serves():
+    model = all_wrong()
+    names = ["", "act", "norms.0", "norms.1", "norms.2"]
+    with pytest.raises(InvalidInput) as caught:
+        init_(model, POINT)
+    message = str(caught.value)
+    assert f"ignore={names!r}" in message
+    assert "\n" not in message
+    assert [row.q for row in init_(model, POINT, ignore=names).rows] == [None, None]
+
+
+class HeadFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.value, self.policy = nn.Linear(64, 1), nn.Linear(64, 3)
+        self.body = network(nn.Linear(8, 64), nn.Linear(64, 64), nn.Identity())
+
+    def forward(self, x):
+        h = self.body(x)
+        return self.policy(h), self.value(h)
+
+
+def test_roles_come_from_what_reads_what():
+    roles = {row.name: row.role for row in init_(HeadFirst(), POINT).rows}
+    assert roles == {"value": "head", "policy": "head", "body.0": "first", "body.2": "hidden"}
+
+
+def test_a_layer_called_twice_is_one_layer():
+    layer = nn.Linear(7, 7)
+    table = init_(network(nn.Linear(9, 7), layer, layer, nn.Linear(7, 3)), POINT)
+    assert [row.role for row in table.rows] == ["first", "hidden", "head"]
+
+
+def test_what_shares_its_memory_or_is_frozen_is_left_alone_and_said():
+    model = network(nn.Linear(7, 7), nn.Linear(7, 7), nn.Linear(7, 7), nn.Linear(7, 7))
+    model[2].weight = nn.Parameter(model[0].weight.detach().t())  # another object, the same memory
+    model[4].requires_grad_(False)
+    model[6].bias.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    table = init_(model, POINT)
+    assert [row.name for row in table.rows] == ["0", "6"]
+    assert dict(table.left) == {
+        "2": "shares its memory with 0", "4": "frozen", "6.bias": "frozen",
+    }  # fmt: skip
+    assert torch.equal(model[2].weight, model[0].weight.t())
+    assert torch.equal(model[4].weight, before["4.weight"])
+    assert torch.equal(model[6].bias, before["6.bias"])
+    assert not torch.equal(model[6].weight, before["6.weight"])
+    assert "4       left as it is: frozen" in str(table)
+    assert [row.q for row in table.rows] == [POINT.q, None]
+
+
+def test_an_ignored_parts_memory_is_never_written():
+    model = network(nn.Linear(7, 7), nn.Linear(7, 7), nn.Linear(7, 3))
+    model[2].weight = model[0].weight
+    before = model[0].weight.clone()
+    table = init_(model, POINT, ignore=["0"])
+    assert torch.equal(model[2].weight, before)
+    assert dict(table.left) == {"2": "shares its memory with 0"}

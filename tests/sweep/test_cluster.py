@@ -27,7 +27,7 @@ CPUS = {"num_cpus": 1, "object_store_memory": 100_000_000}
 
 
 def connect(ray, nodes):
-    """Join the cluster as a caller would; Ray's handler of SIGTERM does not stay for other tests."""
+    """Join the cluster as a caller would; Ray's handler of SIGTERM does not outlive it."""
     with _own_handler(), without_amdsmi():
         ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
 

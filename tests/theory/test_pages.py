@@ -12,7 +12,7 @@ def failures(page):
     return doctest.testfile(str(page), module_relative=False, report=False)
 
 
-@pytest.mark.parametrize("name", ["correlation", "spatial"])
+@pytest.mark.parametrize("name", ["correlation", "spatial", "theory/norms-and-sums"])
 def test_the_code_of_a_page_prints_what_it_says(name):
     failed, tried = failures(DOCS / f"{name}.md")
     assert failed == 0

@@ -20,5 +20,9 @@ from .mode import evaluating as evaluating
 from .networks import CNN as CNN
 from .networks import DNN as DNN
 from .of_point import activation as activation
+from .skip import Skip as Skip
+from .sparsify import sparsify_ as sparsify_
+from .table import SparsifyRow as SparsifyRow
+from .table import SparsifyTable as SparsifyTable
 from .topk import TopK as TopK
 from .topk import topk as topk

@@ -12,7 +12,8 @@ from torch.nn.utils import skip_init
 from sparsefield.errors import InvalidInput
 from sparsefield.theory import Point
 
-from .initialise import Weights, init_, torch_default_
+from .fill import Weights
+from .initialise import init_, torch_default_
 from .of_point import activation
 
 Init = Literal["eoc", "torch"]
@@ -55,6 +56,8 @@ class DNN(nn.Module):
     >>> model(torch.randn(3, 8, 8)).shape
     torch.Size([3, 10])
     """
+
+    registered_in_order = True  # to init_
 
     def __init__(
         self,
@@ -125,6 +128,8 @@ class CNN(nn.Module):
     InvalidInput
         a size below 1, or a value out of range.
     """
+
+    registered_in_order = True  # to init_
 
     def __init__(
         self,
