@@ -114,6 +114,36 @@ def test_gelu_and_relu_of_a_cnn_with_norms_in_evaluation_mode():
     assert "tau" in str(table)
 
 
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 50), nn.Linear(50, 60)
+
+    def forward(self, x):
+        return torch.relu(self.b(nn.functional.gelu(self.a(x))))
+
+
+def test_calls_of_functions_are_replaced_where_the_graph_shows_them():
+    torch.manual_seed(0)
+    model = Functional()
+    table = threshold_(model, torch.randn(100, 8), zeros=0.8)
+    assert [row.was for row in table.rows] == ["gelu", "relu"]
+    assert all(abs(row.zeros - 0.8) < 1e-3 for row in table.rows)
+    assert isinstance(model, Functional)
+    assert all(part.training for part in model.modules())
+
+
+def test_a_call_that_no_graph_shows_is_refused_and_nothing_is_changed():
+    class Branching(Functional):
+        def forward(self, x):
+            return super().forward(x) if x.sum() > 0 else x
+
+    model = Branching()
+    with pytest.raises(InvalidInput, match="cannot be replaced"):
+        threshold_(model, torch.ones(9, 8), zeros=0.8)
+    assert [name for name, _ in model.named_modules()] == ["", "a", "b"]
+
+
 def test_what_is_ignored_stays():
     model = mlp(nn.ReLU(), nn.ReLU())
     threshold_(model, torch.randn(9, 8), zeros=0.9, ignore=["1"])
@@ -125,8 +155,8 @@ def test_what_is_ignored_stays():
     ("zeros", "ignore", "message"),
     [
         (1.0, (), "a share in"),
-        (0.9, ["nowhere"], "no activations of the model"),
-        (0.9, ["1"], "no module such as"),
+        (0.9, ["nowhere"], "has no sub-module of that name"),
+        (0.9, ["1"], "meets no ReLU, GELU"),
     ],
 )
 def test_refusals(zeros, ignore, message):

@@ -24,5 +24,7 @@ from .skip import Skip as Skip
 from .sparsify import sparsify_ as sparsify_
 from .table import SparsifyRow as SparsifyRow
 from .table import SparsifyTable as SparsifyTable
+from .threshold import ThresholdTable as ThresholdTable
+from .threshold import threshold_ as threshold_
 from .topk import TopK as TopK
 from .topk import topk as topk

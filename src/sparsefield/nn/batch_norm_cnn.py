@@ -68,13 +68,15 @@ class BatchNormCNN(nn.Module):
 
     @torch.no_grad()
     def _fill(self, q: float, head_gain: float, generator: Generator | None) -> None:
-        for layer in (*self.layers, self.head):
-            gain = head_gain if layer is self.head else 1.0
-            std = gain / math.sqrt(layer.weight[0].numel())
-            layer.weight.normal_(0.0, std, generator=generator)
-        for norm in self.norms:
-            norm.weight.fill_(math.sqrt(q))
-        self.head.bias.zero_()
+        for name, parameter in self.named_parameters():
+            if name.startswith("norms.") and name.endswith("weight"):
+                parameter.fill_(math.sqrt(q))
+            elif parameter.dim() == 1:
+                parameter.zero_()
+            else:
+                gain = head_gain if name == "head.weight" else 1.0
+                std = gain / math.sqrt(parameter[0].numel())
+                nn.init.normal_(parameter, 0.0, std, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [batch, classes]."""

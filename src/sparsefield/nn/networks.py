@@ -228,6 +228,7 @@ def _checked_skip(skip: float) -> float:
 
 
 def checked_strides(strides: Iterable[int], depth: int) -> set[int]:
+    """The layers with stride 2, each of which must be there."""
     chosen = set(strides)
     outside = [index for index in chosen if not 0 <= index < depth]
     if outside:

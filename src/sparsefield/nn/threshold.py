@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from sparsefield.errors import InvalidInput
-from sparsefield.watch import Call, Watch, modules_of
+from sparsefield.watch import Call, Place, Watch
 
 from .activations import ShiftedReLU
 from .fatrelu import FATReLU
+from .held import checked_ignore, parts
 from .mode import evaluating
-
-# Their function beyond a threshold is taken for x itself.
-RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.LeakyReLU, nn.ELU)
+from .order import Sample, run
+from .rectifier import is_rectifier
+from .swap import Swap, swap_modules
+from .swap_calls import swap_calls_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class ThresholdTable:
 
 
 def threshold_(
-    model: nn.Module, sample: Tensor, *, zeros: float, ignore: Iterable[str] = ()
+    model: nn.Module, sample: Sample, *, zeros: float, ignore: Iterable[str] = ()
 ) -> ThresholdTable:
     """Give each ReLU-like activation the threshold at which this share of the sample is zero.
 
@@ -72,19 +75,22 @@ def threshold_(
     Parameters
     ----------
     model
-        of any class, trained, its activations modules; changed in place.
+        of any class, trained; changed in place.
     sample
-        a batch as the model reads it, some hundred inputs; the model runs in evaluation mode.
+        some hundred inputs: a tensor, a tuple of arguments or a dict of keywords. The model runs
+        in evaluation mode.
     zeros
         share of exact zeros of each activation, in (0, 1).
     ignore
-        names of activations that stay as they are.
+        names of sub-modules that stay as they are.
 
     Raises
     ------
     InvalidInput
-        a share out of range, a name that is no activation, or nothing to give a threshold to.
+        a share out of range, a name that is not there, a function call that cannot be replaced,
+        or nothing to give a threshold to.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 3))
     >>> table = threshold_(model, torch.randn(512, 8), zeros=0.9)
     >>> round(table.rows[0].zeros, 2)
@@ -92,77 +98,77 @@ def threshold_(
     """
     if not 0.0 < zeros < 1.0:
         raise InvalidInput(f"zeros {zeros}: a share in (0, 1); try 0.9")
-    found = _rectifiers(model, set(ignore))
-    before = _zeros_of(model, found, sample)
-    made = fatrelu_(model, ignore=ignore)
-    called = _raised(made, model, sample, zeros)
-    after = _zeros_of(model, made, sample)
+    ignored = checked_ignore(model, ignore)
+    with ExitStack() as undo, evaluating(model), torch.no_grad():
+        was = _swapped(model, sample, ignored, undo)
+        made = fatrelus(model, ignored)
+        before = zeros_of(model, sample, made)
+        called = _raised(made, model, sample, zeros)
+        after = zeros_of(model, sample, made)
+        undo.pop_all()
+    for part in made.values():
+        part.training = model.training
     return ThresholdTable(
         tuple(
-            ThresholdRow(
-                name, type(found[name]).__name__, made[name].tau, before[name], after[name]
-            )
+            ThresholdRow(name, was.get(name, "FATReLU"), made[name].tau, before[name], after[name])
             for name in called
         )
     )
 
 
-def fatrelu_(model: nn.Module, *, ignore: Iterable[str] = ()) -> dict[str, FATReLU]:
-    """Put a :class:`FATReLU` of threshold 0 in the place of each ReLU-like activation, by name.
-
-    Those that are there already stay.
-    """
-    made = {
-        name: module if isinstance(module, FATReLU) else FATReLU(0.0)
-        for name, module in _rectifiers(model, set(ignore)).items()
-    }
-    for name, module in made.items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, module)
-    return made
+def fatrelu_(model: nn.Module) -> None:
+    """Put a :class:`FATReLU` of threshold 0 in the place of each rectifier module."""
+    with ExitStack() as undo:
+        swap_modules(model, _SWAP, (), undo)
+        undo.pop_all()
 
 
-def _rectifiers(model: nn.Module, ignore: set[str]) -> dict[str, nn.Module]:
-    wanted = modules_of(model, _is_rectifier)
-    if odd := sorted(ignore - set(wanted)):
-        raise InvalidInput(f"ignore={odd}: no activations of the model; they are {list(wanted)}")
-    found = {name: module for name, module in wanted.items() if name not in ignore}
-    if not found:
+def fatrelus(model: nn.Module, ignored: Sequence[str] = ()) -> dict[str, FATReLU]:
+    """Those of a model, by name."""
+    return {name: part for name, part in parts(model, ignored) if isinstance(part, FATReLU)}
+
+
+def _is_rectifier(part: nn.Module) -> bool:
+    return is_rectifier(part) or (isinstance(part, ShiftedReLU) and part.tau == 0.0)
+
+
+_SWAP = Swap(lambda: FATReLU(0.0), _is_rectifier)
+
+
+def _swapped(
+    model: nn.Module, sample: Sample, ignored: Sequence[str], undo: ExitStack
+) -> dict[str, str]:
+    """Put a FATReLU in the place of every rectifier; what stood there, by name."""
+    was = swap_modules(model, _SWAP, ignored, undo)
+    names = {id(part): name for name, part in parts(model, ignored)}
+    again, failed = swap_calls_of(model, sample, _SWAP.make, names, undo)
+    if failed:
+        owner, reason = next(iter(failed.items()))
         raise InvalidInput(
-            f"{type(model).__name__}: holds no module such as nn.ReLU or nn.GELU to be given a "
-            "threshold; write its activations as modules"
+            f"{names[owner] or type(model).__name__}: calls a rectifier as a function that cannot "
+            f"be replaced ({reason}); make it a module, or name it in ignore"
         )
-    return found
-
-
-def _is_rectifier(module: nn.Module) -> bool:
-    shifted = isinstance(module, ShiftedReLU) and module.tau == 0.0
-    return shifted or isinstance(module, (*RECTIFIERS, FATReLU))
+    if not was and not again and not fatrelus(model, ignored):
+        raise InvalidInput(
+            f"{type(model).__name__}: meets no ReLU, GELU or other rectifier to give a threshold to"
+        )
+    return was | again
 
 
 def _raised(
-    made: dict[str, FATReLU], model: nn.Module, sample: Tensor, zeros: float
+    made: dict[str, FATReLU], model: nn.Module, sample: Sample, zeros: float
 ) -> tuple[str, ...]:
     """Set each threshold just before its activation is first called; names, in that order."""
     called: dict[str, None] = {}
 
-    def enter(module: FATReLU, name: str, read: Tensor) -> None:
-        if name not in called:
-            module.tau = max(_quantile(read, zeros), 0.0)
-            called[name] = None
+    def enter(place: Place, read: Tensor) -> None:
+        if place.name not in called:
+            made[place.name].tau = max(_quantile(read, zeros), 0.0)
+            called[place.name] = None
 
-    handles = [
-        module.register_forward_pre_hook(
-            lambda module, args, name=name: enter(module, name, args[0])
-        )
-        for name, module in made.items()
-    ]
-    try:
-        with evaluating(model), torch.no_grad():
-            model(sample)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with Watch(model, made).passes(lambda _: None, before=enter) as passes:
+        run(model, sample)
+    passes.warn()
     return tuple(called)
 
 
@@ -172,15 +178,18 @@ def _quantile(x: Tensor, share: float) -> float:
     return values.kthvalue(max(math.ceil(share * values.numel()), 1)).values.item()
 
 
-def _zeros_of(model: nn.Module, modules: dict[str, nn.Module], sample: Tensor) -> dict[str, float]:
-    counted: dict[str, list[int]] = {}
+def zeros_of(
+    model: nn.Module, sample: Sample, modules: Mapping[str, nn.Module]
+) -> dict[str, float]:
+    """Share of exact zeros of these activations on the sample, all calls of one together."""
+    counted = {name: [0, 0] for name in modules}
 
     def see(call: Call) -> None:
-        sums = counted.setdefault(call.place.name, [0, 0])
+        sums = counted[call.place.name]
         sums[0] += int(call.zeros)
         sums[1] += call.output.numel()
 
-    with evaluating(model), torch.no_grad(), Watch(model, modules).passes(see) as passes:
-        model(sample)
+    with Watch(model, modules).passes(see) as passes:
+        run(model, sample)
     passes.warn()
-    return {name: zero / values for name, (zero, values) in counted.items()}
+    return {name: zero / max(values, 1) for name, (zero, values) in counted.items()}
