@@ -1,4 +1,4 @@
-"""What is a step on lists worth on networks that have learnt, and live, beside leaving dead units out?
+"""What is a step on lists worth on networks that have learnt, beside leaving out dead units?
 
 MNIST, width 300, s = 0.9, q = 4, clip 1.1: with the skip after two epochs of Adam; without it after
 two epochs of SGD, when most of its zeros are dead. A unit is dead if it fires for none of 10,000

@@ -21,7 +21,7 @@ namespace sparsefield {
 constexpr int LANES = 16;    // the width of every panel is a multiple of this
 constexpr int WIDEST = 80;   // outputs of the widest panel
 
-enum class Phi : int { identity = 0, one_sided = 1, two_sided = 2 };
+enum class Phi : int { identity = 0, one_sided = 1, two_sided = 2, cut = 3 };
 enum class Format : int { float32 = 0, bfloat16 = 1, int8 = 2 };
 
 struct Free {

@@ -50,6 +50,7 @@ template <int V>
 void activate(Vec* h, Phi phi, float tau, float m) {
   if (phi == Phi::one_sided) activate<Phi::one_sided, V>(h, tau, m);
   if (phi == Phi::two_sided) activate<Phi::two_sided, V>(h, tau, m);
+  if (phi == Phi::cut) activate<Phi::cut, V>(h, tau, m);
 }
 
 // The active lanes of vector v, of a panel that holds `held` values.

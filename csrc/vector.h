@@ -135,6 +135,7 @@ inline void pack(uint32_t lanes, Vec y, uint32_t first, uint32_t* index, float* 
 template <Phi P>
 inline Vec apply(Vec h, Vec tau, Vec m) {
   if constexpr (P == Phi::identity) return h;
+  if constexpr (P == Phi::cut) return h <= tau ? all(0.0f) : h;
   if constexpr (P == Phi::one_sided) {
     Vec y = h - tau;
     y = y < 0.0f ? all(0.0f) : y;

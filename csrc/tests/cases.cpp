@@ -29,7 +29,7 @@ void fill(Plain& layer, Random& random) {
 
 reference::Activation activation(Random& random) {
   const float m = below(random, 2) ? INFINITE : 0.2f + static_cast<float>(below(random, 10)) * 0.1f;
-  return {static_cast<Phi>(below(random, 3)), static_cast<float>(below(random, 4)) * 0.25f, m};
+  return {static_cast<Phi>(below(random, 4)), static_cast<float>(below(random, 4)) * 0.25f, m};
 }
 
 // A layer that keeps as many outputs as the one before may have a skip.

@@ -67,6 +67,7 @@ inline std::vector<double> stored(const Plain& layer) {
 inline double phi(const Activation& by, double h) {
   if (std::isnan(h) || by.phi == Phi::identity) return h;
   const double tau = by.tau, m = by.m;
+  if (by.phi == Phi::cut) return h <= tau ? 0.0 : h;
   if (by.phi == Phi::one_sided) return std::min(std::max(h - tau, 0.0), m);
   return std::copysign(std::min(std::max(std::fabs(h) - tau, 0.0), m), h);
 }
@@ -76,8 +77,9 @@ inline Image activated(const Activation& by, const Image& h) {
   for (std::size_t k = 0; k < h.value.size(); ++k) {
     const double value = h.value[k], off = h.tolerance[k];
     y.value[k] = phi(by, value);
-    const bool flat = phi(by, value - off) == phi(by, value + off);
-    y.tolerance[k] = std::isfinite(value) && !flat ? off : 0.0;
+    const double change = std::fabs(phi(by, value + off) - phi(by, value - off));
+    const double allowed = by.phi == Phi::cut ? std::max(off, change) : off;  // which may jump
+    y.tolerance[k] = std::isfinite(value) && change != 0.0 ? allowed : 0.0;
   }
   return y;
 }

@@ -57,8 +57,8 @@ Case case_of(int number) {
   for (int depth = 1 + below(random, 4); depth > 0; --depth) {
     const int next = skip || below(random, 2) ? width : one_of(random, widths);
     const float alpha = skip && next == width ? 0.9f : 0.0f;
-    const Phi phi = below(random, 2) ? Phi::one_sided : Phi::two_sided;
-    const float m = below(random, 2) ? HUGE_VALF : 1.0f;
+    const Phi phi = static_cast<Phi>(1 + below(random, 3));
+    const float m = phi == Phi::cut || below(random, 2) ? HUGE_VALF : 1.0f;
     const Window window = convolutional ? window_of(random, image, skip && below(random, 3)) : Window{};
     image = after(window, image);
     c.chain.layers.push_back({width, next, alpha, std::sqrt(1 - alpha * alpha), phi, 0.4f, m, window});
@@ -84,6 +84,7 @@ struct Result {
 };
 
 double phi_of(const TrainLayer& by, double h) {
+  if (by.phi == Phi::cut) return h > double{by.tau} ? h : 0;
   const double size = by.phi == Phi::two_sided ? std::fabs(h) : h;
   return std::copysign(std::min(std::max(size - double{by.tau}, 0.0), double{by.m}),
                        by.phi == Phi::two_sided ? h : 1);

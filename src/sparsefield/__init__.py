@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from .nn import CST as CST
     from .nn import DNN as DNN
     from .nn import CReLU as CReLU
+    from .nn import FATReLU as FATReLU
     from .nn import ShiftedReLU as ShiftedReLU
     from .nn import Skip as Skip
     from .nn import SoftThreshold as SoftThreshold
     from .nn import activation as activation
     from .nn import init_ as init_
     from .nn import sparsify_ as sparsify_
+    from .nn import threshold_ as threshold_
     from .theory import CriticalPoint as CriticalPoint
     from .theory import PiecewiseSmooth as PiecewiseSmooth
     from .theory import certify as certify
@@ -45,6 +47,7 @@ _ROOM_OF = {
     "CriticalPoint": "theory",
     "DNN": "nn",
     "Engine": "engine",
+    "FATReLU": "nn",
     "Monitor": "monitor",
     "PiecewiseSmooth": "theory",
     "ShiftedReLU": "nn",
@@ -61,6 +64,7 @@ _ROOM_OF = {
     "read_run": "train",
     "solve": "theory",
     "sparsify_": "nn",
+    "threshold_": "nn",
 }
 __all__ = ["__version__", *_ROOM_OF]
 

@@ -19,11 +19,15 @@ RTOL = 1e-5  # of what the terms of a sum add up to in size
 
 @dataclass(frozen=True)
 class Truth:
-    """A float64 result [batch, ...], the scale of its terms, and the active inputs per layer."""
+    """A float64 result [batch, ...], the scale of its terms, and the active inputs per layer.
+
+    ``jumps``: a cut lies so near to its threshold that rounding decides whether it is zero.
+    """
 
     out: Tensor
     scale: float
     active: tuple[int, ...]
+    jumps: bool = False
 
 
 def randn(seed: int, *shape: int) -> Tensor:
@@ -73,6 +77,8 @@ def phi64(phi: Phi, h: Tensor) -> Tensor:
     """The activation by its definition."""
     if phi.kind == "identity":
         return h
+    if phi.kind == "cut":
+        return torch.where(h <= phi.tau, 0.0, h)
     if phi.kind == "one_sided":
         return (h - phi.tau).clamp(0.0, phi.m)
     return h.sign() * (h.abs() - phi.tau).clamp(0.0, phi.m)
@@ -98,9 +104,10 @@ def truth(
 ) -> Truth:
     """Layers [first, last) in float64, with weights rounded as the format does."""
     first, last = layers or (0, len(chain.products))
-    h, scale, active = x.double(), 0.0, []
+    h, scale, active, jumps = x.double(), 0.0, [], False
     for index in range(first, last):
         product = chain.products[index]
+        jumps |= index > first and near_a_cut(chain.phi_read(index), h, scale)
         y = phi64(chain.phi_read(index), h)
         active.append(int((y != 0).sum()))
         skip = product.skip if product.keeps_size else 0.0
@@ -112,8 +119,13 @@ def truth(
         update = product64(product, weight, y, bias)
         h = update + math.sqrt(skip) * h if skip else update
         scale = max(scale, float(h.abs().max()) if h.numel() else 0.0)
-    out = h if raw else phi64(chain.products[last - 1].phi, h)
-    return Truth(out, scale, tuple(active))
+    phi = IDENTITY if raw else chain.products[last - 1].phi
+    jumps |= near_a_cut(phi, h, scale)
+    return Truth(phi64(phi, h), scale, tuple(active), jumps)
+
+
+def near_a_cut(phi: Phi, h: Tensor, scale: float) -> bool:
+    return phi.kind == "cut" and bool(((h - phi.tau).abs() <= 2 * RTOL * scale).any())
 
 
 def bfloat16(weight: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sparsefield.nn import CNN, CST, DNN, CReLU, ShiftedReLU, SoftThreshold
+from sparsefield.nn import CNN, CST, DNN, CReLU, FATReLU, ShiftedReLU, SoftThreshold
 from sparsefield.theory import solve
 
 from .chains import randn, thinned
@@ -67,6 +67,9 @@ VECTORS: dict[str, Callable[[], nn.Module]] = {
     "ours": lambda: drawn(
         *(nn.Linear(37, 50), ShiftedReLU(0.5), nn.Linear(50, 60), SoftThreshold(0.5)),
         *(nn.Linear(60, 40), CST(0.5, 0.4), nn.Linear(40, 7), CReLU(-0.25, 0.5)),
+    ),
+    "cut": lambda: drawn(
+        *(nn.Linear(37, 50), FATReLU(0.5), nn.Linear(50, 60), FATReLU(0.0), nn.Linear(60, 7)),
     ),
     "leading activation": lambda: drawn(nn.ReLU(inplace=True), nn.Linear(37, 7)),
     "two activations": lambda: drawn(nn.Linear(37, 50), CReLU(0.1, 1.0), nn.ReLU(), nn.ReLU()),

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sparsefield.engine.native import Packed, kernels
@@ -34,6 +34,7 @@ PHIS = st.one_of(
         st.floats(0.0, 2.0, width=32),
         st.sampled_from([0.5, 2.0, math.inf]),
     ),
+    st.builds(Phi, st.just("cut"), st.floats(0.0, 2.0, width=32)),
 )
 
 
@@ -78,6 +79,7 @@ def test_every_chain(name, data):
     batch, density = data.draw(st.sampled_from(BATCHES)), data.draw(st.floats(0.0, 1.0))
     x = input_of(chain, call["layers"][0], batch, density)
     expected = truth(chain, x, call["layers"], raw=call["raw"], rounded=storage)
+    assume(not expected.jumps)
     out, active = run(Packed(chain, storage, data.draw(st.integers(1, 3)), name), chain, x, **call)
     assert agrees(out, expected)
     for counted, true in zip(active, expected.active, strict=True):

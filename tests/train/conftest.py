@@ -1,8 +1,12 @@
+import os
+import signal
+
 import numpy as np
 import pytest
 
 from cases import RUN
 from sparsefield.train import TrainConfig, read_run, train
+from sparsefield.train.training import Training
 
 
 @pytest.fixture
@@ -48,3 +52,34 @@ def _equal_tables(one, other):
     return one.keys() == other.keys() and all(
         np.array_equal(one[name], other[name], equal_nan=True) for name in one
     )
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    """Send this process a signal after the given step."""
+
+    def arrange(step, number=signal.SIGINT):
+        record = Training.record
+
+        def recording(training, shown):
+            record(training, shown)
+            if training.step == step:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(Training, "record", recording)
+        return monkeypatch.undo
+
+    return arrange
+
+
+@pytest.fixture
+def interrupted_after(interrupt_at):
+    """Begin a run, and end it by a signal after a step."""
+
+    def interrupted(config, out, step):
+        undo = interrupt_at(step)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, out=out, progress=False)
+        undo()
+
+    return interrupted

@@ -1,7 +1,6 @@
 """A run that was interrupted or killed ends bit for bit as the one that was not."""
 
 import multiprocessing
-import os
 import random
 import signal
 import time
@@ -11,7 +10,6 @@ import torch
 
 from sparsefield.train import read_run, train
 from sparsefield.train.checkpoint import load_checkpoint, save_checkpoint
-from sparsefield.train.training import Training
 
 KILLS = 9
 
@@ -25,29 +23,8 @@ def processes():
     return context
 
 
-@pytest.fixture
-def interrupt_at(monkeypatch):
-    """Send this process a signal after the given step."""
-
-    def arrange(step, number=signal.SIGINT):
-        record = Training.record
-
-        def recording(training, shown):
-            record(training, shown)
-            if training.step == step:
-                os.kill(os.getpid(), number)
-
-        monkeypatch.setattr(Training, "record", recording)
-        return monkeypatch.undo
-
-    return arrange
-
-
-def interrupted(config, out, interrupt_at, step):
-    undo = interrupt_at(step)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, out=out, progress=False)
-    undo()
+def interrupted(config, out, interrupted_after, step):
+    interrupted_after(config, out, step)
     return load_checkpoint(out / "checkpoint", config.resolved(), digest(out))
 
 
@@ -64,26 +41,26 @@ RIVALS = [
 @pytest.mark.parametrize("kind", [{"optimizer": "sgd"}, {"optimizer": "adamw"}, *RIVALS])
 @pytest.mark.parametrize("step", [1, 20, 22])
 def test_interrupted_and_resumed_ends_as_uninterrupted(
-    config, tmp_path, interrupt_at, same_end, kind, step
+    config, tmp_path, interrupted_after, same_end, kind, step
 ):
     run = config(lr=5e-3, **kind)
     train(run, out=tmp_path / "whole", progress=False)
-    assert interrupted(run, tmp_path / "parts", interrupt_at, step)["step"] == step
+    assert interrupted(run, tmp_path / "parts", interrupted_after, step)["step"] == step
     assert not (tmp_path / "parts" / "result.json").exists()
     train(run, out=tmp_path / "parts", resume=True, progress=False)
     assert same_end(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_seconds_of_all_parts_are_counted(config, tmp_path, interrupt_at):
-    before = interrupted(config(), tmp_path, interrupt_at, 20)["seconds"]
+def test_seconds_of_all_parts_are_counted(config, tmp_path, interrupted_after):
+    before = interrupted(config(), tmp_path, interrupted_after, 20)["seconds"]
     assert train(config(), out=tmp_path, resume=True, progress=False).seconds > before
 
 
 @pytest.mark.parametrize("lost", ["optimizer", "scheduler", "tally", "layers"])
 def test_a_checkpoint_that_loses_a_part_ends_elsewhere(
-    finished, config, tmp_path, interrupt_at, same_end, lost
+    finished, config, tmp_path, interrupted_after, same_end, lost
 ):
-    state = interrupted(config(), tmp_path, interrupt_at, 20)
+    state = interrupted(config(), tmp_path, interrupted_after, 20)
     forgotten = {
         "optimizer": {**state["optimizer"], "state": {}},
         "scheduler": {**state["scheduler"], "last_epoch": 0},
@@ -96,11 +73,11 @@ def test_a_checkpoint_that_loses_a_part_ends_elsewhere(
     assert not same_end(finished[1], tmp_path)
 
 
-def test_the_handlers_of_signals_come_back(config, tmp_path, interrupt_at):
+def test_the_handlers_of_signals_come_back(config, tmp_path, interrupted_after):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     train(config(epochs=1), out=tmp_path / "whole", progress=False)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-    interrupted(config(), tmp_path / "parts", interrupt_at, 3)
+    interrupted(config(), tmp_path / "parts", interrupted_after, 3)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 

@@ -186,7 +186,7 @@ def _with_density(h: Tensor, phi: Phi, density: float) -> Tensor:
     """Values of the shape of h of which this share is active under phi."""
     active = torch.rand(h.shape, generator=torch.Generator().manual_seed(0)) < density
     above, below = phi.tau + min(1.0, phi.m) / 2.0, phi.tau - 1.0
-    return torch.where(active, above, 0.0 if phi.kind != "one_sided" else below)
+    return torch.where(active, above, below if phi.kind in ("one_sided", "cut") else 0.0)
 
 
 def _fastest_whole(runner: Runner, x: Tensor, plan: Plan) -> Plan:

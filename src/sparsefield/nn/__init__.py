@@ -11,6 +11,8 @@ from .activations import crelu as crelu
 from .activations import cst as cst
 from .activations import shifted_relu as shifted_relu
 from .activations import soft_threshold as soft_threshold
+from .fatrelu import FATReLU as FATReLU
+from .fatrelu import fatrelu as fatrelu
 from .initialise import InitTable as InitTable
 from .initialise import init_ as init_
 from .initialise import torch_default_ as torch_default_
@@ -22,5 +24,7 @@ from .skip import Skip as Skip
 from .sparsify import sparsify_ as sparsify_
 from .table import SparsifyRow as SparsifyRow
 from .table import SparsifyTable as SparsifyTable
+from .threshold import ThresholdTable as ThresholdTable
+from .threshold import threshold_ as threshold_
 from .topk import TopK as TopK
 from .topk import topk as topk

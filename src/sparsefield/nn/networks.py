@@ -153,7 +153,7 @@ class CNN(nn.Module):
         _check_sizes(inputs=inputs, width=width, depth=depth, classes=classes, pool=pool)
         if padding not in ("circular", "zeros"):
             raise InvalidInput(f"padding {padding!r}: choose circular or zeros")
-        halved = _checked_strides(strides, depth)
+        halved = checked_strides(strides, depth)
         self.skip = _checked_skip(skip)
         self.layers = nn.ModuleList(
             skip_init(
@@ -227,7 +227,8 @@ def _checked_skip(skip: float) -> float:
     return float(skip)
 
 
-def _checked_strides(strides: Iterable[int], depth: int) -> set[int]:
+def checked_strides(strides: Iterable[int], depth: int) -> set[int]:
+    """The layers with stride 2, each of which must be there."""
     chosen = set(strides)
     outside = [index for index in chosen if not 0 <= index < depth]
     if outside:

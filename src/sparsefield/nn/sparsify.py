@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from sparsefield.errors import InvalidInput
 from sparsefield.theory import Point
@@ -16,11 +16,12 @@ from .held import checked_ignore
 from .initialise import check_head_gain
 from .job import Job, left_alone, problems
 from .measure import measure
-from .order import Sample, as_sampled, read_order, run, tensors_in
+from .order import Sample, as_sampled, read_order, tensors_in
 from .plan import vouched
 from .refusal import Problem, refuse, unreal
 from .rows import Told, rows
-from .swap import swap_functions, swap_modules
+from .swap import Swap, swap_modules
+from .swap_calls import swap_calls_of
 from .table import SparsifyTable
 
 _ROUNDS = 3  # of settling sums: what one changes, the next ones read
@@ -100,8 +101,10 @@ def sparsify_(
 
 
 def _sparsified(job: Job, undo: ExitStack) -> SparsifyTable:
-    was = swap_modules(job.model, job.point, job.ignored, undo)
-    failed = _swap_calls(job, was, undo)
+    swap = Swap.of(job.point)
+    was = swap_modules(job.model, swap, job.ignored, undo)
+    again, failed = swap_calls_of(job.model, job.sample, swap.make, job.names(), undo)
+    was |= again
     order = read_order(job.model, job.sample)
     left = left_alone(job, order)
     refuse(problems(job, order, left))
@@ -117,25 +120,6 @@ def _sparsified(job: Job, undo: ExitStack) -> SparsifyTable:
     measured = measure(job.model, job.sample, modules)
     told = Told(order, left, seen, was, failed, set(moments), rescaled, measured)
     return SparsifyTable(tuple(rows(job, told)))
-
-
-def _swap_calls(job: Job, was: dict[str, str], undo: ExitStack) -> dict[int, str]:
-    """Replace calls of rectifier functions; why not, by the id of the module that makes them."""
-    names = job.names()
-    owners = {
-        id(owner): owner
-        for owner, _ in read_order(job.model, job.sample).rectifiers
-        if owner is not None and id(owner) in names
-    }
-
-    def outputs() -> list[Tensor]:
-        return [each.clone() for each in tensors_in(run(job.model, job.sample))]
-
-    swapped, failed = swap_functions(list(owners.values()), job.point, outputs, undo)
-    for owner, functions in swapped.items():
-        for child, function in functions.items():
-            was[f"{names[owner]}.{child}" if names[owner] else child] = function
-    return failed
 
 
 def _closed(model: nn.Module) -> list[Problem]:

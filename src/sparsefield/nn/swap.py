@@ -1,10 +1,11 @@
-"""Rectifiers of a model, modules and function calls, replaced by the point's activation."""
+"""Rectifiers of a model, modules and function calls, replaced by another activation."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,23 +20,42 @@ from .of_point import activation, same
 from .rectifier import is_rectifier, rectifies
 
 Outputs = Callable[[], list[Tensor]]
+Make = Callable[[], Activation]
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 
 
+@dataclass(frozen=True)
+class Swap:
+    """What stands in place of which modules; rectifier functions are replaced in any case."""
+
+    make: Make
+    replaces: Callable[[nn.Module], bool]
+
+    @classmethod
+    def of(cls, point: Point) -> Swap:
+        """The point's activation, for rectifiers and for our activations with other constants."""
+        wanted = activation(point)
+
+        def replaces(part: nn.Module) -> bool:
+            return is_rectifier(part) or (isinstance(part, Activation) and not same(part, wanted))
+
+        return cls(lambda: activation(point), replaces)
+
+
 def swap_modules(
-    model: nn.Module, point: Point, ignored: Sequence[str], undo: ExitStack
+    model: nn.Module, swap: Swap, ignored: Sequence[str], undo: ExitStack
 ) -> dict[str, str]:
-    """Replace rectifier modules, and functions kept as attributes, wherever a part holds them.
+    """Replace modules, and rectifier functions kept as attributes, wherever a part holds them.
 
     Returns
     -------
     What was replaced, by the name of the place. ``undo`` takes all of it back.
     """
-    wanted, made, was = activation(point), dict[int, Activation](), dict[str, str]()
+    made, was = dict[int, Activation](), dict[str, str]()
     allowed = {id(part) for _, part in parts(model, ignored)}
     for name, parent in list(parts(model, ignored)):
-        for child, held in _rectifiers_of(parent, wanted, allowed):
-            new = activation(point)
+        for child, held in _replaced_in(parent, swap, allowed):
+            new = swap.make()
             if isinstance(held, nn.Module):  # one module in several places stays one
                 new = made.setdefault(id(held), new)
             new.training = parent.training
@@ -44,19 +64,13 @@ def swap_modules(
     return was
 
 
-def _rectifiers_of(
-    parent: nn.Module, wanted: Activation, allowed: set[int]
-) -> Iterator[tuple[str, Any]]:
+def _replaced_in(parent: nn.Module, swap: Swap, allowed: set[int]) -> Iterator[tuple[str, Any]]:
     for child, part in list(parent._modules.items()):
-        if part is not None and id(part) in allowed and _is_other(part, wanted):
+        if part is not None and id(part) in allowed and swap.replaces(part):
             yield child, part
     for child, value in list(vars(parent).items()):
         if isinstance(value, _FUNCTIONS) and child != "forward" and rectifies(value):
             yield child, value
-
-
-def _is_other(part: nn.Module, wanted: Activation) -> bool:
-    return is_rectifier(part) or (isinstance(part, Activation) and not same(part, wanted))
 
 
 def _called(held: Any) -> str:
@@ -84,7 +98,7 @@ def add_child(parent: nn.Module, child: str, new: nn.Module, undo: ExitStack) ->
 
 
 def swap_functions(
-    owners: Sequence[nn.Module], point: Point, outputs: Outputs, undo: ExitStack
+    owners: Sequence[nn.Module], make: Make, outputs: Outputs, undo: ExitStack
 ) -> tuple[dict[int, dict[str, str]], dict[int, str]]:
     """Replace calls of rectifier functions in these forwards, as ``torch.fx`` traces them.
 
@@ -105,14 +119,14 @@ def swap_functions(
     failed: dict[int, str] = {}
     for owner in owners:
         try:
-            swapped[id(owner)] = _swap_functions(owner, point, outputs, undo)
+            swapped[id(owner)] = _swap_functions(owner, make, outputs, undo)
         except Exception as error:  # whatever fx or the forward says, it is the reason
             failed[id(owner)] = str(error).splitlines()[0] if str(error) else repr(error)
     return swapped, failed
 
 
 def _swap_functions(
-    owner: nn.Module, point: Point, outputs: Outputs, undo: ExitStack
+    owner: nn.Module, make: Make, outputs: Outputs, undo: ExitStack
 ) -> dict[str, str]:
     functions = rectifier_calls(owner)
     if not functions:
@@ -125,7 +139,7 @@ def _swap_functions(
             raise NotImplementedError("the forward that torch.fx traced gives other outputs")
         names = _free_names(owner, len(functions))
         for name in names:
-            add_child(owner, name, activation(point), back)
+            add_child(owner, name, make(), back)
         vars(owner)["_swapped"] = names
         back.callback(vars(owner).pop, "_swapped")
         owner.__class__ = Swapped.of(base, swap_calls(owner, names))

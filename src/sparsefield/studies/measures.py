@@ -41,6 +41,9 @@ def measures(directory: Path, dataset: Dataset) -> dict[str, Any]:
     ``chi1_init``, ``chi1_end``
         mean over the hidden layers but the first of fan_in E[W^2] times the share of units below
         that have derivative 1, 1 - zeros - saturated; of the branch, where there is a skip.
+    ``dense_accuracy``, ``cut_accuracy``
+        on the test set, of a network whose thresholds rose in the midst of its training, just
+        before and just after; of the result.
     ``thresholded``
         of a dense network, [level, test accuracy, share of exact zeros (mean over layers)] with
         its trained activations cut off at each level; see :func:`curve`.

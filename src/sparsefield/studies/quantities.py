@@ -94,6 +94,8 @@ def _far(row: Row) -> float | None:
 QUANTITIES: dict[str, Quantity] = {
     **_measured("test_accuracy", "test accuracy"),
     **_measured("validation_accuracy", "validation accuracy"),
+    **_measured("dense_accuracy", "accuracy before the cut"),
+    **_measured("cut_accuracy", "accuracy just after the cut"),
     "failed": Quantity("runs that fail", lambda row: float(bool(row["failed"]))),
     **_measured("zeros_init", "zeros at the start", counts="zeros"),
     **_measured("zeros_end", "zeros at the end", counts="zeros"),

@@ -21,10 +21,11 @@ MEASURES = (
     *("test_accuracy", "validation_accuracy", "train_loss", "failed", "reason"),
     *("steps_made", "steps_to_half", "seconds", "zeros_init", "zeros_end", "zeros_end_last"),
     *("q_end", "saturated_init", "saturated_end", "chi1_init", "chi1_end"),
-    "thresholded",
+    *("thresholded", "dense_accuracy", "cut_accuracy"),
 )
 TOLD = ("title", "question", "source", "tuned")  # as in the catalogue when the record was made
-_LATER = ("thresholded",)  # measures younger than the format: null where absent
+# Measures younger than the format: null where absent.
+_LATER = ("thresholded", "dense_accuracy", "cut_accuracy")
 _MADE = ("commits", "versions", "hardware", "seconds")
 _json = partial(json.dumps, ensure_ascii=False, allow_nan=False)
 

@@ -16,8 +16,11 @@ _RESULT = ("test_accuracy", "validation_accuracy", "train_loss", "failed", "reas
 
 def of_result(result: Result) -> dict[str, Any]:
     """The measures that the result of a run holds."""
+    cut = result.threshold or {}
     return {
         **{name: getattr(result, name) for name in _RESULT},
+        "dense_accuracy": cut.get("before"),
+        "cut_accuracy": cut.get("after"),
         "steps_made": result.steps,
         "zeros_init": float(np.mean(result.sparsity_init)),
         "zeros_end": result.sparsity_mean,

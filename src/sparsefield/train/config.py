@@ -104,6 +104,9 @@ class TrainConfig(BaseModel):
     pool: int = Field(
         4, ge=1, description="side of the grid to which the last feature map is averaged (cnn)"
     )
+    norm: Literal["none", "batch"] = Field(
+        "none", description="BatchNorm between a convolution and its activation (cnn)"
+    )
     seed: int = Field(
         0, ge=0, lt=2**63, description="fixes the weights and the order of the batches"
     )
@@ -120,6 +123,16 @@ class TrainConfig(BaseModel):
         128,
         ge=1,
         description="images per step over all processes; an epoch's last partial batch is dropped",
+    )
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="raise the thresholds of a ReLU network in the midst of its training, to this "
+        "share of zeros in each layer, and go on training (family relu, sparsity 0.5)",
+    )
+    threshold_at: float = Field(
+        0.7, gt=0, lt=1, description="share of all steps after which the thresholds rise"
     )
     penalty: Literal["none", "l1", "hoyer"] = Field(
         "none",
@@ -207,6 +220,8 @@ class TrainConfig(BaseModel):
         _check_clip(self)
         _check_topk(self)
         _check_penalty(self)
+        _check_threshold(self)
+        _check_norm(self)
         _check_cnn_only(self)
         return self
 
@@ -312,6 +327,23 @@ def _check_penalty(config: TrainConfig) -> None:
         raise ValueError(
             f"penalty_weight={config.penalty_weight:g} with penalty=none: there is nothing to "
             "weigh; leave penalty_weight out, or choose penalty l1 or hoyer"
+        )
+
+
+def _check_threshold(config: TrainConfig) -> None:
+    if config.threshold is not None and (config.family, config.sparsity) != ("relu", 0.5):
+        raise ValueError(
+            f"threshold={config.threshold:g} with family={config.family}, "
+            f"sparsity={config.sparsity:g}: it raises the thresholds of a ReLU network, which is "
+            "family relu with sparsity 0.5; choose those, or leave threshold out"
+        )
+
+
+def _check_norm(config: TrainConfig) -> None:
+    if config.norm != "none" and (config.network != "cnn" or config.skip > 0.0):
+        raise ValueError(
+            f"norm={config.norm} with network={config.network}, skip={config.skip:g}: a norm is "
+            "for plain convolutions; choose network cnn and skip 0, or leave norm out"
         )
 
 

@@ -17,6 +17,8 @@ from sparsefield.data import Dataset, load
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Expectation, expected
 from sparsefield.nn import CNN, DNN
+from sparsefield.nn.batch_norm_cnn import BatchNormCNN
+from sparsefield.nn.threshold import fatrelu_
 from sparsefield.theory import Point
 from sparsefield.train.atomic import write_bytes
 from sparsefield.train.config import TrainConfig
@@ -56,21 +58,20 @@ def build(
     input_moment
         Mean square of a value of the data.
     """
-    kind: Any = CNN if config.network == "cnn" else DNN
+    kind, options = _kind(config, input_moment)
     network: nn.Module = kind(
         shape.inputs,
         config.width,
         config.depth,
         shape.classes,
         point or config.point(),
-        skip=config.skip,
-        init=config.init,
-        weights=config.weights,
-        input_moment=input_moment,
         head_gain=config.head_gain,
         generator=torch.Generator().manual_seed(config.seed),
+        **options,
         **_convolution(config),
     )
+    if config.threshold is not None:
+        fatrelu_(network)
     return network
 
 
@@ -143,6 +144,18 @@ def held_out_inputs(directory: str | Path, model: nn.Module, data: str | None = 
             f"takes {takes}; leave --data out, or name data of that shape"
         )
     return dataset.test_x
+
+
+def _kind(config: TrainConfig, input_moment: float) -> tuple[Any, dict[str, Any]]:
+    """The class of the network, and what that one alone is told."""
+    if config.norm == "batch":
+        return BatchNormCNN, {}
+    return CNN if config.network == "cnn" else DNN, {
+        "skip": config.skip,
+        "init": config.init,
+        "weights": config.weights,
+        "input_moment": input_moment,
+    }
 
 
 def _convolution(config: TrainConfig) -> dict[str, Any]:

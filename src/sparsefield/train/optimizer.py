@@ -58,6 +58,11 @@ def lr_factor(config: TrainConfig, name: str) -> float:
     return config.lr_bias if name.startswith("layers.") and name.endswith(".bias") else 1.0
 
 
+def cut_step(config: TrainConfig, total: int) -> int | None:
+    """The step before which the thresholds rise, from 1 to ``total``; None where they do not."""
+    return None if config.threshold is None else max(1, round(config.threshold_at * total))
+
+
 def schedule_factor(config: TrainConfig, total: int, step: int) -> float:
     """The share of the peak learning rate that ``step`` (from 0) of ``total`` uses.
 
@@ -67,7 +72,16 @@ def schedule_factor(config: TrainConfig, total: int, step: int) -> float:
     >>> config = TrainConfig(warmup=0.5, schedule="constant")
     >>> [schedule_factor(config, 4, step) for step in range(4)]
     [0.5, 1.0, 1.0, 1.0]
+
+    Thresholds that rise begin a run anew, warm-up and all, in the steps that are left.
+
+    >>> config = TrainConfig(family="relu", sparsity=0.5, threshold=0.9, threshold_at=0.5, warmup=0)
+    >>> [schedule_factor(config, 4, step) for step in range(4)]
+    [1.0, 0.5, 1.0, 0.5]
     """
+    cut = cut_step(config, total)
+    if cut is not None:
+        step, total = (step, cut) if step < cut else (step - cut, total - cut)
     rise = math.ceil(config.warmup * total)
     if step < rise:
         return (step + 1) / rise  # the first step is above 0

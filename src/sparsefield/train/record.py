@@ -77,6 +77,9 @@ class Result:
         How the last step went: the engine ``asked`` for, ``layers_on_lists`` ``of`` those that can
         (0: dense), the ``speedup`` over dense where ``auto`` measured it, and the ``reason`` why
         nothing ran on lists, if that was asked for. None: dense, before there was a choice.
+    threshold
+        Where ``threshold`` was asked for: the ``step`` before which the thresholds rose, and the
+        accuracy on the test set just ``before`` and just ``after``, without a step of training.
     """
 
     test_accuracy: float
@@ -95,6 +98,7 @@ class Result:
     validation_accuracy: float | None = None
     commit: str | None = None
     engine: dict[str, Any] | None = None
+    threshold: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON knows it: lists, and None for a loss that is not finite."""

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from sparsefield.data import Dataset, split
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Monitor
+from sparsefield.nn.threshold import threshold_
 from sparsefield.theory import Point
 from sparsefield.train.batches import Batches
 from sparsefield.train.budget import steps_of
@@ -24,7 +25,7 @@ from sparsefield.train.config import TrainConfig, default_epochs
 from sparsefield.train.environment import commit, hardware, versions
 from sparsefield.train.evaluate import Evaluation, evaluate
 from sparsefield.train.network import build, expectation, save_model, shape_for
-from sparsefield.train.optimizer import make_optimizer, schedule_factor
+from sparsefield.train.optimizer import cut_step, make_optimizer, schedule_factor
 from sparsefield.train.penalty import Penalty
 from sparsefield.train.progress import Silent
 from sparsefield.train.record import CHECKPOINT, Result, Row, write_result, write_tables
@@ -96,6 +97,7 @@ class Training:
         self.step, self.metrics = 0, list[Row]()
         self.tally, self.tallied = torch.zeros((), device=device), 0
         self.sparsity_init: tuple[float, ...] = ()
+        self.cut: dict[str, Any] | None = None
         self.evaluation: Evaluation | None = None
         self.evaluated_at = -1
         self.seconds, self._since = 0.0, time.monotonic()
@@ -114,6 +116,8 @@ class Training:
 
     def advance(self) -> None:
         """One optimiser step."""
+        if self.step == cut_step(self.config, self.total):
+            self.raise_thresholds()
         begun = time.perf_counter()
         images, labels = self.batches.at(self.step)
         self.ways.take(self.step, seen=self.penalty.watches or self.monitor.due(self.step))
@@ -132,6 +136,13 @@ class Training:
         self.tallied += 1
         self.ways.took(self.step, time.perf_counter() - begun)
         self.step += 1
+
+    def raise_thresholds(self) -> None:
+        """Cut the network's activations off, by what the batch before this step gives them."""
+        before, sample = self.evaluate().accuracy, self.batches.at(self.step)[0]
+        threshold_(self.model, sample, zeros=self.config.threshold or 0.0)
+        self.evaluation = None
+        self.cut = {"step": self.step, "before": before, "after": self.evaluate().accuracy}
 
     def record(self, shown: Silent) -> None:
         """Add a row of metrics, if this step has one; evaluate at the end of an epoch."""
@@ -184,6 +195,7 @@ class Training:
             versions=versions(),
             commit=commit(),
             engine=self.ways.told(self.step),
+            threshold=self.cut,
             sparsity_init=self.sparsity_init,
             hardware=hardware(self.runtime.world_size, self.runtime.device),
             data_digest=self.digest,
@@ -216,6 +228,7 @@ class Training:
             "seconds": self.elapsed(),
             "threads": torch.get_num_threads(),
             "ways": self.ways.state(),
+            "cut": self.cut,
             **self.place(),
         }
 
@@ -243,6 +256,7 @@ class Training:
         self.metrics, self.monitor.rows = state["metrics"], state["layers"]
         self.sparsity_init = tuple(state["sparsity_init"])
         self.seconds = state["seconds"]
+        self.cut = state.get("cut")
 
     def evaluate(self) -> Evaluation:
         """Accuracy and sparsity on the test set as of now."""

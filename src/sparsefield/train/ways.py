@@ -70,6 +70,10 @@ def obstacle(config: TrainConfig, point: Point, device: torch.device) -> str | N
         return f"precision={config.precision}, and lists are of float32"
     if device.type != "cpu":
         return f"device={device.type}, and lists are for the CPU"
+    if config.threshold is not None:
+        return "thresholds that rise are not those that the lists were made for"
+    if config.norm != "none":
+        return f"norm={config.norm} stands between every product and its activation"
     short = config.model_copy(update={"depth": 2, "strides": ()})
     image = (8, 8) if config.network == "cnn" else ()
     with warnings.catch_warnings():
