@@ -32,7 +32,7 @@ class FATReLU(Activation):
 
     def __init__(self, tau: float) -> None:
         super().__init__(tau)
-        self._check({"tau": self.tau})
+        self._check(self._known)
 
     def forward(self, x: Tensor) -> Tensor:
         return fatrelu(x, self.tau)
