@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .engine import Engine
-from .parts import evaluating_twin
+from .twins import twin_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def rounding(engine: Engine, model: nn.Module, x: Tensor, labels: Tensor | None 
     0.0
     """
     with torch.no_grad():
-        before, after = evaluating_twin(model)(x), engine(x)
+        before, after = twin_of(model, evaluating=True)(x), engine(x)
     error = (after - before).pow(2).mean() / before.pow(2).mean()
     then, now = before.argmax(dim=1), after.argmax(dim=1)
     return Rounding(

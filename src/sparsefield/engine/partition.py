@@ -1,0 +1,199 @@
+"""Which nodes of a traced forward go on lists together, and the forward with them replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from .layers import folded, folds
+from .nodes import Node, Nothing, Reading, reading_of, writes
+from .phi import IDENTITY, Phi
+from .products import Chain, Product
+from .tracing import Trace
+
+# what these give shares no memory with what they read, but for the first of the last two's
+_FRESH = {operator.add, operator.sub, operator.mul, torch.add, torch.mul, torch.cat}
+_INTO_FIRST = {operator.iadd, operator.imul}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Nodes that follow one another, each reading the one before alone.
+
+    Attributes
+    ----------
+    before
+        the activation that the first product reads, where it is taken along: it may have other
+        readers, for whom it stays.
+    nodes
+        products, and the norms and activations after them.
+    chain
+        what they are.
+    steps
+        the same as modules and functions of PyTorch, the activation before among them.
+    """
+
+    before: Node | None
+    nodes: tuple[Node, ...]
+    chain: Chain
+    steps: tuple[Callable[[Any], Any], ...]
+
+    @property
+    def first(self) -> Node:
+        """In whose place the run is called: what it reads is there, and as yet unchanged."""
+        return self.nodes[0] if self.before is None else self.before
+
+    @property
+    def source(self) -> Node:
+        """What it reads."""
+        return _read_by(self.first)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Runs of a trace, and why layers cannot be in one, by name."""
+
+    runs: tuple[Run, ...]
+    reasons: dict[str, str]
+
+
+def partition(trace: Trace, *, training: bool = False) -> Partition:
+    """All runs of a trace, as long as can be; in training, of layers that read an activation.
+
+    Raises
+    ------
+    InvalidInput
+        weights that are not float32 on the CPU.
+    """
+    found = {n: reading_of(n, trace.root, training=training) for n in trace.graph.nodes}
+    reasons = {str(n.target): why for n, why in found.items() if isinstance(why, str)}
+    readings = {n: r for n, r in found.items() if r is not None and not isinstance(r, str)}
+    growing = _Growing(readings, trace.root, training)
+    runs = [run for node in readings if (run := growing.run_from(node)) is not None]
+    return Partition(tuple(runs), reasons)
+
+
+class _Growing:
+    """Grows runs, each node in one of them."""
+
+    def __init__(self, readings: Mapping[Node, Reading], root: nn.Module, training: bool) -> None:
+        self._readings, self._root, self._training = readings, root, training
+        self._taken: set[Node] = set()
+
+    def run_from(self, node: Node) -> Run | None:
+        """The run that begins with a product, if none has taken it and one can."""
+        product = self._readings[node]
+        if not isinstance(product, Product) or node in self._taken:
+            return None
+        before = self._before(node)
+        if self._training and before is None:
+            return None
+        nodes, products = self._grown(node, product)
+        self._taken.update(nodes)
+        phi = IDENTITY if before is None else self._readings[before]
+        assert isinstance(phi, Phi)
+        all_nodes = nodes if before is None else [before, *nodes]
+        steps = tuple(step for each in all_nodes if (step := self._step(each)) is not None)
+        return Run(before, tuple(nodes), Chain(tuple(products), phi), steps)
+
+    def _before(self, node: Node) -> Node | None:
+        """The activation that a product reads, if its own input can be read in its place."""
+        before = _read_by(node)
+        if before in self._taken or not isinstance(self._readings.get(before), Phi):
+            return None
+        # with other readers, it stays for them: values are computed twice, gradients add up
+        if len(before.users) > 1 and (not self._training or self._written(before)):
+            return None
+        alone = len(_read_by(before).users) == 1
+        return before if alone or not writes(before, self._root) else None
+
+    def _written(self, node: Node) -> bool:
+        """Whether something may write into what a node gives, or into a view of it."""
+        return any(
+            _into(user) is node if writes(user, self._root) else self._written(user)
+            for user in node.users
+            if user.target not in _FRESH
+            and not isinstance(self._readings.get(user), Product)
+            and not (user.target in _INTO_FIRST and user.args[0] is not node)
+        )
+
+    def _grown(self, node: Node, product: Product) -> tuple[list[Node], list[Product]]:
+        nodes, products, whole = [node], [product], 1
+        while (after := _reader(nodes[-1])) is not None:
+            step = self._readings.get(after)
+            longer = None if step is None else self._extended(products, step)
+            if longer is None:
+                break
+            nodes, products = [*nodes, after], longer
+            whole = len(nodes) if isinstance(step, Product) else whole
+        if self._training:  # ends with a product, whose output PyTorch goes on with
+            nodes = nodes[:whole]
+            products = [*products[:-1], dataclasses.replace(products[-1], phi=IDENTITY)]
+        return nodes, products
+
+    def _extended(self, products: list[Product], step: Reading) -> list[Product] | None:
+        """The products with what follows them, if that can be a part of them."""
+        last = products[-1]
+        if isinstance(step, Nothing):
+            return products
+        if isinstance(step, Phi):
+            free = last.phi.kind == "identity"
+            return [*products[:-1], dataclasses.replace(last, phi=step)] if free else None
+        if isinstance(step, nn.Module):
+            return [*products[:-1], folded(last, step)] if folds(step, last) else None
+        alike = (last.window is None) == (step.window is None) and last.outputs == step.inputs
+        on_lists = last.phi.kind != "identity" or not self._training
+        return [*products, step] if alike and on_lists else None
+
+    def _step(self, node: Node) -> Callable[[Any], Any] | None:
+        """A node as a module or function; None if it does nothing."""
+        if node.op == "call_module":
+            return self._root.get_submodule(str(node.target))
+        reading = self._readings[node]
+        return reading if isinstance(reading, Phi) else None
+
+
+def _read_by(node: Node) -> Node:
+    """The first thing that a node reads."""
+    read = node.args[0]
+    assert isinstance(read, Node)
+    return read
+
+
+def _into(node: Node) -> Any:
+    """What a node that writes writes into."""
+    return node.kwargs.get("out", node.args[0] if node.args else None)
+
+
+def _reader(node: Node) -> Node | None:
+    """The only node that reads this one, if there is one."""
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def assembled(trace: Trace, runs: Mapping[str, Run]) -> fx.Graph:
+    """The graph with a call of the root's attribute of that name in the place of each run."""
+    graph, at = fx.Graph(), dict[Node, Node]()
+    starting: dict[Node, list[str]] = {}
+    for name, run in runs.items():
+        starting.setdefault(run.first, []).append(name)
+    gone = _replaced(runs)
+    for node in trace.graph.nodes:
+        for name in starting.get(node, ()):
+            at[runs[name].nodes[-1]] = graph.call_module(name, (at[runs[name].source],))
+        if node not in gone:
+            at[node] = graph.node_copy(node, at.__getitem__)
+    return graph
+
+
+def _replaced(runs: Mapping[str, Run]) -> set[Node]:
+    """The nodes of runs; an activation before one, where nothing else reads it."""
+    gone = {node for run in runs.values() for node in run.nodes}
+    heads = {run.nodes[0] for run in runs.values() if run.before is not None}
+    before = {run.before for run in runs.values() if run.before is not None}
+    return gone | {phi for phi in before if heads.issuperset(phi.users)}
