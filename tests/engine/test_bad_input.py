@@ -198,6 +198,12 @@ CHANGES = {
     "one layer": lambda model: nn.init.zeros_(model.layers[1].weight),
     "a new layer": lambda model: setattr(model.layers[1], "bias", nn.Parameter(torch.ones(99))),
     "no bias": lambda model: setattr(model.layers[1], "bias", None),
+    "tau": lambda model: setattr(model.activations[1], "tau", 0.1),
+    "m": lambda model: setattr(model.activations[4], "m", 0.1),
+    "another activation": lambda model: model.activations.__setitem__(2, nn.ReLU()),
+    "another layer": lambda model: model.layers.__setitem__(2, nn.Linear(99, 99)),
+    "one layer more": lambda model: model.layers.append(nn.Linear(99, 99)),
+    "a skip": lambda model: setattr(model, "skip", 0.3),
 }
 
 

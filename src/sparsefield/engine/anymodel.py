@@ -208,16 +208,16 @@ class Accelerated(nn.Module):
     def _lines(self) -> Iterator[str]:
         for batch, (lists, as_it_was) in self.times.items():
             runs = "on lists" if self.gains(batch) else "as it was"
-            yield f"batch {batch}: runs {runs}; {_ms(lists)} on lists, {_ms(as_it_was)} as it was"
+            yield f"batch {batch}: runs {runs}; {ms(lists)} on lists, {ms(as_it_was)} as it was"
         for name, piece in self.pieces.items():
             for rows, (lists, as_it_was) in piece.times.items():
                 if piece.gains(rows):
-                    yield f"{name}, {rows} rows: on lists, {_ms(lists)} for {_ms(as_it_was)}"
+                    yield f"{name}, {rows} rows: on lists, {ms(lists)} for {ms(as_it_was)}"
         yield from self.warnings()
         for name, reason in self.runs_dense.items():
             yield f"{name} runs dense: {reason}"
         for kind, names in self._body.left().items():
-            yield f"as it is, {kind}: {_few(names)}"
+            yield f"as it is, {kind}: {few(names)}"
 
     def warnings(self) -> Iterator[str]:
         """What the model does not gain, and why."""
@@ -267,7 +267,7 @@ def accelerate_any(
 ) -> Accelerated:
     """:func:`accelerate` for a model that is no chain of layers that the engine knows."""
     form, tensors = form_of(*arguments(model, *call))
-    _try(model, form, tensors)
+    refuse_call(model, form, tensors)
     engine = Accelerated(model, form, tensors, storage)
     if not engine.pieces:
         reasons = "".join(f"; {name}: {reason}" for name, reason in engine.runs_dense.items())
@@ -279,7 +279,7 @@ def accelerate_any(
     return engine
 
 
-def _try(model: nn.Module, form: Form, tensors: Sequence[Tensor]) -> None:
+def refuse_call(model: nn.Module, form: Form, tensors: Sequence[Tensor]) -> None:
     """InvalidInput where the model cannot be called with the sample."""
     args, kwargs = form.filled([tensor.detach().clone() for tensor in tensors])
     try:
@@ -292,9 +292,12 @@ def _try(model: nn.Module, form: Form, tensors: Sequence[Tensor]) -> None:
         ) from error
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" * (len(names) > _NAMED))
+def few(names: Sequence[str], count: int = _NAMED) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
 
 
-def _ms(seconds: float) -> str:
+def ms(seconds: float) -> str:
+    """Seconds in milliseconds."""
     return f"{1e3 * seconds:.3g} ms"

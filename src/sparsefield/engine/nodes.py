@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -69,6 +69,15 @@ _CALLS: dict[Any, Callable[..., Phi | None]] = {
 }
 _DROPOUTS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout)
 _DEFAULT_TRAINING = {F.alpha_dropout: False}
+_MOVES = {  # values, and puts zeros in the place of some at most
+    *(torch.flatten, torch.reshape, torch.transpose, torch.permute, *_DROPOUTS[:-1]),
+    *("flatten", "view", "reshape", "transpose", "permute", "contiguous", "clone"),
+    *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+}
+_POOLS = {  # gives zero for zeros alone, where no value is below zero
+    *(F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d, torch.max_pool2d),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+}
 _IN_PLACE = {
     *(operator.setitem, operator.iadd, operator.isub, operator.imul, operator.itruediv),
     *(operator.iand, operator.ior, operator.ipow, operator.imod, operator.ifloordiv),
@@ -115,6 +124,20 @@ def _phi_of_call(node: Node) -> Phi | None:
     if make is None or not all(isinstance(value, bool | int | float) for value in constants):
         return None
     return make(*node.args[1:], **node.kwargs)
+
+
+def has_zeros(node: Node, readings: Mapping[Node, Any], root: nn.Module) -> bool:
+    """Whether a node gives what an activation has given, moved about or pooled at most."""
+    pooled = False
+    while not isinstance(phi := readings.get(node), Phi):
+        kind: Any = node.target
+        if node.op == "call_module":
+            module = root.get_submodule(str(node.target))
+            kind = None if hooked(module) else type(module)
+        if kind not in _MOVES | _POOLS or not node.args or not isinstance(node.args[0], Node):
+            return False
+        pooled, node = pooled or kind in _POOLS, node.args[0]
+    return not pooled or phi.kind == "one_sided"
 
 
 def writes(node: Node, root: nn.Module) -> bool:

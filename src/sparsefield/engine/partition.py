@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import fx, nn
 
 from .layers import folded, folds
-from .nodes import Node, Nothing, Reading, reading_of, writes
+from .nodes import Node, Nothing, Reading, has_zeros, reading_of, writes
 from .phi import IDENTITY, Phi
 from .products import Chain, Product
 from .tracing import Trace
 
-# what these give shares no memory with what they read, but for the first of the last two's
-_FRESH = {operator.add, operator.sub, operator.mul, torch.add, torch.mul, torch.cat}
-_INTO_FIRST = {operator.iadd, operator.imul}
+# Itself, with a derivative where it is not zero. An input that is zero where an activation is flat
+# needs no more: whatever gradient were there, that activation would pass none of it on.
+WHERE_ACTIVE = Phi("two_sided")
 
 
 @dataclass(frozen=True)
@@ -28,31 +26,23 @@ class Run:
 
     Attributes
     ----------
-    before
-        the activation that the first product reads, where it is taken along: it may have other
-        readers, for whom it stays.
     nodes
-        products, and the norms and activations after them.
+        products, the norms and activations after them, and the activation before them, unless it
+        has other readers too.
     chain
         what they are.
     steps
-        the same as modules and functions of PyTorch, the activation before among them.
+        the same as modules and functions of PyTorch.
     """
 
-    before: Node | None
     nodes: tuple[Node, ...]
     chain: Chain
     steps: tuple[Callable[[Any], Any], ...]
 
     @property
-    def first(self) -> Node:
-        """In whose place the run is called: what it reads is there, and as yet unchanged."""
-        return self.nodes[0] if self.before is None else self.before
-
-    @property
     def source(self) -> Node:
         """What it reads."""
-        return _read_by(self.first)
+        return _read_by(self.nodes[0])
 
 
 @dataclass(frozen=True)
@@ -92,36 +82,35 @@ class _Growing:
         if not isinstance(product, Product) or node in self._taken:
             return None
         before = self._before(node)
-        if self._training and before is None:
+        phi = self._read_through(node, before)
+        if phi is None:
             return None
         nodes, products = self._grown(node, product)
         self._taken.update(nodes)
-        phi = IDENTITY if before is None else self._readings[before]
-        assert isinstance(phi, Phi)
-        all_nodes = nodes if before is None else [before, *nodes]
-        steps = tuple(step for each in all_nodes if (step := self._step(each)) is not None)
-        return Run(before, tuple(nodes), Chain(tuple(products), phi), steps)
+        nodes = nodes if before is None else [before, *nodes]
+        steps = tuple(step for each in nodes if (step := self._step(each)) is not None)
+        return Run(tuple(nodes), Chain(tuple(products), phi), steps)
 
     def _before(self, node: Node) -> Node | None:
         """The activation that a product reads, if its own input can be read in its place."""
         before = _read_by(node)
         if before in self._taken or not isinstance(self._readings.get(before), Phi):
             return None
-        # with other readers, it stays for them: values are computed twice, gradients add up
-        if len(before.users) > 1 and (not self._training or self._written(before)):
+        if len(before.users) > 1:
             return None
         alone = len(_read_by(before).users) == 1
         return before if alone or not writes(before, self._root) else None
 
-    def _written(self, node: Node) -> bool:
-        """Whether something may write into what a node gives, or into a view of it."""
-        return any(
-            _into(user) is node if writes(user, self._root) else self._written(user)
-            for user in node.users
-            if user.target not in _FRESH
-            and not isinstance(self._readings.get(user), Product)
-            and not (user.target in _INTO_FIRST and user.args[0] is not node)
-        )
+    def _read_through(self, node: Node, before: Node | None) -> Phi | None:
+        """The activation through which a product reads; None where it cannot be on lists."""
+        if before is not None:
+            phi = self._readings[before]
+            assert isinstance(phi, Phi)
+            return phi
+        if not self._training:
+            return IDENTITY
+        active = has_zeros(_read_by(node), self._readings, self._root)
+        return WHERE_ACTIVE if active else None
 
     def _grown(self, node: Node, product: Product) -> tuple[list[Node], list[Product]]:
         nodes, products, whole = [node], [product], 1
@@ -166,11 +155,6 @@ def _read_by(node: Node) -> Node:
     return read
 
 
-def _into(node: Node) -> Any:
-    """What a node that writes writes into."""
-    return node.kwargs.get("out", node.args[0] if node.args else None)
-
-
 def _reader(node: Node) -> Node | None:
     """The only node that reads this one, if there is one."""
     return next(iter(node.users)) if len(node.users) == 1 else None
@@ -179,21 +163,12 @@ def _reader(node: Node) -> Node | None:
 def assembled(trace: Trace, runs: Mapping[str, Run]) -> fx.Graph:
     """The graph with a call of the root's attribute of that name in the place of each run."""
     graph, at = fx.Graph(), dict[Node, Node]()
-    starting: dict[Node, list[str]] = {}
-    for name, run in runs.items():
-        starting.setdefault(run.first, []).append(name)
-    gone = _replaced(runs)
+    starting = {run.nodes[0]: name for name, run in runs.items()}
+    gone = {node for run in runs.values() for node in run.nodes}
     for node in trace.graph.nodes:
-        for name in starting.get(node, ()):
-            at[runs[name].nodes[-1]] = graph.call_module(name, (at[runs[name].source],))
+        if node in starting:  # here what it reads is as yet unchanged
+            run = runs[starting[node]]
+            at[run.nodes[-1]] = graph.call_module(starting[node], (at[run.source],))
         if node not in gone:
             at[node] = graph.node_copy(node, at.__getitem__)
     return graph
-
-
-def _replaced(runs: Mapping[str, Run]) -> set[Node]:
-    """The nodes of runs; an activation before one, where nothing else reads it."""
-    gone = {node for run in runs.values() for node in run.nodes}
-    heads = {run.nodes[0] for run in runs.values() if run.before is not None}
-    before = {run.before for run in runs.values() if run.before is not None}
-    return gone | {phi for phi in before if heads.issuperset(phi.users)}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from .engine import Engine
 from .twins import twin_of
 
 
@@ -35,7 +35,9 @@ class Rounding:
     samples: int
 
 
-def rounding(engine: Engine, model: nn.Module, x: Tensor, labels: Tensor | None = None) -> Rounding:
+def rounding(
+    engine: Callable[[Tensor], Tensor], model: nn.Module, x: Tensor, labels: Tensor | None = None
+) -> Rounding:
     """Compare an engine's outputs ``[batch, classes]`` with its model's on ``x`` and ``labels``.
 
     >>> import torch
