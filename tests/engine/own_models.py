@@ -15,7 +15,7 @@ from .chains import randn
 
 
 def phi() -> nn.Module:
-    return CReLU(0.8, 1.5)
+    return CReLU(0.3, 1.5)
 
 
 class Block(nn.Module):
@@ -153,7 +153,11 @@ class Branching(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.phi(self.first(x))
-        return self.second(y) if float(y.sum()) >= 0.0 else self.third(y)
+        return (
+            self.second(y)
+            if float(y.detach()[:, :20].sum() - y.detach()[:, 20:].sum()) > 0.0
+            else self.third(y)
+        )
 
 
 def settled(model: nn.Module) -> nn.Module:

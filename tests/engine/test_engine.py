@@ -12,9 +12,9 @@ from torch.nn.utils import parametrize
 import sparsefield
 from sparsefield.engine import Engine, accelerate
 from sparsefield.engine.native import kernels
-from sparsefield.nn import DNN, CReLU
+from sparsefield.nn import CReLU
 
-from .models import IMAGES, MODELS, ONE_SIDED, VECTORS, batch_for, cnn, conv, dnn, drawn
+from .models import IMAGES, MODELS, VECTORS, batch_for, cnn, conv, dnn, drawn
 
 KERNELS = pytest.mark.skipif(kernels() is None, reason="built without a compiler")
 RTOL = 1e-5

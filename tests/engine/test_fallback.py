@@ -4,8 +4,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sparsefield.engine import accelerate, accelerating, bodies, load_engine, native, runner
-from sparsefield.engine import save_engine, saved
+from sparsefield.engine import (
+    accelerate,
+    accelerating,
+    bodies,
+    load_engine,
+    native,
+    runner,
+    save_engine,
+    saved,
+)
 from sparsefield.engine.gather import gather as gathered
 from sparsefield.errors import InvalidInput
 

@@ -109,18 +109,21 @@ def accelerate(
     one_thread_if_forked()
     parts = _whole_chain(model, sample)
     if parts is None:
-        engine = accelerate_any(model, call_with(sample), storage, dispatch, batches)
-        lines = list(engine.warnings())
-    else:
-        assert isinstance(sample, Tensor)
-        engine = Engine(parts, storage, model=model)
-        choice_by_name(dispatch, engine.runners)  # before seconds are spent
-        engine.measure(sample, batches)
-        lines = engine.reservations()
-        engine.override(dispatch)
-    for line in lines:
-        warnings.warn(f"accelerate: {line}", stacklevel=2)
+        fast = accelerate_any(model, call_with(sample), storage, dispatch, batches)
+        _warn(fast.warnings())
+        return fast
+    assert isinstance(sample, Tensor)
+    engine = Engine(parts, storage, model=model)
+    choice_by_name(dispatch, engine.runners)  # before seconds are spent
+    engine.measure(sample, batches)
+    _warn(engine.reservations())
+    engine.override(dispatch)
     return engine
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        warnings.warn(f"accelerate: {line}", stacklevel=3)
 
 
 def _trains_whole(model: nn.Module, sample: Sample) -> bool:

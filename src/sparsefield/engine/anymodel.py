@@ -18,7 +18,7 @@ from .dispatch import backend
 from .engine import SMALL
 from .forking import one_thread_if_forked
 from .layer_choice import Choice, LayerChoice, choice_by_name, choices_of, force
-from .native import Storage
+from .native import Storage, kernels
 from .piece import Piece, nearest_size
 from .staleness import STALE, StaleEngine, Versions, facts_of
 from .tracing import CannotTrace, in_one_line, traced
@@ -47,6 +47,9 @@ class Accelerated(nn.Module):
     times
         by batch size, seconds of a call on lists and of the model as it was.
     """
+
+    _model: nn.Module
+    _plain: nn.Module
 
     def __init__(
         self,
@@ -269,7 +272,7 @@ def accelerate_any(
     form, tensors = form_of(*arguments(model, *call))
     refuse_call(model, form, tensors)
     engine = Accelerated(model, form, tensors, storage)
-    if not engine.pieces:
+    if not engine.pieces and kernels() is not None:
         reasons = "".join(f"; {name}: {reason}" for name, reason in engine.runs_dense.items())
         name = type(model).__name__
         raise InvalidInput(f"{name}: holds no Linear or Conv2d that it can take{reasons}")

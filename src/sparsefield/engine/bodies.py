@@ -15,6 +15,7 @@ from .piece import Piece
 from .products import Chain
 from .tracing import Trace, compiled
 
+_MISSING = "convolutions need the compiled kernels, which are not built here"
 _LISTS = "lists_"  # an attribute of a trace's root, with a number
 
 
@@ -54,9 +55,12 @@ class Replaced:
             if reason is not None:
                 self.reasons[layer_name] = reason
                 continue
-            piece = _piece(Chain((product_of(layer, layer_name),)), (layer.forward,), storage)
-            if piece is not None:
-                self.pieces[layer_name], self._layers[layer_name] = piece, layer
+            chain = Chain((product_of(layer, layer_name),))
+            if _missing(chain):
+                self.reasons[layer_name] = _MISSING
+                continue
+            self.pieces[layer_name] = Piece(chain, (layer.forward,), storage)
+            self._layers[layer_name] = layer
         self.keep(self.pieces)
 
     def keep(self, names: Collection[str]) -> None:
@@ -103,10 +107,12 @@ class Traced:
         self._runs: dict[str, Run] = {}
         self.pieces: dict[str, Piece] = {}
         for run in parted.runs:
-            piece = _piece(run.chain, run.steps, storage)
-            if piece is not None:
-                name = _free(piece.name, self.pieces)
-                self._runs[name], self.pieces[name] = run, piece
+            if _missing(run.chain):
+                self.reasons |= {product.name: _MISSING for product in run.chain.products}
+                continue
+            piece = Piece(run.chain, run.steps, storage)
+            name = _free(piece.name, self.pieces)
+            self._runs[name], self.pieces[name] = run, piece
         self._inner = [Replaced(leaf, storage, name) for name, leaf in _leaves(trace)]
         for inner in self._inner:
             self.pieces |= inner.pieces
@@ -160,9 +166,9 @@ def _leaves(trace: Trace) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def _piece(chain: Chain, steps: Any, storage: Storage) -> Piece | None:
-    """None where the kernels are missing that have a sparse way for it."""
-    return None if chain.convolutional and kernels() is None else Piece(chain, steps, storage)
+def _missing(chain: Chain) -> bool:
+    """Whether there is no sparse way for it here."""
+    return chain.convolutional and kernels() is None
 
 
 def _free(name: str, taken: Collection[str]) -> str:

@@ -43,6 +43,10 @@ class Form:
         flat = pytree.tree_flatten(((0,) * count, {}))[1]
         return count if flat == self.spec and all(leaf is _Tensor for leaf in self.leaves) else 0
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        nested = pytree.tree_unflatten(range(len(self.leaves)), self.spec)
+        return _again, (nested, self.leaves)
+
     def filled(self, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a call with these tensors."""
         given = iter(tensors)
@@ -56,6 +60,11 @@ class Form:
         if spec != self.spec or not all(map(_alike, leaves, self.leaves)):
             return None
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _again(nested: Any, leaves: tuple[Any, ...]) -> Form:
+    """A copied or pickled form."""
+    return Form(pytree.tree_flatten(nested)[1], leaves)
 
 
 def form_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Form, list[Tensor]]:

@@ -30,9 +30,7 @@ _MARGIN = 1.03  # PyTorch must be this much faster to be preferred: it breaks a 
 Key = TypeVar("Key", bound=Hashable)
 
 
-def measure(
-    runner: Runner, x: Tensor, known: dict[Any, tuple[float, int]] | None = None
-) -> Plan:
+def measure(runner: Runner, x: Tensor, known: dict[Any, tuple[float, int]] | None = None) -> Plan:
     """The plan of a chain for batches of the size of ``x``, [batch, ...], its input.
 
     Sets ``runner.density`` to what is seen in ``x``. What is ``known`` of single products, of other

@@ -151,5 +151,7 @@ def writes(node: Node, root: nn.Module) -> bool:
         return False
     name = getattr(node.target, "__name__", "")
     in_place = node.kwargs.get("inplace", False) is True or "out" in node.kwargs
-    last = bool(node.args) and node.args[-1] is True and node.target in (F.relu, F.relu6, F.hardtanh)
+    last = (
+        bool(node.args) and node.args[-1] is True and node.target in (F.relu, F.relu6, F.hardtanh)
+    )
     return in_place or last or node.target in _IN_PLACE or name.endswith("_")

@@ -68,17 +68,17 @@ class Piece:
 
     def gains(self, rows: int) -> bool:
         """Whether so many rows go on lists, by the times at the nearest number measured."""
-        if self.asked != "measure":
-            return self.asked == "sparse"
-        if rows not in self._faster and self.times:
+        if self.asked != "measure" or not self.times:
+            return self.asked == "sparse" and bool(self.times)
+        if rows not in self._faster:
             lists, torch_s = self.times[nearest_size(self.times, rows)]
             self._faster[rows] = lists <= _GAIN * torch_s
-        return self._faster.get(rows, False)
+        return self._faster[rows]
 
     @property
     def gains_somewhere(self) -> bool:
         """Whether there is a number of rows that goes on lists."""
-        return self.asked == "sparse" or any(self.gains(rows) for rows in self.times)
+        return any(self.gains(rows) for rows in self.times)
 
     def by_lists(self, x: Tensor) -> Tensor:
         """By the kernels, as the plans say."""

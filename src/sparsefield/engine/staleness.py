@@ -102,12 +102,12 @@ class Versions:
         tensors = [tensor for tensor in held if not tensor.is_inference()]  # those have no versions
         known = [fact for fact in facts if _same(fact.read(fact.of), fact.read(fact.of))]
         self._all = _Look(tensors, places, known)
-        parts = _cut(tensors, _SOME), _cut(places, _SOME), _cut(known, _FACTS)
-        turns = [
-            [part[turn % len(part)] for part in parts] for turn in range(max(map(len, parts)))
-        ]
-        self._turn, self._turns = 0, [_Look(*turn) for turn in turns]
-        self._fuller = [_Look(tensors, places, facts) for _, places, facts in turns]
+        some, here, true = _cut(tensors, _SOME), _cut(places, _SOME), _cut(known, _FACTS)
+        turns = range(max(len(some), len(here), len(true)))
+        rest = [(here[turn % len(here)], true[turn % len(true)]) for turn in turns]
+        self._turn = 0
+        self._turns = [_Look(some[turn % len(some)], *rest[turn]) for turn in turns]
+        self._fuller = [_Look(tensors, *rest[turn]) for turn in turns]
 
     def changed(self) -> bool:
         """Look at all."""

@@ -61,6 +61,8 @@ class AcceleratedTraining(TrainingEngine):
         activation; None: it could.
     """
 
+    _model: nn.Module
+
     def __init__(self, model: nn.Module, form: Form, tensors: Sequence[Tensor]) -> None:
         nn.Module.__init__(self)
         for shared in ("_modules", "_parameters", "_buffers"):
@@ -92,7 +94,7 @@ class AcceleratedTraining(TrainingEngine):
             return twin
 
     @property
-    def training(self) -> bool:  # type: ignore[override]
+    def training(self) -> bool:
         """The model's mode."""
         return self._model.training if "_model" in self.__dict__ else True
 
