@@ -36,7 +36,9 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), phi())
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), phi()
+        )
         self.stages = nn.Sequential(Block(8, 8, 1), Block(8, 12, 2))
         self.fc = nn.Linear(12, 5)
 

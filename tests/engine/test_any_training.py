@@ -64,8 +64,8 @@ def error(found, true) -> float:
 
 
 TRAINED = {
-    "resnet": {f"stages.{n}" for n in ("0.conv1", "0.conv2", "1.conv1", "1.conv2", "1.down")}
-    | {"fc"},
+    "resnet": {"fc", *(f"stages.{n}" for n in ("0.conv1", "0.conv2", "1.conv1", "1.conv2"))}
+    | {"stages.1.down"},
     "mixer": {f"blocks.{i}.{part}.2" for i in (0, 1) for part in ("tokens", "channels")},
     "transformer": {"blocks.0.down", "blocks.1.down"},
     "unet": {"d1.2", "d2.0", "d2.2", "merge.2", "out"},

@@ -207,6 +207,9 @@ CHANGES = {
 }
 
 
+ONE_WEIGHT = ("one layer", "a new layer", "no bias")
+
+
 @pytest.mark.parametrize("batch", [1, 4, 64])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_model_that_changed(change, batch):
@@ -217,8 +220,9 @@ def test_a_model_that_changed(change, batch):
     CHANGES[change](model)
 
     def calls():
-        # a change of one weight among many is met in turn
-        for _ in range(1 if change in ("a step", "loaded", "replaced", "converted") else 2):
+        # a change of one weight among many is met in turn, and so is one of a constant
+        turns = 2 if change in ONE_WEIGHT else 5
+        for _ in range(1 if change in ("a step", "loaded", "replaced", "converted") else turns):
             engine(x)
 
     caught = refuses(calls, "changed since accelerate", "call it again")

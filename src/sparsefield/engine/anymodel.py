@@ -18,6 +18,7 @@ from .dispatch import backend
 from .engine import SMALL
 from .forking import one_thread_if_forked
 from .layer_choice import Choice, LayerChoice, choice_by_name, choices_of, force
+from .layers import is_layer
 from .native import Storage, kernels
 from .piece import Piece, nearest_size
 from .staleness import STALE, StaleEngine, Versions, facts_of
@@ -104,7 +105,7 @@ class Accelerated(nn.Module):
             return self._plain(*args, **kwargs)
 
     def gains(self, batch: int) -> bool:
-        """Whether calls with such a batch are faster than the model's, at the nearest size measured.
+        """Whether calls with such a batch are faster so, by the times at the nearest measured.
 
         They are taken to be where a layer was told to run sparse.
         """
@@ -217,8 +218,10 @@ class Accelerated(nn.Module):
                 if piece.gains(rows):
                     yield f"{name}, {rows} rows: on lists, {ms(lists)} for {ms(as_it_was)}"
         yield from self.warnings()
+        layers = {name for name, module in self.named_modules() if is_layer(module)}
         for name, reason in self.runs_dense.items():
-            yield f"{name} runs dense: {reason}"
+            if name in layers or name in self.pieces:
+                yield f"{name} runs dense: {reason}"
         for kind, names in self._body.left().items():
             yield f"as it is, {kind}: {few(names)}"
 

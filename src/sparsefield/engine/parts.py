@@ -109,11 +109,10 @@ def _merged(sequence: nn.Sequential, name: str, training: bool) -> Iterator[Prod
         nothing = (nn.Identity,) if training else NOTHING
         if child is None or (type(child) in nothing and not hooked(child)):
             continue
-        if waiting is not None:
-            joined = _joined(waiting, child, training)
-            if joined is not None:
-                waiting = joined
-                continue
+        joined = None if waiting is None else _joined(waiting, child, training)
+        if joined is not None:
+            waiting = joined
+            continue
         for piece in _pieces(child, _join(name, child_name), training):
             if waiting is not None:
                 yield waiting

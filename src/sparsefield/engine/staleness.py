@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
+from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor, nn
@@ -15,7 +16,9 @@ from .parts import NOTHING
 from .products import Product
 
 _version = attrgetter("_version")
-_SOME, _FACTS = 8, 16  # weights, and facts, that a glimpse takes in
+_SOME = 8  # weights that a glimpse takes in
+_FEW, _MORE = 4, 16  # facts that it takes in, and with all versions
+_SHARE = 500  # all facts are looked at where that takes a part of so many of the time since
 _PLAIN = (bool, int, float, str, type(None))
 STALE = "the model has changed since accelerate(); call it again on it"
 
@@ -102,22 +105,34 @@ class Versions:
         tensors = [tensor for tensor in held if not tensor.is_inference()]  # those have no versions
         known = [fact for fact in facts if _same(fact.read(fact.of), fact.read(fact.of))]
         self._all = _Look(tensors, places, known)
-        some, here, true = _cut(tensors, _SOME), _cut(places, _SOME), _cut(known, _FACTS)
-        turns = range(max(len(some), len(here), len(true)))
-        rest = [(here[turn % len(here)], true[turn % len(true)]) for turn in turns]
+        some, here = _cut(tensors, _SOME), _cut(places, _SOME)
+        few, more = _cut(known, _FEW), _cut(known, _MORE)
+        turns = range(max(len(some), len(here), len(few)))
         self._turn = 0
-        self._turns = [_Look(some[turn % len(some)], *rest[turn]) for turn in turns]
-        self._fuller = [_Look(tensors, *rest[turn]) for turn in turns]
+        self._turns = [_Look(_at(some, i), _at(here, i), _at(few, i)) for i in turns]
+        self._fuller = [_Look(tensors, _at(here, i), _at(more, i)) for i in turns]
+        self._facts = _Look([], [], known)
+        start = perf_counter()
+        self._facts.differs()
+        self._due = perf_counter()
+        self._rest = _SHARE * (self._due - start)
 
     def changed(self) -> bool:
         """Look at all."""
         return self._all.differs()
 
     def glimpsed(self, *, versions: bool) -> bool:
-        """Look at some, and at all ``versions`` if asked to; in turn, so that calls see all."""
+        """Look at some, and at all ``versions`` if asked to; in turn, so that calls see all.
+
+        All facts are looked at as well, as often as that takes hardly any of the time.
+        """
         turns = self._fuller if versions else self._turns
         self._turn = turn = (self._turn + 1) % len(turns)
-        return turns[turn].differs()
+        now = perf_counter()
+        if now < self._due:
+            return turns[turn].differs()
+        self._due = now + self._rest
+        return turns[turn].differs() or self._facts.differs()
 
 
 def _places(product: Product) -> Iterator[_Place]:
@@ -174,6 +189,10 @@ def _plain(value: Any) -> bool:
 def _same(one: Any, other: Any) -> bool:
     """Not so for a NaN that is made anew at each look."""
     return bool(one == other)
+
+
+def _at(parts: Sequence[Thing], turn: int) -> Thing:
+    return parts[turn % len(parts)]
 
 
 def _cut(things: Sequence[Thing], size: int) -> list[Sequence[Thing]]:
