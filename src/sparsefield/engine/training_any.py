@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,6 @@ from torch.utils import _pytree as pytree
 
 from sparsefield.errors import InvalidInput
 
-from . import dispatch
 from .anymodel import few, ms, refuse_call
 from .calling import Form, arguments, form_of
 from .forking import one_thread_if_forked
@@ -25,7 +25,7 @@ from .phi import phi_of
 from .staleness import STALE, Fact, StaleEngine, Versions, facts_of
 from .tracing import CannotTrace, Trace, compiled, is_leaf, traced
 from .training import TrainingEngine
-from .training_piece import TrainingPiece
+from .training_piece import TrainingPiece, in_turns
 from .twins import twin_of
 
 
@@ -166,11 +166,14 @@ class AcceleratedTraining(TrainingEngine):
             piece.measuring = False
         gaining = [piece for piece in self._pieces.values() if piece.gains]
         if gaining:
-            as_it_was = self._seconds(self._model)
-            self._settle(gaining)
-            self.seconds = self._seconds(self), as_it_was
-        if not gaining or self.seconds[0] >= self.seconds[1]:
-            self._settle([])
+            turn = partial(self._turn, gaining)
+            lists, as_it_was = self._step(self), self._step(self._model)
+            with unchanged(self._model), torch.enable_grad():
+                self.seconds = in_turns(turn, lists, as_it_was)
+        self._turn(gaining, self.seconds[0] < self.seconds[1])
+
+    def _turn(self, pieces: Sequence[TrainingPiece], on_lists: bool) -> None:
+        self._settle(pieces if on_lists else [])
 
     def _settle(self, pieces: Sequence[TrainingPiece]) -> None:
         """Run these on lists."""
@@ -197,8 +200,8 @@ class AcceleratedTraining(TrainingEngine):
         """The call that the sample is; a forward may write into its tensors."""
         return self._form.filled([tensor.detach().clone() for tensor in self._example])
 
-    def _seconds(self, module: nn.Module) -> float:
-        """Of a forward and backward pass on the sample, which leaves nothing behind."""
+    def _step(self, module: nn.Module) -> Callable[[], object]:
+        """A forward and backward pass on the sample, which leaves nothing behind."""
         parameters = [p for p in self.parameters() if p.requires_grad]
 
         def step() -> object:
@@ -207,8 +210,7 @@ class AcceleratedTraining(TrainingEngine):
             sums = [x.sum() for x in leaves if isinstance(x, Tensor) and x.requires_grad]
             return torch.autograd.grad(sums, parameters, allow_unused=True)
 
-        with unchanged(self._model), torch.enable_grad():
-            return dispatch.seconds({0: step})[0]
+        return step
 
     def warnings(self) -> Iterator[str]:
         """What does not gain, and why."""
