@@ -95,6 +95,7 @@ def accelerate(
     >>> torch.allclose(engine(x), model(x), rtol=1e-4, atol=1e-4)
     True
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile was given
     _check_real(model)
     if train:
         if (storage, dispatch, batches) != ("float32", "measure", None):

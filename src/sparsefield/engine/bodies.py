@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .calling import Form
 from .layers import holds_layers, is_layer, obstacle, product_of
 from .native import Storage, kernels
-from .partition import Run, assembled, partition
+from .partition import Run, assembled, looked_into, partition
 from .piece import Piece
 from .products import Chain
 from .tracing import Trace, compiled
@@ -59,7 +59,8 @@ class Replaced:
             if _missing(chain):
                 self.reasons[layer_name] = _MISSING
                 continue
-            self.pieces[layer_name] = Piece(chain, (layer.forward,), storage)
+            piece = self.pieces[layer_name] = Piece(chain, (layer.forward,), storage)
+            piece.contiguous = True  # nobody knows who looks
             self._layers[layer_name] = layer
         self.keep(self.pieces)
 
@@ -124,6 +125,9 @@ class Traced:
         runs = {name: run for name, run in self._runs.items() if name in names}
         at = {name: f"{_LISTS}{index}" for index, name in enumerate(runs)}
         vars(self._trace.root).update({at[name]: self.pieces[name] for name in runs})
+        ends = looked_into(self._trace, runs.values())
+        for name, run in runs.items():
+            self.pieces[name].contiguous = run.nodes[-1] in ends
         self.graph = assembled(self._trace, {at[name]: run for name, run in runs.items()})
         self._forward = compiled(self.graph)
         for inner in self._inner:

@@ -140,6 +140,17 @@ def has_zeros(node: Node, readings: Mapping[Node, Any], root: nn.Module) -> bool
     return not pooled or phi.kind == "one_sided"
 
 
+def looks_into(node: Node, root: nn.Module) -> bool:
+    """Whether a node may ask how what it reads lies in memory."""
+    if node.op == "call_module":
+        module = root.get_submodule(str(node.target))
+        return hooked(module) or type(module).__module__.split(".")[0] not in (
+            "torch",
+            "sparsefield",
+        )
+    return node.target in ("view", "view_as", "stride", "is_contiguous", "as_strided", "data_ptr")
+
+
 def writes(node: Node, root: nn.Module) -> bool:
     """Whether a node writes into what it reads."""
     if node.op == "call_module":

@@ -52,6 +52,7 @@ class Noticing:
             return None
         chain = Chain((product_of(module, name),), WHERE_ACTIVE)
         piece = self.pieces[name] = TrainingPiece(chain, (module.forward,))
+        piece.contiguous = True  # nobody knows who looks
         return _Reading(piece, module.forward)
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import fx, nn
 
 from .layers import folded, folds
-from .nodes import Node, Nothing, Reading, has_zeros, reading_of, writes
+from .nodes import Node, Nothing, Reading, has_zeros, looks_into, reading_of, writes
 from .phi import IDENTITY, Phi
 from .products import Chain, Product
 from .tracing import Trace
@@ -158,6 +158,21 @@ def _read_by(node: Node) -> Node:
 def _reader(node: Node) -> Node | None:
     """The only node that reads this one, if there is one."""
     return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def looked_into(trace: Trace, runs: Iterable[Run]) -> set[Node]:
+    """The ends of those runs whose memory is looked into, as ``view`` does.
+
+    What a run gives lies as the kernels have it, and so does what PyTorch makes of that.
+    """
+    runs = tuple(runs)
+    seen: set[Node] = set()
+    for node in reversed(trace.graph.nodes):
+        if looks_into(node, trace.root) or any(user in seen for user in node.users):
+            seen.add(node)
+        if any(node is run.nodes[0] for run in runs):  # whatever it reads, a run gives its own
+            seen.discard(node)
+    return {run.nodes[-1] for run in runs if any(user in seen for user in run.nodes[-1].users)}
 
 
 def assembled(trace: Trace, runs: Mapping[str, Run]) -> fx.Graph:

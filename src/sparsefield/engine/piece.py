@@ -43,7 +43,9 @@ class Piece:
     asked
         ``measure``; ``sparse`` or ``dense`` take no notice of the times.
     measuring
-        whether calls are to be timed.
+        what is known of products, while calls are to be timed.
+    contiguous
+        whether its images are to lie as PyTorch's do.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Piece:
         self.name = span(self.runner)
         self.times: dict[int, tuple[float, float]] = {}
         self.asked: Choice = "measure"
+        self.contiguous = False
         self.measuring: dict[Any, Any] | None = None
         self._as_they_are = tuple(as_they_are)
         self._images = chain.convolutional
@@ -82,7 +85,9 @@ class Piece:
 
     def by_lists(self, x: Tensor) -> Tensor:
         """By the kernels, as the plans say."""
-        if self._images or x.dim() == 2:
+        if self._images:
+            return self.runner(x).contiguous() if self.contiguous else self.runner(x)
+        if x.dim() == 2:
             return self.runner(x)
         y = self.runner(x.reshape(-1, x.shape[-1]))
         return y.view(*x.shape[:-1], y.shape[-1])

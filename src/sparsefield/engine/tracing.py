@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+import sparsefield.nn
 from sparsefield.nn import CNN, crelu, cst, shifted_relu, soft_threshold, topk
 from sparsefield.watch import is_activation
 
@@ -67,6 +69,7 @@ class _Tracer(fx.Tracer):
 
     def __init__(self, form: Form, tensors: int) -> None:
         super().__init__(autowrap_functions=_WHOLE)
+        self._autowrap_search.append(sparsefield.nn)  # called as attributes of it, too
         self.output: Any = None
         self._form, self._tensors = form, tensors
 
@@ -107,9 +110,9 @@ def traced(root: nn.Module, form: Form, tensors: Sequence[Tensor]) -> Trace:
         graph = tracer.trace(root)
         found = Trace(root, graph, tracer.output)
         args, kwargs = form.filled(_copies(tensors))
-        expected = _seeded(lambda: root(*args, **kwargs))
+        expected = _seeded(root, lambda: root(*args, **kwargs))
         run = partial(_Seeing(root, graph=graph).run, *_copies(tensors))
-        seen = found.result(_seeded(run))
+        seen = found.result(_seeded(root, run))
     except Exception as error:  # a forward may do anything
         raise CannotTrace(in_one_line(error)) from error
     if not near(seen, expected):
@@ -160,11 +163,30 @@ def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [tensor.detach().clone() for tensor in tensors]
 
 
-def _seeded(call: Callable[[], Any]) -> Any:
-    """The call's result; the random numbers that it draws are the same each time, and its own."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+def _seeded(root: nn.Module, call: Callable[[], Any]) -> Any:
+    """The call's result; what it draws and what buffers hold is the same each time."""
+    with unchanged(root), torch.no_grad():
         torch.manual_seed(0)
         return call()
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Buffers and the state of random numbers are afterwards what they were."""
+    held = [
+        (module._buffers, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffers, name, buffer, value in held:
+                buffer.copy_(value)
+                buffers[name] = buffer
 
 
 def in_one_line(error: Exception) -> str:

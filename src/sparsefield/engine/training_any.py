@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,10 +19,10 @@ from .calling import Form, arguments, form_of
 from .forking import one_thread_if_forked
 from .layers import is_layer
 from .noticing import Noticing
-from .partition import assembled, partition
+from .partition import assembled, looked_into, partition
 from .phi import phi_of
 from .staleness import STALE, Fact, StaleEngine, Versions, facts_of
-from .tracing import CannotTrace, Trace, compiled, is_leaf, traced
+from .tracing import CannotTrace, Trace, compiled, is_leaf, traced, unchanged
 from .training import TrainingEngine
 from .training_piece import TrainingPiece, in_turns
 from .twins import twin_of
@@ -134,8 +133,7 @@ class AcceleratedTraining(TrainingEngine):
         return tuple(module.training for module in self._entered)
 
     def _traced_anew(self) -> _Way:
-        with unchanged(self._model):
-            trace = traced(twin_of(self._model), self._form, self._example)
+        trace = traced(twin_of(self._model), self._form, self._example)
         way = self._ways[self._modes] = self._way_of(trace)
         return way
 
@@ -151,6 +149,9 @@ class AcceleratedTraining(TrainingEngine):
             if every or piece.segment is not None:
                 called[f"lists_{index}"] = run
                 vars(root)[f"lists_{index}"] = piece
+        ends = looked_into(trace, called.values())
+        for name, run in called.items():
+            vars(root)[name].contiguous = run.nodes[-1] in ends
         return _Way(self._model, self._form, trace, root, compiled(assembled(trace, called)))
 
     def measure(self) -> None:
@@ -263,25 +264,6 @@ def train_any(
     for line in engine.warnings():
         warnings.warn(f"accelerate: {line}", stacklevel=3)
     return engine
-
-
-@contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Buffers and the state of random numbers are afterwards what they were."""
-    held = [
-        (module._buffers, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        with torch.no_grad():
-            for buffers, name, buffer, value in held:
-                buffer.copy_(value)
-                buffers[name] = buffer
 
 
 def _live(model: nn.Module, traced_root: nn.Module) -> nn.Module:

@@ -35,13 +35,15 @@ class TrainingPiece:
         forward and backward, on lists and as they are, summed over the calls of a pass.
     measuring
         whether calls are to be timed.
+    contiguous
+        whether its images are to lie as PyTorch's do.
     """
 
     def __init__(self, chain: Chain, as_they_are: Sequence[Callable[[Tensor], Tensor]]) -> None:
         self.links = tuple(_links(chain))
         self.segment: Segment | None = None
         self.seconds: tuple[float, float] | None = None
-        self.measuring = False
+        self.measuring, self.contiguous = False, False
         self._as_they_are, self._images = tuple(as_they_are), chain.convolutional
         self._strides = [link.weight.stride() for link in self.links]
 
@@ -81,7 +83,9 @@ class TrainingPiece:
     def by_lists(self, h: Tensor) -> Tensor:
         """By the kernels."""
         assert self.segment is not None
-        if self._images or h.dim() == 2:
+        if self._images:
+            return self.segment(h).contiguous() if self.contiguous else self.segment(h)
+        if h.dim() == 2:
             return self.segment(h)
         out = self.segment(h.reshape(-1, h.shape[-1]))
         return out.view(*h.shape[:-1], out.shape[-1])
