@@ -9,7 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+import sparsefield.nn
 from sparsefield.engine import Accelerated, Engine, StaleEngine, accelerate, save_engine
 from sparsefield.engine.native import kernels
 from sparsefield.errors import InvalidInput
@@ -17,7 +19,17 @@ from sparsefield.nn import CNN, DNN, CReLU
 
 from .chains import randn
 from .models import ONE_SIDED, seeded
-from .own_models import OWN, Branching, ResNet, Transformer, called, leaves, own, settled
+from .own_models import (
+    OWN,
+    AutoEncoder,
+    Branching,
+    ResNet,
+    Transformer,
+    called,
+    leaves,
+    own,
+    settled,
+)
 from .random_graphs import random_graph
 
 pytestmark = pytest.mark.filterwarnings("ignore:accelerate")
@@ -236,6 +248,88 @@ def test_networks_inside_models():
     fast = accelerate(model, sample, dispatch="sparse")
     assert agree(fast(*sample), model(*sample))
     assert {layer.name for layer in fast.layers} >= {"values.layers.1", "values.head"}
+
+
+class Viewing(nn.Module):
+    """Images as PyTorch lays them are flattened without a copy."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.phi, self.pool = nn.Conv2d(3, 8, 3), CReLU(0.3, 1.0), nn.MaxPool2d(2)
+        self.fc = nn.Linear(72, 5)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.phi(self.conv(x))).view(x.size(0), -1))
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.phi, self.b = nn.Linear(24, 40), CReLU(0.3, 1.0), nn.Linear(40, 24)
+
+    def inner(self, x):
+        return self.b(self.phi(self.a(x)))
+
+    def forward(self, x):
+        return x + checkpoint(self.inner, x, use_reentrant=False)
+
+
+class ByItsRoom(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(24, 40), nn.Linear(40, 24)
+
+    def forward(self, x):
+        return self.b(sparsefield.nn.crelu(self.a(x), 0.3, m=1.0))
+
+
+class Encoder(nn.Module):
+    """PyTorch's own is called as a whole, and holds layers."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(24, 4, 48, batch_first=True)
+        self.encoder, self.head = nn.TransformerEncoder(layer, 2), nn.Linear(24, 5)
+
+    def forward(self, x):
+        return self.head(self.encoder(x))
+
+
+class Spectral(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = AutoEncoder()
+        self.last = nn.utils.spectral_norm(nn.Linear(24, 24))
+
+    def forward(self, x):
+        return self.last(self.inner(x)[0].relu())
+
+
+WAYS = {
+    "view": (Viewing, (4, 3, 8, 8), {"conv", "fc"}),
+    "checkpoint": (Checkpointed, (4, 24), {"a to b"}),
+    "compiled": (lambda: torch.compile(Checkpointed(), backend="eager"), (4, 24), {"a to b"}),
+    "by its room": (ByItsRoom, (4, 24), {"a to b"}),
+    "encoder": (
+        *(Encoder, (4, 7, 24)),
+        {"head", *(f"encoder.layers.{i}.linear{n}" for i in (0, 1) for n in (1, 2))},
+    ),
+    "spectral norm": (
+        *(Spectral, (4, 24)),
+        {"inner.encoder.0 to inner.decoder.2"},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_to_write_a_model(way):
+    make, shape, pieces = WAYS[way]
+    model, x = settled(make()).eval(), randn(1, *shape)
+    fast = accelerate(model, x, dispatch="sparse")
+    assert kernels() is None or set(fast.pieces) == pieces
+    assert agree(fast(x), model(x))
+    assert agree(fast(x[:1]), model(x[:1]))
 
 
 # What is measured

@@ -20,6 +20,7 @@ from sparsefield.nn import CReLU
 from .chains import randn
 from .own_models import OWN, Branching, ResNet, called, leaves, own, settled
 from .random_graphs import random_graph
+from .test_any_model import WAYS
 
 pytestmark = [
     pytest.mark.skipif(kernels() is None, reason="built without a compiler"),
@@ -90,6 +91,19 @@ def test_gradients_are_those_of_the_model(name, training):
     assert list(engine.state_dict()) == list(state)
     for key, value in model.state_dict().items():
         assert torch.allclose(after[key].double(), value.double(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("way", ["view", "checkpoint", "compiled", "by its room", "spectral norm"])
+def test_ways_to_write_a_model(way):
+    make, shape, _ = WAYS[way]
+    model, sample = settled(make()), (randn(1, *shape),)
+    state = copy.deepcopy(model.state_dict())
+    engine = on_lists(model, sample)
+    assert engine.on_lists
+    found = gradients(engine, sample)
+    model.load_state_dict(state)
+    assert error(found, gradients(model, sample)) < 2e-5
 
 
 def test_wrong_gradients_are_far():
