@@ -179,13 +179,13 @@ def test_what_a_call_says_beside_tensors_counts():
 
 def test_a_forward_that_cannot_be_traced():
     model, x = settled(Branching()).eval(), randn(1, 6, 24)
-    with pytest.warns(UserWarning, match="not traced, its layers run one by one: "):
+    with pytest.warns(UserWarning, match="not traced as a whole, but in parts or layer by layer: "):
         fast = accelerate(model, x, dispatch="sparse")
     assert set(fast.pieces) == {"first", "second", "third"}
     for given_x in (x, -x):
         assert agree(fast(given_x), model(given_x))
     assert "forward" not in vars(model.first)
-    assert "one by one" in repr(fast)
+    assert "layer by layer" in repr(fast)
 
 
 def test_values_that_a_trace_would_not_look_up():

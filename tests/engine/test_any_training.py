@@ -157,7 +157,7 @@ def test_a_forward_that_cannot_be_traced(sign):
     assert len(calls) == 1  # the one that reads the activation
     assert error(found, gradients(model, sample)) < 1e-5
     assert "forward" not in vars(model.first)
-    with pytest.warns(UserWarning, match="not traced, its layers run one by one"):
+    with pytest.warns(UserWarning, match="not traced, its layers notice"):
         accelerate(model, sample, train=True)
 
 

@@ -43,8 +43,8 @@ class Accelerated(nn.Module):
     storage
         the format in which the kernels hold the weights.
     untraced
-        why the forward could not be traced, so that its layers were replaced one by one; None: it
-        could.
+        why the forward could not be traced as a whole, so that its parts were, or its layers were
+        replaced one by one; None: it could.
     times
         by batch size, seconds of a call on lists and of the model as it was.
     """
@@ -228,7 +228,8 @@ class Accelerated(nn.Module):
     def warnings(self) -> Iterator[str]:
         """What the model does not gain, and why."""
         if self.untraced is not None:
-            yield f"the forward was not traced, its layers run one by one: {self.untraced}"
+            how = "not traced as a whole, but in parts or layer by layer"
+            yield f"the forward was {how}: {self.untraced}"
         if not self._sparse and not any(map(self.gains, self.times)):
             yield f"{type(self._model).__name__} runs as it was: by measurement lists are no faster"
 
@@ -261,7 +262,8 @@ def _body(
     try:
         return Traced(traced(root, form, tensors), form, plain, storage), None
     except CannotTrace as error:
-        return Replaced(root, storage), str(error)
+        call = form.filled([tensor.clone() for tensor in tensors])
+        return Replaced(root, storage, call=call), str(error)
 
 
 def accelerate_any(

@@ -1,19 +1,22 @@
-"""A model of any class with pieces in it: by its trace, or with its layers replaced one by one."""
+"""A model of any class with pieces in it: by its trace, or by those of its parts."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from .calling import Form
-from .layers import holds_layers, is_layer, obstacle, product_of
+from .calling import Form, arguments, form_of
+from .layers import holds_layers, hooked, is_layer, obstacle, product_of
 from .native import Storage, kernels
 from .partition import Run, assembled, looked_into, partition
 from .piece import Piece
 from .products import Chain
-from .tracing import Trace, compiled
+from .tracing import CannotTrace, Trace, compiled, traced
+from .twins import twin_of
 
 _MISSING = "convolutions need the compiled kernels, which are not built here"
 _LISTS = "lists_"  # an attribute of a trace's root, with a number
@@ -41,47 +44,6 @@ class Body(Protocol):
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The model's output."""
-
-
-class Replaced:
-    """A twin of a model, each of whose layers finds the zeros itself in what it reads."""
-
-    def __init__(self, root: nn.Module, storage: Storage, name: str = "") -> None:
-        self.pieces: dict[str, Piece] = {}
-        self.reasons: dict[str, str] = {}
-        self._root, self._layers = root, dict[str, nn.Module]()
-        for layer_name, layer in _layers_of(root, name):
-            reason = obstacle(layer)
-            if reason is not None:
-                self.reasons[layer_name] = reason
-                continue
-            chain = Chain((product_of(layer, layer_name),))
-            if _missing(chain):
-                self.reasons[layer_name] = _MISSING
-                continue
-            piece = self.pieces[layer_name] = Piece(chain, (layer.forward,), storage)
-            piece.contiguous = True  # nobody knows who looks
-            self._layers[layer_name] = layer
-        self.keep(self.pieces)
-
-    def keep(self, names: Collection[str]) -> None:
-        """See :class:`Body`."""
-        for name, layer in self._layers.items():
-            vars(layer).pop("forward", None)
-            if name in names:
-                vars(layer)["forward"] = self.pieces[name]
-
-    def left(self) -> dict[str, list[str]]:
-        """See :class:`Body`; functions are not known here."""
-        found: dict[str, list[str]] = {}
-        for name, module in self._root.named_modules():
-            if module._parameters and "forward" not in vars(module):
-                found.setdefault(type(module).__name__, []).append(name)
-        return found
-
-    def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """See :class:`Body`."""
-        return self._root(*args, **kwargs)
 
 
 class Traced:
@@ -120,6 +82,11 @@ class Traced:
             self.reasons |= inner.reasons
         self.keep(self.pieces)
 
+    @property
+    def name(self) -> str:
+        """Of the module in the model, where it is a part of one."""
+        return self._trace.name
+
     def keep(self, names: Collection[str]) -> None:
         """See :class:`Body`."""
         runs = {name: run for name, run in self._runs.items() if name in names}
@@ -140,10 +107,10 @@ class Traced:
             target = str(node.target)
             if node.op == "call_module" and not target.startswith(_LISTS):
                 kind = type(self._trace.root.get_submodule(target)).__name__
-                found.setdefault(kind, []).append(target)
+                found.setdefault(kind, []).append(self._trace.named(target))
             elif node.op in ("call_function", "call_method"):
                 kind = getattr(node.target, "__name__", target)
-                found.setdefault(kind, []).append(node.name)
+                found.setdefault(kind, []).append(self._trace.named(node.name))
         return found
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -155,10 +122,139 @@ class Traced:
         return self._trace.result(self._forward(self._trace.root, *tensors))
 
 
-def _layers_of(root: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    for inner, module in root.named_modules():
+class Replaced:
+    """A twin of a model that is not traced as a whole: its parts that can be are, else its layers.
+
+    A layer alone finds the zeros itself in what it reads.
+
+    Parameters
+    ----------
+    root
+        the twin, in evaluation mode.
+    storage
+        of the weights.
+    name
+        of the root in the model, where it is a part of one.
+    call
+        of the root, by which its parts are traced; without one its layers are replaced one by one.
+    """
+
+    def __init__(
+        self,
+        root: nn.Module,
+        storage: Storage,
+        name: str = "",
+        call: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.pieces: dict[str, Piece] = {}
+        self.reasons: dict[str, str] = {}
+        self._root, self._storage = root, storage
+        self._layers: dict[str, nn.Module] = {}
+        self._parts: list[tuple[nn.Module, _Part]] = []
+        self._calls = {} if call is None else _first_calls(root, *call)
+        self._met: set[nn.Module] = set()
+        self._meet(root, name)
+        self._calls = {}  # they hold tensors
+        self.keep(self.pieces)
+
+    def _meet(self, module: nn.Module, name: str) -> None:
+        """Replace a module, or those in it."""
+        if module in self._met:
+            return
+        self._met.add(module)
         if is_layer(module):
-            yield f"{name}.{inner}" if name and inner else name or inner, module
+            self._replace(module, name)
+        elif not self._trace(module, name):
+            for inner, child in module.named_children():
+                self._meet(child, f"{name}.{inner}" if name else inner)
+
+    def _replace(self, layer: nn.Module, name: str) -> None:
+        reason = obstacle(layer)
+        if reason is None:
+            chain = Chain((product_of(layer, name),))
+            reason = _MISSING if _missing(chain) else None
+        if reason is not None:
+            self.reasons[name] = reason
+            return
+        piece = self.pieces[name] = Piece(chain, (layer.forward,), self._storage)
+        piece.contiguous = True  # nobody knows who looks
+        self._layers[name] = layer
+
+    def _trace(self, module: nn.Module, name: str) -> bool:
+        """Whether a module is a part that could be traced, and is now replaced as one."""
+        if module not in self._calls or hooked(module) or not holds_layers(module):
+            return False
+        form, tensors = form_of(*arguments(module, *self._calls[module]))
+        try:
+            trace = traced(module, form, tensors, name)
+        except CannotTrace:
+            return False
+        body = Traced(trace, form, twin_of(module), self._storage)
+        self._parts.append((module, _Part(module, body)))
+        self.pieces |= body.pieces
+        self.reasons |= body.reasons
+        return True
+
+    def keep(self, names: Collection[str]) -> None:
+        """See :class:`Body`."""
+        for name, layer in self._layers.items():
+            vars(layer).pop("forward", None)
+            if name in names:
+                vars(layer)["forward"] = self.pieces[name]
+        for module, part in self._parts:
+            vars(module).pop("forward", None)
+            part.body.keep(names)
+            if not part.body.pieces.keys().isdisjoint(names):
+                vars(module)["forward"] = part
+
+    def left(self) -> dict[str, list[str]]:
+        """See :class:`Body`; functions are known in traced parts alone."""
+        found: dict[str, list[str]] = {}
+        parts = tuple(part.body.name for _, part in self._parts)
+        for name, module in self._root.named_modules():
+            inside = any(name == part or name.startswith(f"{part}.") for part in parts)
+            if module._parameters and "forward" not in vars(module) and not inside:
+                found.setdefault(type(module).__name__, []).append(name)
+        for _, part in self._parts:
+            for kind, names in part.body.left().items():
+                found.setdefault(kind, []).extend(names)
+        return found
+
+    def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """See :class:`Body`."""
+        return self._root(*args, **kwargs)
+
+
+class _Part:
+    """The forward of a module that is traced, in a model that is not."""
+
+    def __init__(self, module: nn.Module, body: Traced) -> None:
+        self.body, self._module = body, module
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.body(*arguments(self._module, args, kwargs))
+
+
+def _first_calls(
+    root: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]]:
+    """By module inside, the arguments of its first call in a call of the root."""
+    seen: dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+
+    def noted(module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        seen.setdefault(module, (args, kwargs))
+        return forward(*args, **kwargs)
+
+    inner = [module for module in root.modules() if module is not root and not hooked(module)]
+    for module in inner:
+        vars(module)["forward"] = partial(noted, module, module.forward)
+    try:
+        with torch.no_grad():
+            root(*args, **kwargs)
+    finally:
+        for module in inner:
+            del vars(module)["forward"]
+    return seen
 
 
 def _leaves(trace: Trace) -> Iterator[tuple[str, nn.Module]]:
@@ -167,7 +263,7 @@ def _leaves(trace: Trace) -> Iterator[tuple[str, nn.Module]]:
     for name in sorted(called):
         module = trace.root.get_submodule(name)
         if holds_layers(module) and not is_layer(module):
-            yield name, module
+            yield trace.named(name), module
 
 
 def _missing(chain: Chain) -> bool:

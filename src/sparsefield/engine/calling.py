@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -80,8 +81,13 @@ def arguments(
     """The arguments of a call as the model's forward has them: by position where it may."""
     if not kwargs:
         return args, {}
-    bound = inspect.signature(type(model).forward).bind(model, *args, **kwargs)
+    bound = _signature(type(model).forward).bind(model, *args, **kwargs)
     return bound.args[1:], bound.kwargs
+
+
+@cache
+def _signature(forward: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(forward)
 
 
 def call_with(sample: Sample) -> tuple[tuple[Any, ...], dict[str, Any]]:

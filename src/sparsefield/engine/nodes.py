@@ -16,6 +16,7 @@ from .layers import HOOKS, hooked, is_layer, obstacle, product_of
 from .parts import NOTHING
 from .phi import Phi, phi_of
 from .products import Product
+from .tracing import Trace
 
 Node = fx.Node
 
@@ -84,13 +85,13 @@ _IN_PLACE = {
 }
 
 
-def reading_of(node: Node, root: nn.Module, *, training: bool) -> Reading | str | None:
+def reading_of(node: Node, trace: Trace, *, training: bool) -> Reading | str | None:
     """What a node is; a string is why a layer cannot be a product, None all else."""
     if not node.args or node.all_input_nodes != [node.args[0]]:
         return None
     if node.op == "call_module":
         alone = len(node.args) == 1 and not node.kwargs
-        return _of_module(root.get_submodule(str(node.target)), node, training) if alone else None
+        return _of_module(trace, node, training) if alone else None
     if node.op not in ("call_function", "call_method"):
         return None
     if node.target in _DROPOUTS:
@@ -100,10 +101,11 @@ def reading_of(node: Node, root: nn.Module, *, training: bool) -> Reading | str 
     return _phi_of_call(node)
 
 
-def _of_module(module: nn.Module, node: Node, training: bool) -> Reading | str | None:
+def _of_module(trace: Trace, node: Node, training: bool) -> Reading | str | None:
+    module = trace.root.get_submodule(str(node.target))
     if is_layer(module):
         reason = obstacle(module)
-        return product_of(module, str(node.target)) if reason is None else reason
+        return product_of(module, trace.named(node.target)) if reason is None else reason
     if hooked(module):
         return HOOKS if type(module) in NORMS else None
     phi = phi_of(module)

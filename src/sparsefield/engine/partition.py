@@ -61,8 +61,8 @@ def partition(trace: Trace, *, training: bool = False) -> Partition:
     InvalidInput
         weights that are not float32 on the CPU.
     """
-    found = {n: reading_of(n, trace.root, training=training) for n in trace.graph.nodes}
-    reasons = {str(n.target): why for n, why in found.items() if isinstance(why, str)}
+    found = {n: reading_of(n, trace, training=training) for n in trace.graph.nodes}
+    reasons = {trace.named(n.target): why for n, why in found.items() if isinstance(why, str)}
     readings = {n: r for n, r in found.items() if r is not None and not isinstance(r, str)}
     growing = _Growing(readings, trace.root, training)
     runs = [run for node in readings if (run := growing.run_from(node)) is not None]
@@ -98,7 +98,8 @@ class _Growing:
             return None
         if len(before.users) > 1:
             return None
-        alone = len(_read_by(before).users) == 1
+        source = _read_by(before)
+        alone = len(source.users) == 1 and source.op != "placeholder"
         return before if alone or not writes(before, self._root) else None
 
     def _read_through(self, node: Node, before: Node | None) -> Phi | None:
@@ -163,12 +164,14 @@ def _reader(node: Node) -> Node | None:
 def looked_into(trace: Trace, runs: Iterable[Run]) -> set[Node]:
     """The ends of those runs whose memory is looked into, as ``view`` does.
 
-    What a run gives lies as the kernels have it, and so does what PyTorch makes of that.
+    What a run gives lies as the kernels have it, and so does what PyTorch makes of that. Who reads
+    the output of a part of a model is not known.
     """
     runs = tuple(runs)
     seen: set[Node] = set()
     for node in reversed(trace.graph.nodes):
-        if looks_into(node, trace.root) or any(user in seen for user in node.users):
+        looks = (node.op == "output" and trace.name) or looks_into(node, trace.root)
+        if looks or any(user in seen for user in node.users):
             seen.add(node)
         if any(node is run.nodes[0] for run in runs):  # whatever it reads, a run gives its own
             seen.discard(node)

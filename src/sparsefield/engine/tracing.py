@@ -40,11 +40,18 @@ class Trace:
         of calls; it reads the tensors of a call, and gives the leaves of the output.
     output
         how the output is nested.
+    name
+        of the root in the model, where it is a part of one.
     """
 
     root: nn.Module
     graph: fx.Graph
     output: Any
+    name: str = ""
+
+    def named(self, target: Any) -> str:
+        """The name in the model of what a node calls."""
+        return f"{self.name}.{target}" if self.name else str(target)
 
     def result(self, leaves: Sequence[Any]) -> Any:
         """The model's output from its leaves."""
@@ -95,7 +102,7 @@ class _Tracer(fx.Tracer):
         return flat, [self.root, *inputs]
 
 
-def traced(root: nn.Module, form: Form, tensors: Sequence[Tensor]) -> Trace:
+def traced(root: nn.Module, form: Form, tensors: Sequence[Tensor], name: str = "") -> Trace:
     """The forward of ``root``, a twin of a model in the mode that it is to be traced in.
 
     The number of dimensions of every tensor, seen on these, is noted in the graph's nodes.
@@ -108,7 +115,7 @@ def traced(root: nn.Module, form: Form, tensors: Sequence[Tensor]) -> Trace:
     tracer = _Tracer(form, len(tensors))
     try:
         graph = tracer.trace(root)
-        found = Trace(root, graph, tracer.output)
+        found = Trace(root, graph, tracer.output, name)
         args, kwargs = form.filled(_copies(tensors))
         expected = _seeded(root, lambda: root(*args, **kwargs))
         run = partial(_Seeing(root, graph=graph).run, *_copies(tensors))

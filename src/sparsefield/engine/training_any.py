@@ -216,7 +216,7 @@ class AcceleratedTraining(TrainingEngine):
     def warnings(self) -> Iterator[str]:
         """What does not gain, and why."""
         if self.untraced is not None:
-            yield f"the forward was not traced, its layers run one by one: {self.untraced}"
+            yield f"the forward was not traced, its layers notice what they read: {self.untraced}"
         if not self._on_lists:
             name = type(self._model).__name__
             yield f"{name} trains as it was: by measurement lists are no faster"
