@@ -23,6 +23,7 @@ from .own_models import (
     OWN,
     AutoEncoder,
     Branching,
+    Partly,
     ResNet,
     Transformer,
     called,
@@ -186,6 +187,21 @@ def test_a_forward_that_cannot_be_traced():
         assert agree(fast(given_x), model(given_x))
     assert "forward" not in vars(model.first)
     assert "layer by layer" in repr(fast)
+
+
+@KERNELS
+def test_parts_that_can_be_traced():
+    model, x = settled(Partly()).eval(), randn(1, 6, 3, 8, 8)
+    fast = accelerate(model, {"x": x, "again": True}, dispatch="sparse")
+    chains = {"block.conv1 to block.conv2", "tail.1.0 to tail.1.2"}
+    assert set(fast.pieces) == {"stem", "heads.head.1", *chains}
+    for given_x, again in ((x, True), (-x, False), (x[:1], False)):
+        assert agree(fast(given_x, again=again), model(given_x.clone(), again=again))
+    text = repr(fast)
+    for word in ("in parts", "block.bn1", "BatchNorm2d"):
+        assert (word in text) == (word == "in parts")  # norms are folded in parts as well
+    assert "add" in text or "iadd" in text
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
 def test_values_that_a_trace_would_not_look_up():
@@ -476,11 +492,13 @@ def test_use_is_no_change():
     fast(*arguments)
 
 
-@pytest.mark.parametrize("name", [*OWN, "branching"])
+@pytest.mark.parametrize("name", [*OWN, "branching", "partly"])
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
 def test_copies_follow_models_of_their_own(name, how):
-    model = settled(Branching()) if name == "branching" else own(name)
-    arguments = (randn(1, 4, 24),) if name == "branching" else OWN[name][1](4)
+    others = {"branching": (Branching, (4, 24)), "partly": (Partly, (4, 3, 8, 8))}
+    make, shape = others.get(name, (None, ()))
+    model = settled(make()) if make else own(name)
+    arguments = (randn(1, *shape),) if make else OWN[name][1](4)
     fast = accelerate(model, arguments, dispatch="sparse")
     twin = how(fast)
     assert repr(twin) == repr(fast)
