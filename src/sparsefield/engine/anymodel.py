@@ -166,6 +166,9 @@ class Accelerated(nn.Module):
     def _keep(self) -> None:
         self._kept = [name for name, piece in self.pieces.items() if piece.gains_somewhere]
         self._body.keep(self._kept)
+        for name, piece in self.pieces.items():
+            if name not in self._kept:
+                piece.runner.release()
 
     def override(self, choice: Choice | Mapping[str, Choice]) -> None:
         """Force layers to run sparse or dense, all or by name; ``measure`` leaves them."""
