@@ -69,6 +69,7 @@ class Accelerated(nn.Module):
         self._form, self._example, self._sparse = form, tuple(tensors), False
         self._body, self.untraced = _body(root, form, tensors, plain, storage)
         self._kept: list[str] = []
+        self._gaining: dict[int, bool] = {}
         products = (p for piece in self.pieces.values() for p in piece.runner.chain.products)
         self._versions = Versions(products, facts_of(model, root))
 
@@ -97,10 +98,11 @@ class Accelerated(nn.Module):
         one_thread_if_forked()
         args, kwargs = arguments(self._model, args, kwargs)
         batch = length((*args, *kwargs.values()))
-        if self._versions.glimpsed(versions=batch >= SMALL):
+        gains = self.gains(batch)
+        if self._versions.glimpsed(versions=batch >= SMALL, rarely=not gains):
             raise StaleEngine(STALE)
         with torch.no_grad():
-            if self.gains(batch):
+            if gains:
                 return self._body(args, kwargs)
             return self._plain(*args, **kwargs)
 
@@ -109,10 +111,10 @@ class Accelerated(nn.Module):
 
         They are taken to be where a layer was told to run sparse.
         """
-        if self._sparse or not self._kept or not self.times:
-            return self._sparse
-        lists, as_it_was = self.times[nearest_size(self.times, batch)]
-        return lists < as_it_was
+        if batch not in self._gaining:
+            lists, as_it_was = self.times[nearest_size(self.times, batch)] if self.times else (1, 0)
+            self._gaining[batch] = self._sparse or (bool(self._kept) and lists < as_it_was)
+        return self._gaining[batch]
 
     def measure(self, tensors: Sequence[Tensor], batches: Iterable[int] | None = None) -> None:
         """Measure which runs of layers gain, and whether the whole does.
@@ -155,7 +157,7 @@ class Accelerated(nn.Module):
             piece.measuring = None
 
     def _measure_whole(self, calls: Mapping[int, Any]) -> None:
-        self.times = {}
+        self.times, self._gaining = {}, {}
         for batch, (args, kwargs) in calls.items():
             if self._kept:
                 lists = partial(self._body, args, kwargs)
@@ -164,6 +166,7 @@ class Accelerated(nn.Module):
                 self.times[batch] = taken["lists"], taken["as it was"]
 
     def _keep(self) -> None:
+        self._gaining = {}
         self._kept = [name for name, piece in self.pieces.items() if piece.gains_somewhere]
         self._body.keep(self._kept)
         for name, piece in self.pieces.items():

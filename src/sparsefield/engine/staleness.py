@@ -19,6 +19,7 @@ _version = attrgetter("_version")
 _SOME = 8  # weights that a glimpse takes in
 _FEW, _MORE = 4, 16  # facts that it takes in, and with all versions
 _SHARE = 500  # all facts are looked at where that takes a part of so many of the time since
+_SOON = 2e-3  # seconds
 _PLAIN = (bool, int, float, str, type(None))
 STALE = "the model has changed since accelerate(); call it again on it"
 
@@ -114,21 +115,25 @@ class Versions:
         self._facts = _Look([], [], known)
         start = perf_counter()
         self._facts.differs()
-        self._due = perf_counter()
+        self._due = self._last = perf_counter()
         self._rest = _SHARE * (self._due - start)
 
     def changed(self) -> bool:
         """Look at all."""
         return self._all.differs()
 
-    def glimpsed(self, *, versions: bool) -> bool:
+    def glimpsed(self, *, versions: bool, rarely: bool = False) -> bool:
         """Look at some, and at all ``versions`` if asked to; in turn, so that calls see all.
 
-        All facts are looked at as well, as often as that takes hardly any of the time.
+        All facts are looked at as well, as often as that takes hardly any of the time. Rarely: not
+        soon after the last time, which is for what computes with the model's own weights.
         """
+        now = perf_counter()
+        if rarely and now < self._last + _SOON:
+            return False
+        self._last = now
         turns = self._fuller if versions else self._turns
         self._turn = turn = (self._turn + 1) % len(turns)
-        now = perf_counter()
         if now < self._due:
             return turns[turn].differs()
         self._due = now + self._rest
