@@ -299,6 +299,20 @@ class ByItsRoom(nn.Module):
         return self.b(sparsefield.nn.crelu(self.a(x), 0.3, m=1.0))
 
 
+class Comparing(nn.Module):
+    """Asks whether two shapes are equal, as a skip does."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.phi, self.b = nn.Linear(24, 40), CReLU(0.3, 1.0), nn.Linear(40, 24)
+
+    def forward(self, x, y=None):
+        update = self.b(self.phi(self.a(x)))
+        if update.shape != (x if y is None else y).shape:
+            return update
+        return 0.5 * update + x
+
+
 class Encoder(nn.Module):
     """PyTorch's own is called as a whole, and holds layers."""
 
@@ -325,6 +339,7 @@ WAYS = {
     "view": (Viewing, (4, 3, 8, 8), {"conv", "fc"}),
     "checkpoint": (Checkpointed, (4, 24), {"a to b"}),
     "compiled": (lambda: torch.compile(Checkpointed(), backend="eager"), (4, 24), {"a to b"}),
+    "comparing": (Comparing, (4, 24), {"a to b"}),
     "by its room": (ByItsRoom, (4, 24), {"a to b"}),
     "encoder": (
         *(Encoder, (4, 7, 24)),
@@ -346,6 +361,17 @@ def test_ways_to_write_a_model(way):
     assert kernels() is None or set(fast.pieces) == pieces
     assert agree(fast(x), model(x))
     assert agree(fast(x[:1]), model(x[:1]))
+
+
+def test_shapes_that_are_not_equal_any_more():
+    model, x, y = settled(Comparing()).eval(), randn(1, 4, 24), randn(2, 4, 24)
+    fast = accelerate(model, (x, y), dispatch="sparse")
+    assert agree(fast(x, y), model(x, y))
+    assert agree(fast(x, y[:2]), model(x, y[:2]))
+    assert not agree(fast(x, y), fast(x, y[:2]))
+    unequal = accelerate(model, (x, y[:2]), dispatch="sparse")
+    assert unequal.untraced is not None
+    assert agree(unequal(x, y[:2]), model(x, y[:2]))
 
 
 # What is measured

@@ -94,7 +94,9 @@ def test_gradients_are_those_of_the_model(name, training):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("way", ["view", "checkpoint", "compiled", "by its room", "spectral norm"])
+@pytest.mark.parametrize(
+    "way", ["view", "comparing", "checkpoint", "compiled", "by its room", "spectral norm"]
+)
 def test_ways_to_write_a_model(way):
     make, shape, _ = WAYS[way]
     model, sample = settled(make()), (randn(1, *shape),)

@@ -15,7 +15,7 @@ from .native import Storage, kernels
 from .partition import Run, assembled, looked_into, partition
 from .piece import Piece
 from .products import Chain
-from .tracing import CannotTrace, Trace, compiled, traced
+from .tracing import CannotTrace, OtherShapes, Trace, compiled, traced
 from .twins import twin_of
 
 _MISSING = "convolutions need the compiled kernels, which are not built here"
@@ -119,7 +119,10 @@ class Traced:
         tensors = args if bare else self._form.tensors_of(args, kwargs)
         if tensors is None:
             return self._plain(*args, **kwargs)
-        return self._trace.result(self._forward(self._trace.root, *tensors))
+        try:
+            return self._trace.result(self._forward(self._trace.root, *tensors))
+        except OtherShapes:
+            return self._plain(*args, **kwargs)
 
 
 class Replaced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ _NEAR = 1e-4  # of the largest output: a trace makes the same calls
 
 class CannotTrace(Exception):
     """A forward that depends on the values of its tensors, or on what a tracer cannot follow."""
+
+
+class OtherShapes(Exception):
+    """Shapes that were equal where a forward was traced are not in this call."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,15 @@ class _Tracer(fx.Tracer):
         """See :func:`is_leaf`."""
         return is_leaf(m)
 
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """Two shapes that are compared are taken to be equal, and are looked at in each call."""
+        compared = obj.node.args[:2]
+        if obj.node.target in (operator.eq, operator.ne) and all(map(_is_shape, compared)):
+            shapes = tuple(self.proxy(shape) for shape in compared)  # type: ignore[arg-type]
+            self.create_proxy("call_function", same_shape, shapes, {})
+            return obj.node.target is operator.eq
+        return super().to_bool(obj)
+
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
     ) -> tuple[Any, list[Any]]:
@@ -125,6 +139,16 @@ def traced(root: nn.Module, form: Form, tensors: Sequence[Tensor], name: str = "
     if not near(seen, expected):
         raise CannotTrace("its trace has other outputs than the model")
     return found
+
+
+def same_shape(one: torch.Size, other: torch.Size) -> None:
+    """OtherShapes if they are not equal."""
+    if one != other:
+        raise OtherShapes
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, fx.Node) and value.target is getattr and value.args[1:] == ("shape",)
 
 
 class _Seeing(fx.Interpreter):

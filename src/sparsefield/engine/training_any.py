@@ -22,7 +22,7 @@ from .noticing import Noticing
 from .partition import assembled, looked_into, partition
 from .phi import phi_of
 from .staleness import STALE, Fact, StaleEngine, Versions, facts_of
-from .tracing import CannotTrace, Trace, compiled, is_leaf, traced, unchanged
+from .tracing import CannotTrace, OtherShapes, Trace, compiled, is_leaf, traced, unchanged
 from .training import TrainingEngine
 from .training_piece import TrainingPiece, in_turns
 from .twins import twin_of
@@ -42,7 +42,10 @@ class _Way:
         tensors = self.form.tensors_of(args, kwargs)
         if tensors is None:
             return self.model(*args, **kwargs)
-        return self.trace.result(self.forward(self.root, *tensors))
+        try:
+            return self.trace.result(self.forward(self.root, *tensors))
+        except OtherShapes:
+            return self.model(*args, **kwargs)
 
 
 class AcceleratedTraining(TrainingEngine):
