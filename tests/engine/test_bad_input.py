@@ -198,7 +198,16 @@ CHANGES = {
     "one layer": lambda model: nn.init.zeros_(model.layers[1].weight),
     "a new layer": lambda model: setattr(model.layers[1], "bias", nn.Parameter(torch.ones(99))),
     "no bias": lambda model: setattr(model.layers[1], "bias", None),
+    "tau": lambda model: setattr(model.activations[1], "tau", 0.1),
+    "m": lambda model: setattr(model.activations[4], "m", 0.1),
+    "another activation": lambda model: model.activations.__setitem__(2, nn.ReLU()),
+    "another layer": lambda model: model.layers.__setitem__(2, nn.Linear(99, 99)),
+    "one layer more": lambda model: model.layers.append(nn.Linear(99, 99)),
+    "a skip": lambda model: setattr(model, "skip", 0.3),
 }
+
+
+ONE_WEIGHT = ("one layer", "a new layer", "no bias")
 
 
 @pytest.mark.parametrize("batch", [1, 4, 64])
@@ -211,8 +220,9 @@ def test_a_model_that_changed(change, batch):
     CHANGES[change](model)
 
     def calls():
-        # a change of one weight among many is met in turn
-        for _ in range(1 if change in ("a step", "loaded", "replaced", "converted") else 2):
+        # a change of one weight among many is met in turn, and so is one of a constant
+        turns = 2 if change in ONE_WEIGHT else 5
+        for _ in range(1 if change in ("a step", "loaded", "replaced", "converted") else turns):
             engine(x)
 
     caught = refuses(calls, "changed since accelerate", "call it again")

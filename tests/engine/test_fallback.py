@@ -4,8 +4,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sparsefield.engine import accelerate, load_engine, native, runner, save_engine, saved
-from sparsefield.engine import engine as engine_module
+from sparsefield.engine import (
+    accelerate,
+    accelerating,
+    bodies,
+    load_engine,
+    native,
+    runner,
+    save_engine,
+    saved,
+)
 from sparsefield.engine.gather import gather as gathered
 from sparsefield.errors import InvalidInput
 
@@ -17,7 +25,7 @@ BUILT = pytest.mark.skipif(native.kernels() is None, reason="built without a com
 
 @pytest.fixture
 def no_kernels(monkeypatch):
-    for module in (native, runner, engine_module, saved):
+    for module in (native, runner, accelerating, bodies, saved):
         monkeypatch.setattr(module, "kernels", lambda: None)
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sparsefield.engine.engine import accelerate
+from sparsefield.engine import accelerate
 from sparsefield.errors import InvalidInput
 
 from .exported import onnxruntime, openvino

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,10 +30,11 @@ _MARGIN = 1.03  # PyTorch must be this much faster to be preferred: it breaks a 
 Key = TypeVar("Key", bound=Hashable)
 
 
-def measure(runner: Runner, x: Tensor) -> Plan:
+def measure(runner: Runner, x: Tensor, known: dict[Any, tuple[float, int]] | None = None) -> Plan:
     """The plan of a chain for batches of the size of ``x``, [batch, ...], its input.
 
-    Sets ``runner.density`` to what is seen in ``x``.
+    Sets ``runner.density`` to what is seen in ``x``. What is ``known`` of single products, of other
+    chains too, is not measured again.
 
     Raises
     ------
@@ -46,10 +47,10 @@ def measure(runner: Runner, x: Tensor) -> Plan:
     x = x.contiguous()
     hidden = _hidden(runner, x)
     how = _fastest_how(runner, x)
-    measured: dict[tuple[object, ...], tuple[float, int]] = {}
+    measured = {} if known is None else known
     answers = []
     for index, h in enumerate(hidden):
-        key = _geometry(runner, index, h)
+        key = (how, len(h), *_geometry(runner, index, h))
         if key not in measured:
             measured[key] = _crossover(runner, index, h, how)
         answers.append(measured[key])

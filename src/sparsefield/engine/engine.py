@@ -1,60 +1,29 @@
-"""accelerate(): a trained model as a callable that skips the zeros, with the same outputs."""
+"""A chain of layers as a callable that skips the zeros, with the same outputs."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal, overload
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparsefield.errors import InvalidInput
 
+from .calling import batches_in, cut
 from .dispatch import backend, measure
 from .forking import one_thread_if_forked
-from .native import STORAGES, Storage, kernels
-from .parts import Between, Part, flatten, parts_of
+from .layer_choice import Choice, LayerChoice, choice_by_name, choices_of, force, span, tally
+from .native import Storage
+from .parts import Between, Part, flatten
 from .plan import Plan
 from .products import Chain
 from .runner import Runner
-from .staleness import Versions
+from .staleness import STALE, StaleEngine, Versions, facts_of
 from .stored import BesideFloat32, StorageTime
-from .training import TrainingEngine, train_engine
 
-Choice = Literal["measure", "sparse", "dense"]
-_SMALL = 16  # below this batch, a call looks at some of the weights for changes
-_STALE = "the model's weights have changed since accelerate(); call it again on the model"
-
-
-class StaleEngine(InvalidInput):
-    """The model's weights have changed since the engine was made."""
-
-
-@dataclass(frozen=True)
-class LayerChoice:
-    """How one layer runs at one batch size.
-
-    Attributes
-    ----------
-    name
-        in the model.
-    batch
-        at which it was measured.
-    crossover
-        density of the input above which dense is faster; above 1: never.
-    density
-        as last seen.
-    runs
-        ``sparse``, ``rows`` (dense, by the kernels) or ``torch``.
-    """
-
-    name: str
-    batch: int
-    crossover: float
-    density: float
-    runs: Literal["sparse", "rows", "torch"]
+SMALL = 16  # below this batch, a call looks at some of the weights for changes
 
 
 class Engine:
@@ -63,7 +32,8 @@ class Engine:
     Calling it with ``[batch, ...]`` float32 on the CPU, of any batch size and any strides, gives
     the model's outputs in evaluation mode, without a graph for gradients. It may be called from
     several threads at once, and after a fork: in the child it runs on one thread, and sets
-    PyTorch's number of threads to 1, since OpenMP's threads do not live on there.
+    PyTorch's number of threads to 1, since OpenMP's threads do not live on there. A copy, and
+    what is pickled, holds weights of its own, as an engine's file does: it follows no model.
 
     Attributes
     ----------
@@ -78,7 +48,12 @@ class Engine:
     """
 
     def __init__(
-        self, parts: Iterable[Part], storage: Storage = "float32", *, instruction_set: str = ""
+        self,
+        parts: Iterable[Part],
+        storage: Storage = "float32",
+        *,
+        instruction_set: str = "",
+        model: nn.Module | None = None,
     ) -> None:
         one_thread_if_forked()
         self.parts = tuple(parts)
@@ -95,10 +70,13 @@ class Engine:
             for part in self.parts
         )
         self.storage_times: tuple[StorageTime, ...] = ()
-        self._versions = Versions(p for runner in self.runners for p in runner.chain.products)
+        self._versions = Versions(
+            (p for runner in self.runners for p in runner.chain.products),
+            () if model is None else facts_of(model),
+        )
 
     def check(self) -> None:
-        """Whether the model's weights are still those that were copied.
+        """Whether the model is still as it was: its weights, constants and modules.
 
         A call looks at some, in turn, and on a batch that is not small at all in-place changes: to
         look at everything would take as long as a small call. An optimiser's step or
@@ -111,7 +89,7 @@ class Engine:
             they are not.
         """
         if self._versions.changed():
-            raise StaleEngine(_STALE)
+            raise StaleEngine(STALE)
 
     @property
     def threads(self) -> int:
@@ -130,25 +108,13 @@ class Engine:
     @property
     def layers(self) -> tuple[LayerChoice, ...]:
         """How each layer runs, at each batch size that was measured."""
-        runs: dict[int, Literal["sparse", "rows", "torch"]] = {0: "sparse", 1: "rows", 2: "torch"}
-        return tuple(
-            LayerChoice(product.name, plan.batch, crossover, float(density), runs[int(chosen)])
-            for runner in self.runners
-            for plan in runner.plans
-            for product, crossover, density, chosen in zip(
-                runner.chain.products,
-                plan.crossover,
-                runner.density,
-                plan.choose(runner.density),
-                strict=True,
-            )
-        )
+        return tuple(choice for runner in self.runners for choice in choices_of(runner))
 
     def __call__(self, x: Tensor) -> Tensor:
         one_thread_if_forked()
         _check_input(x)
-        if self._versions.glimpsed(versions=len(x) >= _SMALL):
-            raise StaleEngine(_STALE)
+        if self._versions.glimpsed(versions=len(x) >= SMALL):
+            raise StaleEngine(STALE)
         return self._run(x)
 
     def _run(self, x: Tensor) -> Tensor:
@@ -164,16 +130,12 @@ class Engine:
         """
         one_thread_if_forked()
         _check_input(sample)
-        if not len(sample):
-            raise InvalidInput("sample: holds no row; give a batch of real inputs")
-        wanted = sorted({1, len(sample)} if batches is None else set(batches))
-        if not wanted or wanted[0] < 1:
-            raise InvalidInput(f"batches {wanted}: give sizes of at least 1 to measure at")
+        wanted = batches_in([sample], batches)
         beside = BesideFloat32(self.runners, self.storage, self.threads)
         plans: dict[int, list[Plan]] = {index: [] for index in range(len(self.runners))}
         with torch.no_grad():
             for batch in wanted:
-                x = sample[torch.arange(batch) % len(sample)]
+                (x,) = cut([sample], batch)
                 for step in self._steps:
                     if isinstance(step, Runner):
                         plan = measure(step, x)
@@ -187,118 +149,58 @@ class Engine:
 
     def override(self, choice: Choice | Mapping[str, Choice]) -> None:
         """Force layers to run sparse or dense, all or by name; ``measure`` leaves them."""
-        by_name = self._by_name(choice)
+        by_name = choice_by_name(choice, self.runners)
         for runner in self.runners:
-            runner.plans = tuple(_forced(plan, runner, by_name) for plan in runner.plans)
+            force(runner, by_name)
 
-    def _by_name(self, choice: Choice | Mapping[str, Choice]) -> Mapping[str, Choice]:
-        names = {p.name for runner in self.runners for p in runner.chain.products}
-        by_name = choice if isinstance(choice, Mapping) else dict.fromkeys(names, choice)
-        for name, value in by_name.items():
-            if name not in names:
-                raise InvalidInput(f"dispatch {name!r}: no layer of that name; see engine.layers")
-            if value not in ("measure", "sparse", "dense"):
-                raise InvalidInput(f"dispatch {value!r}: choose measure, sparse or dense")
-        return by_name
+    def __reduce__(self) -> tuple[Any, ...]:
+        sets = {runner.instruction_set for runner in self.runners}
+        measured = [(runner.plans, runner.density) for runner in self.runners]
+        parts = tuple(_alone(part) for part in self.parts)
+        return _again, (parts, self.storage, max(sets, default=""), measured, self.storage_times)
 
     def __repr__(self) -> str:
         lines = [f"Engine({self.backend}, {self.threads} threads, {self.storage} weights)"]
         for runner in self.runners:
             for plan in runner.plans:
-                lines.append(f"  {_span(runner)}, batch {plan.batch}: {_tally(runner, plan)}")
-        return "\n".join([*lines, *(f"  {line}" for line in self._reservations())])
+                lines.append(f"  {span(runner)}, batch {plan.batch}: {tally(runner, plan)}")
+        return "\n".join([*lines, *(f"  {line}" for line in self.reservations())])
 
-    def _reservations(self) -> list[str]:
+    def reservations(self) -> list[str]:
         """What the engine does not gain, and why."""
         dense = [f"{name} runs dense: {reason}" for name, reason in self.runs_dense.items()]
         return [*dense, *(str(time) for time in self.storage_times if not time.faster)]
 
 
-@overload
-def accelerate(
-    model: nn.Module,
-    sample: Tensor,
-    *,
-    storage: Storage = "float32",
-    dispatch: Choice | Mapping[str, Choice] = "measure",
-    batches: Iterable[int] | None = None,
-    train: Literal[False] = False,
-) -> Engine: ...
-@overload
-def accelerate(model: nn.Module, sample: Tensor, *, train: Literal[True]) -> TrainingEngine: ...
-def accelerate(
-    model: nn.Module,
-    sample: Tensor,
-    *,
-    storage: Storage = "float32",
-    dispatch: Choice | Mapping[str, Choice] = "measure",
-    batches: Iterable[int] | None = None,
-    train: bool = False,
-) -> Engine | TrainingEngine:
-    """A callable with the model's outputs that skips the zeros of its activations.
-
-    Takes :class:`~sparsefield.DNN`, :class:`~sparsefield.CNN` and ``nn.Sequential`` chains of
-    Linear, Conv2d, activations, pooling and flatten. Another layer runs as it is, and a warning
-    names it. Where sparse is not faster, by measurement on ``sample``, a layer runs dense.
-
-    Parameters
-    ----------
-    model
-        float32 on the CPU; its weights are copied into the engine's own layout.
-    sample
-        ``[batch, ...]``, real inputs: their zeros and this machine decide what runs sparse.
-    storage
-        ``float32``; or ``bfloat16`` or ``int8`` (one scale per output), which move fewer bytes
-        and change the outputs: see :func:`~sparsefield.engine.rounding`. A warning says at which
-        batch sizes that is not faster.
-    dispatch
-        ``measure``; or ``sparse`` or ``dense`` for all layers, or by layer name, where there is
-        such a way (convolutions have no sparse one without kernels, and no dense one with
-        rounded weights).
-    batches
-        batch sizes to measure; by default 1 and the sample's. A call follows the nearest.
-    train
-        instead, a module over the same parameters that trains on lists: layers that read an
-        activation. It takes none of the options above, and measures nothing.
-
-    Returns
-    -------
-    The engine; its ``repr`` and ``layers`` show what was chosen. With ``train``, a
-    :class:`~sparsefield.engine.TrainingEngine`.
-
-    Raises
-    ------
-    InvalidInput
-        another dtype or device, an input that does not fit, or no layer that it knows.
-
-    >>> import torch
-    >>> from sparsefield import DNN, accelerate, solve
-    >>> model = DNN(64, 100, 5, 10, solve("crelu", sparsity=0.9, q=4.0, clip=1.1))
-    >>> x = torch.randn(32, 64)
-    >>> engine = accelerate(model, x)
-    >>> torch.allclose(engine(x), model(x), rtol=1e-4, atol=1e-4)
-    True
-    """
-    if train:
-        if (storage, dispatch, batches) != ("float32", "measure", None):
-            raise InvalidInput("train=True: takes neither storage, dispatch nor batches")
-        return train_engine(model, sample)
-    if storage not in STORAGES:
-        raise InvalidInput(f"storage {storage!r}: choose one of {', '.join(STORAGES)}")
-    if storage != "float32" and kernels() is None:
-        raise InvalidInput(f"storage {storage}: needs the compiled kernels; build with a compiler")
-    one_thread_if_forked()
-    engine = Engine(parts_of(model), storage)
-    if not engine.runners:
-        reasons = "".join(f"; {name}: {reason}" for name, reason in engine.runs_dense.items())
-        raise InvalidInput(
-            f"{type(model).__name__}: holds no Linear or Conv2d that it can take{reasons}"
+def _alone(part: Part) -> Part:
+    """A part with weights of its own, that belongs to no model."""
+    if isinstance(part, Between):
+        return part
+    products = [
+        dataclasses.replace(
+            product,
+            weight=product.weight.clone(),
+            bias=None if product.bias is None else product.bias.clone(),
+            layer=None,
+            norm=None,
         )
-    engine._by_name(dispatch)  # before seconds are spent
-    engine.measure(sample, batches)
-    for line in engine._reservations():
-        warnings.warn(f"accelerate: {line}", stacklevel=2)
-    engine.override(dispatch)
+        for product in part.products
+    ]
+    return dataclasses.replace(part, products=tuple(products))
+
+
+def _again(
+    parts: Sequence[Part],
+    storage: Storage,
+    instruction_set: str,
+    measured: Sequence[tuple[tuple[Plan, ...], Any]],
+    storage_times: tuple[StorageTime, ...],
+) -> Engine:
+    """A copied or pickled engine."""
+    engine = Engine(parts, storage, instruction_set=instruction_set)
+    for runner, (plans, density) in zip(engine.runners, measured, strict=True):
+        runner.plans, runner.density = plans, density
+    engine.storage_times = storage_times
     return engine
 
 
@@ -318,26 +220,3 @@ def _check_input(x: Tensor) -> None:
         raise InvalidInput(f"input of {x.layout}: the engine finds zeros itself; pass x.to_dense()")
     if x.dim() < 2:
         raise InvalidInput(f"input {list(x.shape)}: the engine takes [batch, ...]; pass x[None]")
-
-
-def _forced(plan: Plan, runner: Runner, by_name: Mapping[str, Choice]) -> Plan:
-    if runner.always_dense:
-        return plan
-    never = {"sparse": 2.0, "dense": 0.0}
-    crossover = [
-        never.get(by_name.get(product.name, "measure"), measured)
-        for product, measured in zip(runner.chain.products, plan.crossover, strict=True)
-    ]
-    return replace(plan, crossover=tuple(crossover))
-
-
-def _span(runner: Runner) -> str:
-    products = runner.chain.products
-    return products[0].name if len(products) == 1 else f"{products[0].name} to {products[-1].name}"
-
-
-def _tally(runner: Runner, plan: Plan) -> str:
-    chosen = plan.choose(runner.density).tolist()
-    names = {0: "sparse", 1: "dense by the kernels", 2: "dense by torch"}
-    counts = [f"{chosen.count(way)} {name}" for way, name in names.items() if way in chosen]
-    return f"{', '.join(counts)}, threads {plan.how}"

@@ -6,25 +6,29 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import CNN, DNN
 
+from .layers import HOOKS, folded, folds, hooked, is_layer, obstacle, product_of
 from .phi import IDENTITY, Phi, phi_of
-from .products import Chain, Product, Window
+from .products import Chain, Product
+from .twins import twin_of
 
 _SHAPING = (
     *(nn.Flatten, nn.Unflatten, nn.MaxPool2d, nn.AvgPool2d),
     *(nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
 )
-_NOTHING = (  # in evaluation mode
+NOTHING = (  # in evaluation mode
     *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
     *(nn.AlphaDropout, nn.FeatureAlphaDropout),
 )
+
+
+class Unreadable(InvalidInput):
+    """One of the papers' networks with a layer in it that is not theirs."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ def parts_of(model: nn.Module, *, training: bool = False) -> tuple[Part, ...]:
 
 
 def _pieces(module: nn.Module, name: str, training: bool) -> Iterator[Product | Between]:
-    if _hooked(module):
-        yield _as_it_is(module, name or type(module).__name__, _HOOKS)
+    if hooked(module):
+        yield _as_it_is(module, name or type(module).__name__, HOOKS)
     elif isinstance(module, DNN) and type(module).forward is DNN.forward:
         yield Between(_join(name, "flatten"), flatten)
         yield from _stack(module, name)
@@ -88,26 +92,26 @@ def _stack(network: DNN | CNN, name: str) -> Iterator[Product | Between]:
     for index, (layer, phi) in enumerate(zip(network.layers, network.activations, strict=True)):
         product = _product(layer, _join(name, f"layers.{index}"))
         if isinstance(product, Between):
-            raise InvalidInput(f"{product.name}: {product.reason}; the engine needs every layer")
+            raise Unreadable(f"{product.name}: {product.reason}; the engine needs every layer")
         known = _phi(phi)
         if known is None:
-            reason = _HOOKS if _hooked(phi) else f"{type(phi).__name__} is not known here"
-            raise InvalidInput(f"activations.{index}: {reason}; the engine needs every layer")
+            reason = HOOKS if hooked(phi) else f"{type(phi).__name__} is not known here"
+            raise Unreadable(f"activations.{index}: {reason}; the engine needs every layer")
         yield dataclasses.replace(product, phi=known, skip=network.skip if index else 0.0)
     if isinstance(network, DNN):
         yield _product(network.head, _join(name, "head"))
 
 
 def _merged(sequence: nn.Sequential, name: str, training: bool) -> Iterator[Product | Between]:
-    """The pieces of a sequence, an activation joined to the product before it."""
+    """The pieces of a sequence; a norm and an activation are joined to the product before them."""
     waiting: Product | None = None
     for child_name, child in sequence._modules.items():  # named_children() skips a second use
-        nothing = (nn.Identity,) if training else _NOTHING
-        if child is None or (type(child) in nothing and not _hooked(child)):
+        nothing = (nn.Identity,) if training else NOTHING
+        if child is None or (type(child) in nothing and not hooked(child)):
             continue
-        phi = _phi(child)
-        if waiting is not None and phi is not None and waiting.phi.kind == "identity":
-            waiting = dataclasses.replace(waiting, phi=phi)
+        joined = None if waiting is None else _joined(waiting, child, training)
+        if joined is not None:
+            waiting = joined
             continue
         for piece in _pieces(child, _join(name, child_name), training):
             if waiting is not None:
@@ -119,83 +123,38 @@ def _merged(sequence: nn.Sequential, name: str, training: bool) -> Iterator[Prod
         yield waiting
 
 
+def _joined(product: Product, after: nn.Module, training: bool) -> Product | None:
+    """A product with the norm or activation that follows it, if that can be a part of it."""
+    if not training and folds(after, product):
+        return folded(product, after)
+    phi = _phi(after)
+    if phi is not None and product.phi.kind == "identity":
+        return dataclasses.replace(product, phi=phi)
+    return None
+
+
 def _single(module: nn.Module, name: str) -> Product | Between:
-    if isinstance(module, nn.Linear | nn.Conv2d) and (
-        type(module) in (nn.Linear, nn.Conv2d) or is_parametrized(module)
-    ):
+    if is_layer(module):
         return _product(module, name)
     phi = phi_of(module)
     if phi is not None:
         return Between(name, phi)
-    if isinstance(module, (*_SHAPING, *_NOTHING)):
+    if isinstance(module, (*_SHAPING, *NOTHING)):
         return _as_it_is(module, name)
     return _as_it_is(module, name, f"{type(module).__name__} is none of the layers it knows")
 
 
-_HOOKS = "it has hooks, which may change what it computes"
-
-
-def _hooked(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
-
-
 def _phi(module: nn.Module) -> Phi | None:
-    return None if _hooked(module) else phi_of(module)
+    return None if hooked(module) else phi_of(module)
 
 
 def _as_it_is(module: nn.Module, name: str, reason: str | None = None) -> Between:
-    return Between(name, evaluating_twin(module), reason)
-
-
-def evaluating_twin(module: nn.Module) -> nn.Module:
-    """The module in evaluation mode; it shares all else, and the model stays as it is."""
-    twin: nn.Module = object.__new__(type(module))
-    twin.__dict__.update(module.__dict__)
-    children = {
-        name: None if child is None else evaluating_twin(child)
-        for name, child in module._modules.items()
-    }
-    twin.__dict__.update(training=False, _modules=children)
-    return twin
+    return Between(name, twin_of(module, evaluating=True), reason)
 
 
 def _product(layer: nn.Module, name: str) -> Product | Between:
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
-    reason = _obstacle(layer)
-    if reason is not None:
-        return _as_it_is(layer, name, reason)
-    weight = layer.weight.detach()
-    bias = None if layer.bias is None else layer.bias.detach()
-    window = _window(layer) if isinstance(layer, nn.Conv2d) else None
-    return Product(name, weight, bias, window, Phi(), layer=layer)
-
-
-def _window(layer: nn.Conv2d) -> Window:
-    circular = layer.padding_mode == "circular"
-    return Window(_pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding), circular)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    height, width = value
-    return int(height), int(width)
-
-
-def _obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
-    """Why a layer runs as it is."""
-    if is_parametrized(layer):
-        return "its weight is computed from others before each call"
-    if _hooked(layer):
-        return _HOOKS
-    if not layer.weight.numel():
-        return "it holds no weight"
-    if layer.weight.device.type == "cpu" and not layer.weight.detach().isfinite().all():
-        return "a weight is NaN or infinite, and zero times it is not zero"
-    if isinstance(layer, nn.Conv2d):
-        if layer.groups != 1 or layer.dilation != (1, 1):
-            return f"groups {layer.groups}, dilation {layer.dilation}: it knows neither"
-        if isinstance(layer.padding, str) or layer.padding_mode not in ("zeros", "circular"):
-            return f"padding {layer.padding!r}, {layer.padding_mode}: it knows zeros and circular"
-    return None
+    reason = obstacle(layer)
+    return product_of(layer, name) if reason is None else _as_it_is(layer, name, reason)
 
 
 def _chained(pieces: Iterator[Product | Between]) -> Iterator[Part]:

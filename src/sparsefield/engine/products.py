@@ -72,7 +72,9 @@ class Product:
     skip
         alpha^2; a layer that changes the image's size has none.
     layer
-        that the weight and bias belong to, where there is one.
+        that the weight and bias are of, where there is one.
+    norm
+        that is folded into them, if one is.
 
     Raises
     ------
@@ -87,6 +89,7 @@ class Product:
     phi: Phi
     skip: float = 0.0
     layer: nn.Module | None = field(default=None, repr=False, compare=False)
+    norm: nn.Module | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         weight, bias, window = self.weight, self.bias, self.window

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from .engine import Engine
-from .parts import evaluating_twin
+from .twins import twin_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Rounding:
     samples: int
 
 
-def rounding(engine: Engine, model: nn.Module, x: Tensor, labels: Tensor | None = None) -> Rounding:
+def rounding(
+    engine: Callable[[Tensor], Tensor], model: nn.Module, x: Tensor, labels: Tensor | None = None
+) -> Rounding:
     """Compare an engine's outputs ``[batch, classes]`` with its model's on ``x`` and ``labels``.
 
     >>> import torch
@@ -46,7 +48,7 @@ def rounding(engine: Engine, model: nn.Module, x: Tensor, labels: Tensor | None 
     0.0
     """
     with torch.no_grad():
-        before, after = evaluating_twin(model)(x), engine(x)
+        before, after = twin_of(model, evaluating=True)(x), engine(x)
     error = (after - before).pow(2).mean() / before.pow(2).mean()
     then, now = before.argmax(dim=1), after.argmax(dim=1)
     return Rounding(

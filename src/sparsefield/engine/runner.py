@@ -47,13 +47,30 @@ class Runner:
         self.chain = chain
         self.storage = storage
         self.instruction_set = instruction_set
-        self.packed = Packed(chain, storage, threads, instruction_set) if kernels() else None
+        self._threads = threads
+        self._packed = self._pack()
         self._plans: tuple[Plan, ...] = ()
         self._density = np.zeros(len(chain.products))
         self._ways: dict[int, Way] = {}
         self._tables: dict[int, Tensor] = {}
         self._geometries: dict[tuple[tuple[int, int], int, int], _Geometry] = {}
         self._calls = 0
+
+    def _pack(self) -> Packed | None:
+        if not kernels():
+            return None
+        return Packed(self.chain, self.storage, self._threads, self.instruction_set)
+
+    @property
+    def packed(self) -> Packed | None:
+        """The weights as the kernels have them; None without kernels."""
+        if self._packed is None:
+            self._packed = self._pack()
+        return self._packed
+
+    def release(self) -> None:
+        """Give up the packed weights, until they are asked for."""
+        self._packed = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """From the chain's input to phi of its last h; images are [batch, channels, ...].
@@ -94,7 +111,7 @@ class Runner:
     @property
     def always_dense(self) -> bool:
         """Whether there is no sparse way: convolutions without compiled kernels."""
-        return self.packed is None and self.chain.convolutional
+        return self.chain.convolutional and kernels() is None
 
     def _way(self, batch: int) -> Way:
         """How a batch of this size runs; kept until the next look at the densities."""

@@ -46,6 +46,11 @@ def save_engine(engine: Engine, path: str | Path) -> None:
     InvalidInput
         a part of it is a module of yours (save that model instead), or there is no such directory.
     """
+    if not isinstance(engine, Engine):
+        raise InvalidInput(
+            f"{type(engine).__name__}: an engine file holds a chain of layers; save the model, and "
+            "accelerate it where it is loaded"
+        )
     target = Path(path)
     if not target.parent.is_dir():
         raise InvalidInput(f"{target}: there is no directory {target.parent}; make it first")
