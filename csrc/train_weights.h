@@ -231,7 +231,7 @@ inline void gather_uses(const Tape& tape, int l, const Update& u, int inputs, in
 inline void update_rows(const TrainLayer& layer, const Update& u, const Gradients& g, int batch,
                         std::size_t from, std::size_t until, WeightsOwn& own) {
   constexpr std::size_t AHEAD = 4;
-  const bool at_once = own.units.all;
+  const bool at_once = false;
   const auto place = [&](std::size_t i) { return static_cast<std::size_t>(own.rows[i]) * layer.outputs; };
   const auto fetch = [&](std::size_t i, int first, int held) {
     for (const float* tensor : {u.to, u.first, u.second})
