@@ -134,7 +134,6 @@ struct WeightsOwn {
   std::vector<uint32_t> before;  // [inputs + 1]: uses of all inputs before one
   std::vector<int> rows;         // inputs to be updated
   std::vector<uint32_t> begin;   // [rows + 1]: their uses
-  std::vector<uint8_t> zero;     // [rows]: their moments are
   Array<Use> uses;
   Units units;
 };
@@ -227,36 +226,29 @@ inline void gather_uses(const Tape& tape, int l, const Update& u, int inputs, in
 }
 
 // Rows [from, until) of those to be updated: a panel of the gradients stays in the first-level cache while
-// they pass. Where it is of all units its sums are used at once, else once those of all panels are there.
+// they pass.
 inline void update_rows(const TrainLayer& layer, const Update& u, const Gradients& g, int batch,
                         std::size_t from, std::size_t until, WeightsOwn& own) {
-  constexpr std::size_t AHEAD = 4;
-  const bool at_once = false;
   const auto place = [&](std::size_t i) { return static_cast<std::size_t>(own.rows[i]) * layer.outputs; };
-  const auto fetch = [&](std::size_t i, int first, int held) {
+  const auto fetch = [&](std::size_t i) {
     for (const float* tensor : {u.to, u.first, u.second})
-      if (tensor && i < until) prefetch(tensor + place(i) + first, held);
+      if (tensor) prefetch<2>(tensor + place(i), layer.outputs);
   };
   const Panels panels(own.units.count, nearest(batch));
-  std::fill(own.zero.begin() + from, own.zero.begin() + until, uint8_t{1});
   for (int p = 0; p < panels.count; ++p)
     with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
-      const int first = panels.first(p), held = panels.held(p);
+      const int first = panels.first(p);
       for (std::size_t i = from; i < until; ++i) {
-        if (at_once)
-          fetch(i + AHEAD, first, held);
-        else if (p == 0)
-          fetch(i, 0, layer.outputs);
-        float* sums = own.sums.data() + (at_once ? 0 : i - from) * g.stride + first;
+        if (p == 0) fetch(i);
         sum_uses<vectors()>(own.uses.data() + own.begin[i], own.begin[i + 1] - own.begin[i],
-                            {g.data + first, g.stride}, layer.scale * g.unit, sums);
-        if (at_once) own.zero[i] &= apply_all(u, sums, place(i) + first, held);
+                            {g.data + first, g.stride}, layer.scale * g.unit,
+                            own.sums.data() + (i - from) * g.stride + first);
       }
     });
   for (std::size_t i = from; i < until; ++i) {
     const float* sums = own.sums.data() + (i - from) * g.stride;
-    if (!at_once) own.zero[i] = apply_sums(u, own.units, own.full.data(), sums, place(i), layer.outputs);
-    if (u.live) u.live[own.rows[i]] = !own.zero[i];
+    const bool zero = apply_sums(u, own.units, own.full.data(), sums, place(i), layer.outputs);
+    if (u.live) u.live[own.rows[i]] = !zero;
   }
 }
 
@@ -282,7 +274,6 @@ inline void weights_part(const TrainChain& chain, const WeightCall& call, const 
     }
     if (weight.rule == Rule::none) continue;
     gather_uses(tape, l, weight, layer.inputs, t, threads, own);
-    own.zero.resize(own.rows.size());
     for (std::size_t i = 0; i < own.rows.size(); i += ROWS)
       update_rows(layer, weight, g, tape.batch, i, std::min(own.rows.size(), i + ROWS), own);
   }
