@@ -19,6 +19,60 @@ struct ConvolutionOwn {
   Array<float> value;
 };
 
+struct ConvolutionBackwardOwn : BackwardOwn {
+  Array<uint32_t> index, entry;  // of the unclipped
+  Array<int> end;                // [sites]
+};
+
+// From the gradient of h of a layer at all units to that of the layer before, whose entries the tape holds;
+// whether all are finite.
+inline bool carry(const TrainLayer& layer, const TapePart& part, int s, float* row) {
+  part.with_index([&](const auto* index) {
+    const int padded = vectors_of(layer.inputs) * W;
+    for (int i = 0; i < padded; i += W) store(row + i, all(layer.alpha) * load(row + i));
+    for (uint32_t e = part.begin(s); e < part.end[s]; ++e) row[index[e]] += part.gradient[e];
+  });
+  return all_finite(row, layer.inputs);
+}
+
+// The same without a skip, at chosen units; whether all entries are finite.
+inline bool scatter(const TapePart& part, int s, const Units& units, float* row) {
+  float odd = 0.0f;
+  std::fill(row, row + vectors_of(units.count) * W, 0.0f);
+  part.with_index([&](const auto* index) {
+    for (uint32_t e = part.begin(s); e < part.end[s]; ++e) {
+      // a clipped unit may have no place of its own
+      if (part.gradient[e] != 0.0f) row[units.at(index[e])] = part.gradient[e];
+      odd += part.gradient[e] * 0.0f;
+    }
+  });
+  return odd == 0.0f;
+}
+
+// The unclipped entries of a part, and the inputs that any of them is.
+inline void choose(const TrainLayer& layer, const TapePart& part, int samples, ConvolutionBackwardOwn& own) {
+  const uint32_t entries = samples ? part.end[samples - 1] : 0;
+  own.index.resize(entries + 1u);
+  own.entry.resize(entries + 1u);
+  own.next.begin(layer.inputs);
+  uint32_t *to = own.index.data(), *entry = own.entry.data();
+  uint8_t* seen = own.next.seen.data();
+  part.with_index([&](const auto* index) {
+    uint32_t n = 0, e = 0;
+    for (int s = 0; s < samples; ++s) {
+      for (; e < part.end[s]; ++e) {
+        to[n] = index[e];
+        entry[n] = e;
+        const bool chosen = unclipped(layer, part.value[e]);
+        seen[index[e]] |= chosen;
+        n += chosen;
+      }
+      own.end.data()[s] = static_cast<int>(n);
+    }
+  });
+  own.next.choose_seen(layer.inputs);
+}
+
 // A layer as it is between images of two sizes: with no skip where they differ.
 inline TrainLayer between(const TrainLayer& layer, const Stage& stage) {
   TrainLayer same = layer;
@@ -193,7 +247,8 @@ void add_window_dots(const std::vector<Reached>& reached, const uint32_t* index,
 
 // The gradients of a layer's inputs that were active and unclipped, which `own` holds.
 inline void window_gradients(const TrainLayer& layer, const Stage& stage, const float* weight,
-                             const Gradients& g, int images, BackwardOwn& own, float* gradient) {
+                             const Gradients& g, int images, ConvolutionBackwardOwn& own,
+                             float* gradient) {
   std::vector<Reached> reached;
   const int in = stage.in.pixels(), out = stage.out.pixels(), *ends = own.end.data();
   for_panels(layer, weight, own.here, own.weight, [&](const Panels& panels, int p, auto vectors) {
@@ -233,17 +288,15 @@ inline bool take_part(const TrainChain& chain, const Tape& tape, const float* gr
                       const Gradients& g) {
   const int outputs = chain.layers.back().outputs, pixels = tape.stages.back().out.pixels();
   const float* from = gradient + static_cast<std::size_t>(tape.first(p)) * pixels * outputs;
-  Vec odd{};
-  for (int s = 0; s < tape.samples(p) * pixels; ++s) {
-    take(from + static_cast<std::size_t>(s) * outputs, outputs, g.row(s), g.stride);
-    for (int i = 0; i < outputs; i += W) odd += load(g.row(s) + i) * all(0.0f);
-  }
-  return !active_lanes(odd);
+  bool finite = true;
+  for (int s = 0; s < tape.samples(p) * pixels; ++s)
+    finite &= take(from + static_cast<std::size_t>(s) * outputs, outputs, g.row(s), g.stride);
+  return finite;
 }
 
 inline void backward_images(const TrainChain& chain, const Parameters& at, const BackwardCall& call,
                             Tape& tape, int p) {
-  thread_local BackwardOwn own;
+  thread_local ConvolutionBackwardOwn own;
   const std::size_t stride = widest(chain), most = static_cast<std::size_t>(tape.samples(p)) * largest(tape);
   own.gradients.resize(most * stride);
   own.end.resize(most);

@@ -12,10 +12,14 @@ constexpr int TOGETHER = 3;  // taps whose sums stay in registers, of panels of 
 constexpr int TAP_PANEL = 4;
 
 struct ConvolutionWeightsOwn {
-  WeightsOwn rows;
-  Array<float> sums, bias;  // [taps, channels owned, stride], [stride]
-  Array<uint32_t> offset;   // [taps, sites of a part]: where the gradient that a site reaches begins
-  std::vector<uint8_t> used;  // [channels]
+  Array<float> gradients;
+  Array<float> sums, bias;      // [taps, channels owned, stride], [stride]
+  Array<float> full;            // [stride]: see apply_sums
+  std::vector<uint32_t> begin;  // [channels + 1]: the uses of a channel
+  Array<Use> uses;
+  Units units;
+  Array<uint32_t> offset;       // [taps, sites of a part]: where the gradient that a site reaches begins
+  std::vector<uint8_t> used;    // [channels]
 };
 
 // to[t] += the sum of value * gradient over the uses of a channel, for T taps. With CHECKED, what lies beyond
@@ -54,11 +58,11 @@ template <int V, int T, bool CHECKED>
 void sum_channels(const WeightsPart& part, std::size_t tap, int first) {
   ConvolutionWeightsOwn& own = part.own;
   const auto channels = static_cast<std::size_t>(part.mine.until - part.mine.from);
-  const uint32_t* begin = own.rows.begin.data();
+  const uint32_t* begin = own.begin.data();
   float* to = own.sums.data() + static_cast<std::size_t>(part.taps[tap].number) * channels * part.g.stride;
   for (int k = part.mine.from; k < part.mine.until; ++k)
     if (begin[k] != begin[k + 1])
-      sum_taps<V, T, CHECKED>(own.rows.uses.data() + begin[k], begin[k + 1] - begin[k],
+      sum_taps<V, T, CHECKED>(own.uses.data() + begin[k], begin[k + 1] - begin[k],
                               own.offset.data() + tap * part.sites, part.sites, part.beyond,
                               part.g.data + first,
                               to + static_cast<std::size_t>(k - part.mine.from) * part.g.stride + first,
@@ -76,7 +80,7 @@ inline bool follow(const std::vector<Tap>& taps, std::size_t first) {
 
 // Adds a part's share to the sums of the channels owned.
 inline void sum_part(const WeightsPart& part) {
-  const Panels panels(part.own.rows.units.count, TAP_PANEL);
+  const Panels panels(part.own.units.count, TAP_PANEL);
   for (int p = 0; p < panels.count; ++p)
     with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
       constexpr int V = std::min(TAP_PANEL, int{vectors()});
@@ -108,18 +112,33 @@ inline void update_channels(const TrainLayer& layer, const Update& u, Span mine,
     bool zero = true;
     for (int t = 0; t < layer.window.taps(); ++t) {
       float* sums = own.sums.data() + static_cast<std::size_t>(t * channels + k - mine.from) * stride;
-      for (int c = 0; c < own.rows.units.count; c += W) store(sums + c, all(layer.scale) * load(sums + c));
-      zero &= apply_sums(u, own.rows, sums, static_cast<std::size_t>(t * layer.inputs + k) * layer.outputs,
-                         layer.outputs);
+      for (int c = 0; c < own.units.count; c += W) store(sums + c, all(layer.scale) * load(sums + c));
+      const std::size_t at = static_cast<std::size_t>(t * layer.inputs + k) * layer.outputs;
+      zero &= apply_sums(u, own.units, own.full.data(), sums, at, layer.outputs);
     }
     if (u.live) u.live[k] = !zero;
   }
 }
 
 inline void update_bias(const TrainLayer& layer, const Update& u, ConvolutionWeightsOwn& own) {
-  for (int c = 0; c < own.rows.units.count; c += W)
+  for (int c = 0; c < own.units.count; c += W)
     store(own.bias.data() + c, all(layer.scale) * load(own.bias.data() + c));
-  apply_sums(u, own.rows, own.bias.data(), 0, layer.outputs);
+  apply_sums(u, own.units, own.full.data(), own.bias.data(), 0, layer.outputs);
+}
+
+// The units of a layer's outputs that have a gradient anywhere.
+inline void choose_outputs(const TrainChain& chain, const Tape& tape, int l, Units& units) {
+  const int outputs = chain.layer(l).outputs;
+  if (all_outputs(chain, tape, l)) return units.choose_all(outputs);
+  units.begin(outputs);
+  for (int p = 0; p < tape.parts; ++p) {
+    const TapePart& part = tape.at(l + 1, p);
+    const uint32_t entries = part.entries(tape.sites(l + 1, p));
+    part.with_index([&](const auto* index) {
+      for (uint32_t e = 0; e < entries; ++e) units.seen.data()[index[e]] |= part.gradient[e] != 0.0f;
+    });
+  }
+  units.choose_seen(outputs);
 }
 
 // The gradient of h of layer l for a part, from the call's or that of the layer after; whether all are
@@ -151,6 +170,27 @@ struct PartGradients {
   }
 };
 
+// Calls f with the site, the input and the value of every use in a part; where the gradients are not finite
+// every input is used, as dense products have it: zero times infinity is no number.
+template <class Then>
+void for_uses(const TapePart& part, int sites, int inputs, bool finite, Then f) {
+  part.with_index([&](const auto* index) {
+    for (int s = 0; s < sites; ++s) {
+      const auto site = static_cast<uint32_t>(s);
+      uint32_t e = part.begin(s);
+      const uint32_t end = part.end[s];
+      if (finite)
+        for (; e < end; ++e) f(site, index[e], part.value[e]);
+      else
+        for (uint32_t k = 0; k < static_cast<uint32_t>(inputs); ++k) {
+          const bool active = e < end && index[e] == k;
+          f(site, k, active ? part.value[e] : 0.0f);
+          e += active;
+        }
+    }
+  });
+}
+
 // The sums of a layer's weight gradients for share t of its channels, which are as the first part has it.
 inline void add_weights(const TrainLayer& layer, const Tape& tape, int l, int p, const Gradients& g,
                         std::size_t beyond, bool finite, int t, int threads, Span& mine,
@@ -158,11 +198,12 @@ inline void add_weights(const TrainLayer& layer, const Tape& tape, int l, int p,
   const Stage& stage = tape.stages[static_cast<std::size_t>(l)];
   const TapePart& part = tape.at(l, p);
   const int sites = tape.sites(l, p);
-  const Span share = invert(layer.inputs, t, threads, own.rows, [&](auto then) {
-    for_uses_of(part, sites, layer.inputs, [&](uint32_t) { return !finite; }, then);
-  });
+  const auto each = [&](auto then) { for_uses(part, sites, layer.inputs, finite, then); };
+  uint32_t* begin = own.begin.data();
+  own.uses.resize(count_uses(layer.inputs, begin, each) + 1u);
+  place_uses(layer.inputs, begin, own.uses.data(), each);
   if (p == 0) {
-    mine = share;
+    mine = share(begin, layer.inputs, t, threads);
     const auto values = static_cast<std::size_t>((mine.until - mine.from) * layer.window.taps()) * g.stride;
     own.sums.resize(values);
     std::fill(own.sums.data(), own.sums.data() + values, 0.0f);
@@ -170,7 +211,6 @@ inline void add_weights(const TrainLayer& layer, const Tape& tape, int l, int p,
   }
   own.offset.resize(static_cast<std::size_t>(sites) * stage.taps->size());
   reach(stage, tape.samples(p), g.stride, static_cast<uint32_t>(beyond), own.offset.data());
-  const uint32_t* begin = own.rows.begin.data();
   for (int k = mine.from; k < mine.until; ++k)
     own.used[static_cast<std::size_t>(k)] |= begin[k] != begin[k + 1];
   sum_part({layer, *stage.taps, g, mine, static_cast<std::size_t>(sites), static_cast<uint32_t>(beyond),
@@ -189,10 +229,10 @@ inline void add_bias(const Gradients& g, int sites, int outputs, float* bias) {
 inline void convolution_weights_part(const TrainChain& chain, const WeightCall& call, const Tape& tape, int t,
                                      int threads) {
   thread_local ConvolutionWeightsOwn own;
-  const PartGradients gradients(chain, tape, own.rows.gradients);
-  own.rows.begin.resize(gradients.stride + 1);
-  own.rows.full.resize(gradients.stride);
-  std::fill(own.rows.full.data(), own.rows.full.data() + gradients.stride, 0.0f);
+  const PartGradients gradients(chain, tape, own.gradients);
+  own.begin.resize(gradients.stride + 1);
+  own.full.resize(gradients.stride);
+  std::fill(own.full.data(), own.full.data() + gradients.stride, 0.0f);
   own.bias.resize(gradients.stride);
   for (int l = chain.depth() - 1; l >= lowest_wanted(call); --l) {
     const auto here = static_cast<std::size_t>(l);
@@ -201,12 +241,12 @@ inline void convolution_weights_part(const TrainChain& chain, const WeightCall& 
     const Update &weight = call.weight[here], &bias = call.bias[here];
     const bool has_bias = bias.rule != Rule::none && l % threads == t;
     std::fill(own.bias.data(), own.bias.data() + gradients.stride, 0.0f);
-    choose_outputs(chain, tape, l, own.rows.units);
+    choose_outputs(chain, tape, l, own.units);
     Span mine{0, 0};
     for (int p = 0; p < tape.parts; ++p) {
       const Gradients g = gradients.at(p);
-      const bool finite = part_gradient(chain, call, tape, l, p, own.rows.units, g);
-      if (has_bias) add_bias(g, tape.samples(p) * stage.out.pixels(), own.rows.units.count, own.bias.data());
+      const bool finite = part_gradient(chain, call, tape, l, p, own.units, g);
+      if (has_bias) add_bias(g, tape.samples(p) * stage.out.pixels(), own.units.count, own.bias.data());
       if (weight.rule != Rule::none)
         add_weights(layer, tape, l, p, g, gradients.beyond, finite, t, threads, mine, own);
     }

@@ -1,66 +1,14 @@
 // Forward: a thread's samples through every layer, whose lists go to the tape.
 #pragma once
 
-#include <algorithm>
 #include <limits>
 
-#include "lanes.h"
 #include "layer.h"
 #include "train.h"
+#include "train_rows.h"
 
 namespace sparsefield {
 namespace SF_ISA {
-
-constexpr int MOST = 10;                   // vectors of sums that stay in registers
-constexpr std::size_t NEAR = 256 << 10;    // bytes that the second-level cache keeps beside what passes
-constexpr std::size_t NEAREST = 28 << 10;  // and the first-level cache
-
-// Calls f with the number of vectors as a constant.
-template <class Then>
-void with_vectors(int vectors, Then f) {
-  switch (vectors) {
-    case 1:
-      return f(std::integral_constant<int, 1>());
-    case 2:
-      return f(std::integral_constant<int, 2>());
-    case 3:
-      return f(std::integral_constant<int, 3>());
-    case 4:
-      return f(std::integral_constant<int, 4>());
-    case 5:
-      return f(std::integral_constant<int, 5>());
-    case 6:
-      return f(std::integral_constant<int, 6>());
-    case 7:
-      return f(std::integral_constant<int, 7>());
-    case 8:
-      return f(std::integral_constant<int, 8>());
-    case 9:
-      return f(std::integral_constant<int, 9>());
-    default:
-      return f(std::integral_constant<int, 10>());
-  }
-}
-
-// A row of n values in nearly equal panels of at most so many vectors.
-struct Panels {
-  int n, count, vectors;
-  explicit Panels(int values, int most = MOST)
-      : n(values),
-        count((vectors_of(values) + most - 1) / most),
-        vectors(count ? (vectors_of(values) + count - 1) / count : 0) {}
-  int first(int p) const { return p * vectors * W; }
-  int held(int p) const { return std::min(vectors * W, n - first(p)); }
-};
-
-// Vectors of a panel of so many rows that stays in the first-level cache, if any does.
-inline int nearest(int rows) {
-  const auto fits = static_cast<int>(NEAREST / (sizeof(Vec) * static_cast<std::size_t>(std::max(1, rows))));
-  return std::clamp(fits, 4, MOST);
-}
-
-// A leading dimension of n floats or more that no power of two divides far: rows would share a cache set.
-inline std::size_t leading(int n) { return static_cast<std::size_t>(n + 63) / 64 * 64 + 16; }
 
 // Lists of some samples, each at its own place of a fixed size.
 struct Workspace {
@@ -92,45 +40,6 @@ int append(uint32_t* index, float* value, int n, int first, const Vec* y, const 
   return n;
 }
 
-// Some of a layer's units, ascending: those that any sample has in its list. Where they are most, `all` of
-// them.
-struct Units {
-  Array<uint32_t> unit, place;  // [chosen], [width]
-  Array<uint8_t> seen;
-  int count = 0;
-  bool all = true;
-
-  void begin(int width) {
-    unit.resize(static_cast<std::size_t>(width));
-    place.resize(static_cast<std::size_t>(width));
-    seen.resize(static_cast<std::size_t>(width));
-    std::fill(seen.data(), seen.data() + width, uint8_t{0});
-  }
-  void choose_all(int width) {
-    all = true;
-    count = width;
-  }
-  void end(int width) {
-    count = 0;
-    for (int k = 0; k < width; ++k) {
-      place.data()[k] = static_cast<uint32_t>(count);
-      unit.data()[count] = static_cast<uint32_t>(k);
-      count += seen.data()[k];
-    }
-    if (vectors_of(count) * 3 > vectors_of(width) * 2)
-      choose_all(width);
-    else
-      all = false;
-  }
-  uint32_t at(uint32_t k) const { return all ? k : place.data()[k]; }
-  std::size_t unit_at(int k) const { return all ? static_cast<std::size_t>(k) : unit.data()[k]; }
-};
-
-template <int V>
-Vec row_part(const float* row, int v, const Lanes& last) {
-  return v == V - 1 ? last.load(row + v * W) : load(row + v * W);
-}
-
 // sum[v] += value[j] * row (index[j] - from) of a panel, for the n entries of a list whose index is below
 // `end`; their number.
 template <int V>
@@ -156,29 +65,11 @@ int add_rows(Vec* sum, const float* panel, int from, const uint32_t* index, cons
   return j;
 }
 
-inline void prefetch(const float* from, int n) {
-  for (int i = 0; i < n + LANES; i += LANES) __builtin_prefetch(from + i, 0, 3);
-}
-
-// Rows [from, until) of those chosen, `held` values of each from `weight` on: side by side, whole vectors.
-inline void copy_rows(const float* weight, std::size_t stride, const Units& units, int from, int until,
-                      int held, float* to, std::size_t to_stride) {
-  constexpr int AHEAD = 6;  // rows: they lie apart, and come from far
-  const int vectors = vectors_of(held);
-  const Lanes last = last_of(held);
-  for (int k = from; k < until; ++k, to += to_stride) {
-    if (k + AHEAD < until) prefetch(weight + units.unit_at(k + AHEAD) * stride, held);
-    const float* row = weight + units.unit_at(k) * stride;
-    for (int v = 0; v + 1 < vectors; ++v) store(to + v * W, load(row + v * W));
-    store(to + (vectors - 1) * W, last.load(row + (vectors - 1) * W));
-  }
-}
-
 // What one thread has for itself.
 struct ForwardOwn {
   Workspace lists[2];
   Array<float> stream, kept, weight;
-  Units units;  // the inputs that are active anywhere
+  Units units[2];  // the inputs that are active anywhere, of layers in turn
 };
 
 // Where a layer's h goes, a row for each site.
@@ -195,10 +86,26 @@ struct Outputs {
 struct LayerRun {
   const float* weight;
   Workspace& in;
+  Units& units;  // of the inputs
   Outputs to;
+  const float* weight_after;  // of the layer after, which is noted in units_after
+  Units& units_after;
   ForwardOwn& own;
   int samples;
 };
+
+// Notes what is in the list of sample s of a layer's inputs, and brings the beginnings of the weight rows
+// near that are new.
+inline void note(const Workspace& in, int s, const TrainLayer& layer, const float* weight, Units& units) {
+  constexpr int BEGINNING = 64;
+  const uint32_t* index = in.index.data() + s * in.stride;
+  for (int i = 0; i < in.count.data()[s]; ++i) {
+    uint8_t& seen = units.seen.data()[index[i]];
+    if (seen) continue;
+    seen = 1;
+    prefetch<2>(weight + std::size_t{index[i]} * layer.outputs, std::min(BEGINNING, layer.outputs));
+  }
+}
 
 // From sums to h, and to where it goes: a list, or a row.
 template <int V>
@@ -232,7 +139,8 @@ inline void finish(const Outputs& to, const Vec* sum, int s, int first, const La
 // while the samples pass; the sums wait in `kept` meanwhile.
 template <int V>
 void run_panel(const LayerRun& run, const Panels& panels, int p) {
-  const Units& units = run.own.units;
+  const Units& units = run.units;
+  const auto outputs = static_cast<std::size_t>(run.to.layer.outputs);
   const int first = panels.first(p), held = panels.held(p);
   const Lanes last = last_of(held);
   const int tile = std::max(64, static_cast<int>(NEAR / (V * W * sizeof(float))));
@@ -241,32 +149,39 @@ void run_panel(const LayerRun& run, const Panels& panels, int p) {
   std::fill(cursor, cursor + run.samples, 0);
   for (int from = 0; from < std::max(1, units.count); from += tile) {
     const int until = std::min(units.count, from + tile);
-    copy_rows(run.weight + first, static_cast<std::size_t>(run.to.layer.outputs), units, from, until, held,
-              weight, V * W);
+    copy_rows(run.weight + first, outputs, units, from, until, held, weight, V * W);
+    const bool ends = until == units.count, last_panel = p + 1 == panels.count;
+    Coming coming =
+        !ends        ? Coming{run.weight + first, until, std::min(units.count, until + tile), held}
+        : last_panel ? Coming{run.weight, 0, 0, 0}
+                     : Coming{run.weight + panels.first(p + 1), 0, std::min(units.count, tile),
+                              panels.held(p + 1)};
+    const int share = (coming.until - coming.from + run.samples - 1) / std::max(1, run.samples);
     for (int s = 0; s < run.samples; ++s) {
+      coming.fetch(units, outputs, share);
       Vec h[V] = {};
       float* kept = run.own.kept.data() + static_cast<std::size_t>(s) * MOST * W;
       for (int v = 0; from > 0 && v < V; ++v) h[v] = load(kept + v * W);
       const std::size_t at = s * run.in.stride + cursor[s];
       cursor[s] += add_rows<V>(h, weight, from, run.in.index.data() + at, run.in.value.data() + at,
                                run.in.count.data()[s] - cursor[s], static_cast<uint32_t>(until));
-      if (until == units.count)
+      if (ends)
         finish<V>(run.to, h, s, first, last);
       else
         for (int v = 0; v < V; ++v) store(kept + v * W, h[v]);
+      if (ends && last_panel && run.to.lists)
+        note(*run.to.lists, s, *run.to.next, run.weight_after, run.units_after);
     }
   }
 }
 
 inline void run_layer(const LayerRun& run) {
-  if (run.to.lists) run.to.lists->clear(run.samples);
-  Units& units = run.own.units;
-  units.begin(run.to.layer.inputs);
-  for (int s = 0; s < run.samples; ++s) {
-    const uint32_t* index = run.in.index.data() + s * run.in.stride;
-    for (int i = 0; i < run.in.count.data()[s]; ++i) units.seen.data()[index[i]] = 1;
+  Units& units = run.units;
+  units.choose_seen(run.to.layer.inputs);
+  if (run.to.lists) {
+    run.to.lists->clear(run.samples);
+    run.units_after.begin(run.to.next->inputs);
   }
-  units.end(run.to.layer.inputs);
   for (int s = 0; s < run.samples && !units.all; ++s) {
     uint32_t* index = run.in.index.data() + s * run.in.stride;
     for (int i = 0; i < run.in.count.data()[s]; ++i) index[i] = units.place.data()[index[i]];
@@ -344,8 +259,11 @@ inline void forward_part(const TrainChain& chain, const Parameters& at, const Fo
   own.kept.resize(static_cast<std::size_t>(samples) * MOST * W);
   if (skip) own.stream.resize(samples * stride);
   float* stream = skip ? own.stream.data() : nullptr;
-  receive(chain.layer(0), call.x + static_cast<std::size_t>(first) * chain.layer(0).inputs, own.lists[0],
-          stream, stride, samples);
+  const TrainLayer& lowest = chain.layer(0);
+  receive(lowest, call.x + static_cast<std::size_t>(first) * lowest.inputs, own.lists[0], stream, stride,
+          samples);
+  own.units[0].begin(lowest.inputs);
+  for (int s = 0; s < samples; ++s) note(own.lists[0], s, lowest, at.weight[0], own.units[0]);
   for (int l = 0; l < chain.depth(); ++l) {
     const TrainLayer& layer = chain.layer(l);
     const bool last = l + 1 == chain.depth();
@@ -354,8 +272,11 @@ inline void forward_part(const TrainChain& chain, const Parameters& at, const Fo
     if (call.keep) remember(in, samples, layer.inputs, tape.at(l, p));
     const LayerRun run{at.weight[here],
                        in,
+                       own.units[l % 2],
                        {layer, at.bias[here], last ? nullptr : &out, last ? nullptr : &chain.layer(l + 1),
                         call.out + static_cast<std::size_t>(first) * layer.outputs, stream, stride},
+                       last ? nullptr : at.weight[here + 1],
+                       own.units[(l + 1) % 2],
                        own,
                        samples};
     run_layer(run);

@@ -40,17 +40,11 @@ bool apply_rule(const Update& u, Vec g, std::size_t at, const Held& held) {
     held.store(u.first + at, first);
     held.store(u.second + at, second);
     w *= all(u.shrink);
-    held.store(u.to + at, w - all(u.lr) * first / (root(second) / all(u.correction) + all(u.eps)));
+    held.store(u.to + at, w - all(u.lr) * first / (root(second) * all(1.0f / u.correction) + all(u.eps)));
     return !(active_lanes(first) | active_lanes(second));
   }
   return true;
 }
-
-// One site at which an input was active.
-struct Use {
-  uint32_t site;
-  float value;
-};
 
 // One panel of a row: to = scale * the sum of value * gradient over the uses of an input.
 template <int V>
@@ -58,15 +52,13 @@ void sum_uses(const Use* uses, uint32_t count, const Gradients& g, float scale, 
   Vec sum[V] = {}, other[V] = {};
   uint32_t i = 0;
   for (; i + 1 < count; i += 2) {
-    const float *a = g.row(static_cast<int>(uses[i].site)),
-                *b = g.row(static_cast<int>(uses[i + 1].site));
+    const float *a = g.row(uses[i].site), *b = g.row(uses[i + 1].site);
     const Vec x = all(uses[i].value), y = all(uses[i + 1].value);
     for (int v = 0; v < V; ++v) sum[v] += x * load(a + v * W);
     for (int v = 0; v < V; ++v) other[v] += y * load(b + v * W);
   }
   if (i < count)
-    for (int v = 0; v < V; ++v)
-      sum[v] += all(uses[i].value) * load(g.row(static_cast<int>(uses[i].site)) + v * W);
+    for (int v = 0; v < V; ++v) sum[v] += all(uses[i].value) * load(g.row(uses[i].site) + v * W);
   for (int v = 0; v < V; ++v) store(to + v * W, (sum[v] + other[v]) * all(scale));
 }
 
@@ -87,188 +79,45 @@ inline bool idle(const Update& u, int k) {
 
 // The rule for n values from place `at` on; whether their moments are zero now.
 template <Rule R>
-bool apply_all(const Update& u, const float* gradient, std::size_t at, int n) {
+bool apply_all(Update u, const float* gradient, std::size_t at, int n) {  // a copy stays in registers
   const int vectors = vectors_of(n);
   bool zero = true;
   for (int v = 0; v + 1 < vectors; ++v) zero &= apply_rule<R>(u, load(gradient + v * W), at + v * W, Whole());
   return apply_rule<R>(u, load(gradient + (vectors - 1) * W), at + (vectors - 1) * W, last_of(n)) && zero;
 }
 
-template <class Then>
-void with_rule(Rule rule, Then f) {
-  if (rule == Rule::gradient) f(std::integral_constant<Rule, Rule::gradient>());
-  if (rule == Rule::sgd) f(std::integral_constant<Rule, Rule::sgd>());
-  if (rule == Rule::adam) f(std::integral_constant<Rule, Rule::adam>());
+inline bool apply_all(const Update& u, const float* gradient, std::size_t at, int n) {
+  if (u.rule == Rule::gradient) return apply_all<Rule::gradient>(u, gradient, at, n);
+  if (u.rule == Rule::sgd) return apply_all<Rule::sgd>(u, gradient, at, n);
+  return apply_all<Rule::adam>(u, gradient, at, n);
 }
 
-struct WeightsOwn {
-  Array<float> gradients;
-  Array<float> sums, full;  // of a row: at chosen units, and at all
-  Array<uint32_t> begin;    // [inputs + 1]: the uses of an input
-  Array<Use> uses;
-  std::vector<uint8_t> odd;  // [batch]: the gradient of h holds a NaN or an infinity
-  Units units;
-};
-
-constexpr int ROWS = 64;  // whose sums are made together
-
-// What an update does with the sums of a row, which are at chosen units.
-inline bool apply_sums(const Update& u, WeightsOwn& own, const float* sums, std::size_t at, int outputs) {
-  const Units& units = own.units;
-  if (!units.all && u.rule == Rule::sgd && !u.first && u.decay == 0.0f) {
-    for (int j = 0; j < units.count; ++j) u.to[at + units.unit.data()[j]] -= u.lr * sums[j];
+// What an update does with the sums of a row, which are at chosen units; `full` is zero between calls.
+inline bool apply_sums(const Update& u, const Units& chosen, float* full, const float* sums, std::size_t at,
+                       int outputs) {
+  if (chosen.all) return apply_all(u, sums, at, outputs);
+  const uint32_t* unit = chosen.unit.data();
+  if (u.rule == Rule::sgd && !u.first && u.decay == 0.0f) {
+    for (int j = 0; j < chosen.count; ++j) u.to[at + unit[j]] -= u.lr * sums[j];
     return true;
   }
-  float* full = own.full.data();  // zero between calls
-  for (int j = 0; !units.all && j < units.count; ++j) full[units.unit.data()[j]] = sums[j];
-  bool zero = true;
-  with_rule(u.rule, [&](auto rule) { zero = apply_all<rule()>(u, units.all ? sums : full, at, outputs); });
-  for (int j = 0; !units.all && j < units.count; ++j) full[units.unit.data()[j]] = 0.0f;
+  for (int j = 0; j < chosen.count; ++j) full[unit[j]] = sums[j];
+  const bool zero = apply_all(u, full, at, outputs);
+  for (int j = 0; j < chosen.count; ++j) full[unit[j]] = 0.0f;
   return zero;
 }
 
 // Whether the inputs of a layer are: zero times one that is not is no number.
-inline bool all_finite(const Tape& tape, int l) {
+inline bool finite_inputs(const Tape& tape, int l) {
   bool all = true;
   for (int p = 0; p < tape.parts; ++p) all &= tape.at(l, p).finite;
   return all;
 }
 
-// The units of a layer's outputs that have a gradient anywhere; all where a skip carries it on.
-inline void choose_outputs(const TrainChain& chain, const Tape& tape, int l, Units& units) {
-  const int outputs = chain.layer(l).outputs;
-  units.choose_all(outputs);
-  if (l + 1 == chain.depth() || !all_finite(tape, l)) return;
-  if (chain.layer(l).alpha != 0.0f || chain.layer(l + 1).alpha != 0.0f) return;
-  units.begin(outputs);
-  for (int p = 0; p < tape.parts; ++p) {
-    const TapePart& part = tape.at(l + 1, p);
-    const uint32_t entries = part.entries(tape.sites(l + 1, p));
-    part.with_index([&](const auto* index) {
-      for (uint32_t e = 0; e < entries; ++e) units.seen.data()[index[e]] |= part.gradient[e] != 0.0f;
-    });
-  }
-  units.end(outputs);
-}
-
-// The gradient of h of layer l, at all units or at those that any sample has: from the call, or from the
-// tape's entries of the layer after it.
-inline void take_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l,
-                          const Gradients& g, WeightsOwn& own) {
-  const int outputs = chain.layer(l).outputs;
-  choose_outputs(chain, tape, l, own.units);
-  if (l + 1 == chain.depth()) {
-    for (int s = 0; s < tape.batch; ++s) {
-      take(call.gradient + static_cast<std::size_t>(s) * outputs, outputs, g.row(s), g.stride);
-      Vec sum{};
-      for (int i = 0; i < outputs; i += W) sum += load(g.row(s) + i) * all(0.0f);
-      own.odd[static_cast<std::size_t>(s)] = active_lanes(sum) != 0;
-    }
-    return;
-  }
-  const TrainLayer& after = chain.layer(l + 1);
-  for (int p = 0, sample = 0; p < tape.parts; ++p)
-    for (int s = 0; s < tape.samples(p); ++s, ++sample)
-      own.odd[static_cast<std::size_t>(sample)] =
-          after.alpha != 0.0f ? !carry(after, tape.at(l + 1, p), s, g.row(sample))
-                              : !scatter(tape.at(l + 1, p), s, own.units, g.row(sample));
-}
-
-// Calls f with the site, the input and the value of every use in a part; where the gradient at a site is not
-// finite every input is used, as dense products have it: zero times infinity is no number.
-template <class Odd, class Then>
-void for_uses_of(const TapePart& part, int sites, int inputs, Odd odd, Then f) {
-  part.with_index([&](const auto* index) {
-    for (int s = 0; s < sites; ++s) {
-      const auto site = static_cast<uint32_t>(s);
-      uint32_t e = part.begin(s);
-      const uint32_t end = part.end[s];
-      if (!odd(site))
-        for (; e < end; ++e) f(site, index[e], part.value[e]);
-      else
-        for (uint32_t k = 0; k < static_cast<uint32_t>(inputs); ++k) {
-          const bool active = e < end && index[e] == k;
-          f(site, k, active ? part.value[e] : 0.0f);
-          e += active;
-        }
-    }
-  });
-}
-
-// The same for all samples.
-template <class Then>
-void for_uses(const Tape& tape, int l, int inputs, const std::vector<uint8_t>& odd, Then f) {
-  for (int p = 0; p < tape.parts; ++p) {
-    const auto first = static_cast<uint32_t>(tape.first(p));
-    for_uses_of(
-        tape.at(l, p), tape.samples(p), inputs, [&](uint32_t s) { return odd[first + s]; },
-        [&](uint32_t s, uint32_t k, float value) { f(first + s, k, value); });
-  }
-}
-
-// Where the t-th share of the rows begins: equal numbers of uses and rows.
-inline int share(const uint32_t* begin, int inputs, int t, int threads) {
-  const uint64_t total = uint64_t{begin[inputs]} + inputs, wanted = total * t / threads;
-  int low = 0, high = inputs;
-  while (low < high) {
-    const int k = (low + high) / 2;
-    begin[k] + static_cast<uint64_t>(k) < wanted ? low = k + 1 : high = k;
-  }
-  return low;
-}
-
-struct Span {
-  int from, until;
-};
-
-// The uses of each input, in the order in which `each` calls with them; which are share t.
-template <class Each>
-Span invert(int inputs, int t, int threads, WeightsOwn& own, Each each) {
-  uint32_t* begin = own.begin.data();
-  std::fill(begin, begin + inputs + 1, 0u);
-  each([&](uint32_t, uint32_t k, float) { ++begin[k]; });
-  uint32_t total = 0;  // from counts to beginnings
-  for (int k = 0; k <= inputs; ++k) {
-    const uint32_t n = begin[k];
-    begin[k] = total;
-    total += n;
-  }
-  own.uses.resize(total + 1u);
-  const Span mine{share(begin, inputs, t, threads), share(begin, inputs, t + 1, threads)};
-  Use* uses = own.uses.data();
-  each([&](uint32_t site, uint32_t k, float value) { uses[begin[k]++] = {site, value}; });
-  for (int k = inputs; k > 0; --k) begin[k] = begin[k - 1];  // each had moved to its end
-  begin[0] = 0;
-  return mine;
-}
-
-// Rows [from, until), ROWS at most: a panel of the gradients stays in the first-level cache while the rows
-// pass.
-inline void update_rows(const TrainLayer& layer, const Update& u, const Gradients& g, int batch, int from,
-                        int until, WeightsOwn& own) {
-  const uint32_t* begin = own.begin.data();
-  const auto rests = [&](int k) { return begin[k] == begin[k + 1] && idle(u, k); };
-  const Panels panels(own.units.count, nearest(batch));
-  until = std::min(until, from + ROWS);
-  for (int p = 0; p < panels.count; ++p)
-    with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
-      const int first = panels.first(p);
-      const Gradients panel{g.data + first, g.stride};
-      for (int k = from; k < until; ++k)
-        if (!rests(k)) {
-          const std::size_t at = static_cast<std::size_t>(k) * layer.outputs + first;
-          for (const float* row : {u.to, u.first, u.second})
-            if (row) prefetch(row + at, panels.held(p));
-          sum_uses<vectors()>(own.uses.data() + begin[k], begin[k + 1] - begin[k], panel, layer.scale,
-                              own.sums.data() + (k - from) * g.stride + first);
-        }
-    });
-  for (int k = from; k < until; ++k) {
-    if (rests(k)) continue;
-    const bool zero = apply_sums(u, own, own.sums.data() + (k - from) * g.stride,
-                                 static_cast<std::size_t>(k) * layer.outputs, layer.outputs);
-    if (u.live) u.live[k] = !zero;
-  }
+// Whether all units of a layer's outputs have a place in their gradients.
+inline bool all_outputs(const TrainChain& chain, const Tape& tape, int l) {
+  return l + 1 == chain.depth() || !finite_inputs(tape, l) || chain.layer(l).alpha != 0.0f ||
+         chain.layer(l + 1).alpha != 0.0f;
 }
 
 // The first layer that is to be updated, or their number.
@@ -278,34 +127,155 @@ inline int lowest_wanted(const WeightCall& call) {
   return static_cast<int>(l);
 }
 
+struct WeightsOwn {
+  Array<float> gradients;
+  Array<float> sums, full;       // of some rows at chosen units; of one at all
+  std::vector<uint32_t> odd;     // samples whose gradient of h holds a NaN or an infinity
+  std::vector<uint32_t> before;  // [inputs + 1]: uses of all inputs before one
+  std::vector<int> rows;         // inputs to be updated
+  std::vector<uint32_t> begin;   // [rows + 1]: their uses
+  Array<Use> uses;
+  Units units;
+};
+
+// The gradient of h of layer l, at all units or at those that any sample has: from the call, or from that of
+// the layer after it and what the tape adds.
+inline void take_gradient(const TrainChain& chain, const WeightCall& call, const Tape& tape, int l,
+                          Gradients& g, WeightsOwn& own) {
+  const int outputs = chain.layer(l).outputs;
+  Units& units = own.units;
+  bool finite = true, kept = true;
+  if (all_outputs(chain, tape, l))
+    units.choose_all(outputs);
+  else
+    units.choose(outputs, [&](int k) {
+      bool any = false;
+      for (int p = 0; p < tape.parts; ++p) any = any || passes(tape.at(l + 1, p).uses, k);
+      return any;
+    });
+  if (l + 1 == chain.depth()) {
+    for (int s = 0; s < tape.batch; ++s)
+      finite &= take(call.gradient + static_cast<std::size_t>(s) * outputs, outputs, g.row(s), g.stride);
+  } else {
+    const TrainLayer& after = chain.layer(l + 1);
+    kept = after.alpha == 0.0f || own.odd.empty();
+    carry(after, units, tape.batch, g);
+    for (int p = 0; p < tape.parts; ++p)
+      finite &= add_inputs(tape.at(l + 1, p).uses, units, {g.row(tape.first(p)), g.stride, g.unit});
+  }
+  own.odd.clear();
+  for (int s = 0; !(finite && kept) && s < tape.batch; ++s)
+    if (!all_finite(g.row(s), units.count)) own.odd.push_back(s);
+}
+
+struct Span {
+  int from, until;
+};
+
+// The t-th share of a layer's inputs: equal numbers of uses and rows.
+inline Span share(const uint32_t* before, int inputs, int t, int threads) {
+  const auto bound = [&](int i) {
+    const uint64_t total = uint64_t{before[inputs]} + inputs, wanted = total * i / threads;
+    int low = 0, high = inputs;
+    while (low < high) {
+      const int k = (low + high) / 2;
+      before[k] + static_cast<uint64_t>(k) < wanted ? low = k + 1 : high = k;
+    }
+    return low;
+  };
+  return {bound(t), bound(t + 1)};
+}
+
+// Zero times a gradient that is not finite is no number: where input k was not active, it is used too.
+inline uint32_t add_odd(const std::vector<uint32_t>& odd, Use* uses, uint32_t n) {
+  const uint32_t active = n;
+  for (const uint32_t s : odd)
+    if (std::none_of(uses, uses + active, [&](const Use& use) { return use.site == s; }))
+      uses[n++] = {s, 0.0f};
+  return n;
+}
+
+// The inputs of share t that are to be updated, and their uses, part after part.
+inline void gather_uses(const Tape& tape, int l, const Update& u, int inputs, int t, int threads,
+                        WeightsOwn& own) {
+  own.before.assign(static_cast<std::size_t>(inputs) + 1, 0);
+  for (int p = 0; p < tape.parts; ++p)
+    for (int k = 0; k <= inputs; ++k)
+      own.before[static_cast<std::size_t>(k)] += tape.at(l, p).uses.begin[2 * k];
+  const uint32_t* before = own.before.data();
+  const Span mine = share(before, inputs, t, threads);
+  own.uses.resize(before[mine.until] - before[mine.from] +
+                  own.odd.size() * static_cast<std::size_t>(mine.until - mine.from) + 1);
+  Use* to = own.uses.data();
+  own.rows.clear();
+  own.begin.assign(1, 0);
+  uint32_t n = 0;
+  for (int k = mine.from; k < mine.until; ++k) {
+    const uint32_t from = n;
+    for (int p = 0; p < tape.parts; ++p) {
+      const Uses& uses = tape.at(l, p).uses;
+      const auto first = static_cast<uint32_t>(tape.first(p));
+      for (uint32_t e = uses.begin[2 * k]; e < uses.begin[2 * k + 2]; ++e)
+        to[n++] = {uses.use[e].site + first, uses.use[e].value};
+    }
+    n = from + add_odd(own.odd, to + from, n - from);
+    if (n == from && idle(u, k)) continue;
+    own.rows.push_back(k);
+    own.begin.push_back(n);
+  }
+}
+
+// Rows [from, until) of those to be updated: a panel of the gradients stays in the first-level cache while
+// they pass.
+inline void update_rows(const TrainLayer& layer, const Update& u, const Gradients& g, int batch,
+                        std::size_t from, std::size_t until, WeightsOwn& own) {
+  const auto place = [&](std::size_t i) { return static_cast<std::size_t>(own.rows[i]) * layer.outputs; };
+  const auto fetch = [&](std::size_t i) {
+    for (const float* tensor : {u.to, u.first, u.second})
+      if (tensor) prefetch<2>(tensor + place(i), layer.outputs);
+  };
+  const Panels panels(own.units.count, nearest(batch));
+  for (int p = 0; p < panels.count; ++p)
+    with_vectors(vectors_of(panels.held(p)), [&](auto vectors) {
+      const int first = panels.first(p);
+      for (std::size_t i = from; i < until; ++i) {
+        if (p == 0) fetch(i);
+        sum_uses<vectors()>(own.uses.data() + own.begin[i], own.begin[i + 1] - own.begin[i],
+                            {g.data + first, g.stride}, layer.scale * g.unit,
+                            own.sums.data() + (i - from) * g.stride + first);
+      }
+    });
+  for (std::size_t i = from; i < until; ++i) {
+    const float* sums = own.sums.data() + (i - from) * g.stride;
+    const bool zero = apply_sums(u, own.units, own.full.data(), sums, place(i), layer.outputs);
+    if (u.live) u.live[own.rows[i]] = !zero;
+  }
+}
+
 // Share t of every layer's rows, and every so many biases.
 inline void weights_part(const TrainChain& chain, const WeightCall& call, const Tape& tape, int t,
                          int threads) {
+  constexpr std::size_t ROWS = 128;  // that pass together
   thread_local WeightsOwn own;
-  const int depth = chain.depth();
   const std::size_t stride = widest(chain);
   own.gradients.resize(tape.batch * stride);
-  own.begin.resize(stride + 1);
   own.sums.resize(ROWS * stride);
   own.full.resize(stride);
   std::fill(own.full.data(), own.full.data() + stride, 0.0f);
-  own.odd.assign(static_cast<std::size_t>(tape.batch), 0);
-  const Gradients g{own.gradients.data(), stride};
-  for (int l = depth - 1; l >= lowest_wanted(call); --l) {
+  Gradients g{own.gradients.data(), stride};
+  for (int l = chain.depth() - 1; l >= lowest_wanted(call) && tape.at(l, 0).uses.begin; --l) {
     const TrainLayer& layer = chain.layer(l);
     const Update &weight = call.weight[static_cast<std::size_t>(l)],
                  &bias = call.bias[static_cast<std::size_t>(l)];
     take_gradient(chain, call, tape, l, g, own);
-    const int n = own.units.count;
     if (bias.rule != Rule::none && l % threads == t) {
-      sum_all(g, tape.batch, layer.scale, n, own.sums.data());
-      apply_sums(bias, own, own.sums.data(), 0, layer.outputs);
+      sum_all(g, tape.batch, layer.scale * g.unit, own.units.count, own.sums.data());
+      apply_sums(bias, own.units, own.full.data(), own.sums.data(), 0, layer.outputs);
     }
     if (weight.rule == Rule::none) continue;
-    const Span mine = invert(layer.inputs, t, threads, own,
-                             [&](auto then) { for_uses(tape, l, layer.inputs, own.odd, then); });
-    for (int k = mine.from; k < mine.until; k += ROWS)
-      update_rows(layer, weight, g, tape.batch, k, mine.until, own);
+    gather_uses(tape, l, weight, layer.inputs, t, threads, own);
+    for (std::size_t i = 0; i < own.rows.size(); i += ROWS)
+      update_rows(layer, weight, g, tape.batch, i, std::min(own.rows.size(), i + ROWS), own);
   }
 }
 

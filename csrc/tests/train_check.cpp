@@ -56,7 +56,8 @@ Case case_of(int number) {
   Image image = c.image;
   for (int depth = 1 + below(random, 4); depth > 0; --depth) {
     const int next = skip || below(random, 2) ? width : one_of(random, widths);
-    const float alpha = skip && next == width ? 0.9f : 0.0f;
+    const float carried = number % 3 ? 0.9f : 0.4f;  // the smaller soon passes what rows are scaled by
+    const float alpha = skip && next == width ? carried : 0.0f;
     const Phi phi = static_cast<Phi>(1 + below(random, 3));
     const float m = phi == Phi::cut || below(random, 2) ? HUGE_VALF : 1.0f;
     const Window window = convolutional ? window_of(random, image, skip && below(random, 3)) : Window{};

@@ -236,6 +236,21 @@ def test_a_backward_pass_that_nobody_forgets_counts():
     assert apart(model, plain, dnn()) > 0.1
 
 
+def test_what_was_frozen_in_backward_stays_where_it_is():
+    """As with torch, whose ``grad`` it has none: also where it is thawed before the step."""
+    model = dnn()
+    engine = TrainingEngine(model)
+    optimizer = engine.optimizer(torch.optim.SGD, lr=0.1)
+    before = copy.deepcopy(dict(model.named_parameters()))
+    model.layers[:3].requires_grad_(False)
+    engine(batch(0)[0]).sum().backward()
+    model.requires_grad_(True)
+    optimizer.step()
+    frozen = {"layers.0", "layers.1", "layers.2"}
+    for name, value in model.named_parameters():
+        assert value.equal(before[name]) == (name.rpartition(".")[0] in frozen)
+
+
 @pytest.mark.parametrize("whose", ["engine", "model"])
 def test_clipping_what_is_not_written_is_refused(whose):
     model = dnn()

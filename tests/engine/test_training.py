@@ -92,6 +92,28 @@ def test_gradients_are_as_near_the_truth_as_dense_ones(name, point, skip, width)
     assert error(found, true) <= 2 * error(dense, true)
 
 
+def test_what_many_skips_carry_on():
+    """Together they take a gradient to 1e-30 of what it was."""
+    model = dnn(width=33, depth=60, skip=0.1)
+    x, weights = randn(1, 9, 37), randn(2, 9, 7)
+    assert near_no_edge(model, x)
+    true = gradients(copy.deepcopy(model).double(), x.double(), weights.double())
+    dense = gradients(copy.deepcopy(model), x, weights)
+    assert error(gradients(TrainingEngine(model), x, weights), true) <= 2 * error(dense, true)
+
+
+def test_a_gradient_near_the_largest_number_is_carried_on_by_skips():
+    model = dnn(width=33, depth=30, skip=0.5)
+    for layer in (*model.layers, model.head):
+        layer.weight.requires_grad_(False).mul_(1e-6)
+    model.head.weight.fill_(1.0)
+    x, weights = randn(1, 1, 37), torch.tensor([[3e38] + [0.0] * 6])
+    dense = gradients(copy.deepcopy(model), x, weights)
+    for a, b in zip(gradients(TrainingEngine(model), x, weights), dense, strict=True):
+        assert (a is None and b is None) or torch.allclose(a, b, rtol=1e-4)
+    assert 2e38 < max(g.max() for g in dense if g is not None) < math.inf
+
+
 ACTIVATIONS = st.one_of(
     st.builds(CReLU, st.floats(-0.5, 1.5, width=32), st.sampled_from([0.3, 2.0])),
     st.builds(CST, st.floats(0.0, 1.5, width=32), st.sampled_from([0.3, 2.0])),

@@ -192,8 +192,8 @@ class Segment:
     def backward(self, tape: Any, gradient: Tensor, x_gradient: Tensor | None) -> None:
         """Fill the tape with the gradients of the active inputs, as far down as they are needed."""
         needed = [
-            link.weight.requires_grad or (link.bias is not None and link.bias.requires_grad)
-            for link in self.links
+            weight.requires_grad or (bias is not None and bias.requires_grad)
+            for weight, bias in zip(self.weights, self.biases, strict=True)
         ]
         lowest = needed.index(True) + 1 if True in needed else len(needed)
         self.native.backward(
