@@ -70,6 +70,21 @@ struct BackwardOwn {
   Units here, next;              // of the outputs of the layer, and of its inputs
 };
 
+// What the gradients of a layer's entries are before the dot products: the push on each input, if there is one.
+inline void begin_gradients(const TrainLayer& layer, const BackwardCall& call, int l, uint32_t entries,
+                            TapePart& part) {
+  part.gradient.reset(new float[entries]);
+  float* to = part.gradient.get();
+  const float* push = call.push.empty() ? nullptr : call.push[static_cast<std::size_t>(l)];
+  if (!push) return std::fill(to, to + entries, 0.0f);
+  part.with_index([&](const auto* index) {
+    for (uint32_t e = 0; e < entries; ++e) {
+      const float y = part.value[e], pushed = push[index[e]];
+      to[e] = unclipped(layer, y) ? (y < 0.0f ? -pushed : pushed) : 0.0f;
+    }
+  });
+}
+
 // The unclipped entries of a part, and the inputs that any of them is.
 inline void choose(const TrainLayer& layer, const TapePart& part, int samples, BackwardOwn& own) {
   const uint32_t entries = samples ? part.end[samples - 1] : 0;
@@ -186,8 +201,7 @@ inline void backward_part(const TrainChain& chain, const Parameters& at, const B
     const TrainLayer& layer = chain.layer(l);
     TapePart& part = tape.at(l, p);
     const uint32_t entries = samples ? part.end[samples - 1] : 0;
-    part.gradient.reset(new float[entries]);
-    std::fill(part.gradient.get(), part.gradient.get() + entries, 0.0f);
+    begin_gradients(layer, call, l, entries, part);
     choose(layer, part, samples, own);
     input_gradients(layer, at.weight[static_cast<std::size_t>(l)], g, samples, own, part.gradient.get());
     // at all units where the skip carries the gradient on, or it is x's

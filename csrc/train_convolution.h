@@ -256,8 +256,7 @@ inline void backward_images(const TrainChain& chain, const Parameters& at, const
     TapePart& part = tape.at(l, p);
     const int sites = tape.sites(l, p);
     const uint32_t entries = part.entries(sites);
-    part.gradient.reset(new float[entries]);
-    std::fill(part.gradient.get(), part.gradient.get() + entries, 0.0f);
+    begin_gradients(layer, call, l, entries, part);
     choose(layer, part, sites, own);
     window_gradients(layer, tape.stages[here], at.weight[here], g, tape.samples(p), own,
                      part.gradient.get());

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from .nn import CST as CST
     from .nn import DNN as DNN
     from .nn import CReLU as CReLU
+    from .nn import Hold as Hold
     from .nn import ShiftedReLU as ShiftedReLU
     from .nn import SoftThreshold as SoftThreshold
     from .nn import activation as activation
+    from .nn import drop_dead_ as drop_dead_
     from .nn import init_ as init_
     from .theory import CriticalPoint as CriticalPoint
     from .theory import PiecewiseSmooth as PiecewiseSmooth
@@ -43,6 +45,7 @@ _ROOM_OF = {
     "CriticalPoint": "theory",
     "DNN": "nn",
     "Engine": "engine",
+    "Hold": "nn",
     "Monitor": "monitor",
     "PiecewiseSmooth": "theory",
     "ShiftedReLU": "nn",
@@ -51,6 +54,7 @@ _ROOM_OF = {
     "accelerate": "engine",
     "activation": "nn",
     "certify": "theory",
+    "drop_dead_": "nn",
     "finite_width": "theory",
     "init_": "nn",
     "load": "data",

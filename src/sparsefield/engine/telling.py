@@ -1,0 +1,75 @@
+"""What a training engine tells of the activations that it has not called."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sparsefield.nn.hold import Tell, by_unit
+
+from .links import Dense
+from .phi import Phi
+
+if TYPE_CHECKING:
+    from .training import Segment
+
+_UNITS = 1  # their axis, [batch, units, ...]
+
+
+def telling_steps(
+    steps: Iterable[Callable[[Tensor], Tensor]], tell: Tell
+) -> Iterator[Callable[[Tensor], Tensor]]:
+    """The steps of an engine, each of which tells of the activations in it."""
+    from .training import Segment
+
+    for step in steps:
+        if isinstance(step, Segment):
+            yield partial(step, tell=tell)
+        elif isinstance(step, Dense | Phi):
+            yield partial(_dense if isinstance(step, Dense) else _activation, step, tell)
+        else:
+            yield step
+
+
+def _dense(layer: Dense, tell: Tell, h: Tensor) -> Tensor:
+    y = layer.reads(h)
+    _tell_of(y, tell)
+    return layer.from_activation(h, y)
+
+
+def _activation(phi: Phi, tell: Tell, h: Tensor) -> Tensor:
+    y = phi(h)
+    _tell_of(y, tell)
+    return y
+
+
+def _tell_of(y: Tensor, tell: Tell) -> None:
+    if torch.is_grad_enabled():
+        tell([y.shape[_UNITS]], *by_unit(y, _UNITS))
+
+
+def activity(
+    segment: Segment, tape: Any, shape: torch.Size
+) -> tuple[Tensor | float, Tensor, Tensor]:
+    """Of the inputs of all layers: the sites, the mean sizes, and the shares that are active."""
+    sites = _sites(segment, shape)
+    active, sizes = torch.zeros(2, sum(segment.widths))
+    segment.native.add_active(tape, active.data_ptr(), sizes.data_ptr(), torch.get_num_threads())
+    return sites, sizes.div_(sites), active.div_(sites)
+
+
+def _sites(segment: Segment, shape: torch.Size) -> Tensor | float:
+    """Samples, or their pixels: at how many an input is; ``shape`` is [batch, ..., inputs]."""
+    if len(shape) == 2:
+        return float(shape[0])
+    size, found = shape[1:-1], []
+    for link, inputs in zip(segment.links, segment.widths, strict=True):
+        assert link.window is not None
+        found.append(torch.full((inputs,), float(shape[0] * math.prod(size))))
+        size = torch.Size(link.window.after((size[0], size[1])))
+    return torch.cat(found)

@@ -1,0 +1,378 @@
+"""Hold: the share of exact zeros led to where it is wanted while a model trains, and kept there."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from sparsefield.errors import InvalidInput
+from sparsefield.watch import Call, Passes, Watch, activation_modules
+
+RATE = math.log(1.1)  # the weight grows by at most 1.1 in a pass, as in ReMoE's router
+BAND = 0.2  # of active values too many or too few, at which it moves at the full rate
+SMALL, LARGE = 0.01, 1000.0  # below the first a weight moves evenly, through zero; the largest
+MEMORY = 0.02  # the share that the newest pass has in how often a unit fires
+PATIENCE = 100  # passes without an active value after which a unit counts as dead
+
+Layout = tuple[tuple[str, int], ...]  # activations as they were called, and their units
+Tell = Callable[[Sequence[int], Tensor, Tensor], None]
+
+
+class Telling(Protocol):
+    """What runs a model's activations without calling them, and can tell what they put out."""
+
+    def telling(self, tell: Tell) -> AbstractContextManager[Any] | None:
+        """A block in which a pass with gradients tells of its activations, in their order.
+
+        It tells the units of one activation or several, and for these units, one after the other,
+        what :func:`by_unit` gives. None: the activations are called, and can be watched.
+        """
+
+
+class Hold:
+    """Lead a model's zeros to a share while it trains, and keep them there.
+
+    Three lines of a loop::
+
+        hold = sf.Hold(model, zeros=0.9)
+        with hold:
+            logits = model(images)
+        (cross_entropy(logits, labels) + hold.penalty()).backward()
+
+    The penalty is a weight times the mean size of the activations, over their layers; its weight
+    follows the zeros of each pass (:class:`Control`), as in ReMoE [Wang, Chen and Zhu 2024]. A unit
+    that fires less often than units are to on average is pushed the less for it, so that the
+    zeros that come are those of units that still fire for some input.
+
+    Parameters
+    ----------
+    model
+        any module that holds activations, see :func:`sparsefield.watch.is_activation`; or what
+        :func:`sparsefield.accelerate` with ``train=True`` has made of one.
+    zeros
+        share of exact zeros after an activation, in the mean over the activations, in (0, 1).
+    ramp
+        passes over which the share that is aimed at goes there; by default it is aimed at at once.
+    reduce
+        mean of a tensor over the processes that train the model, where there are several.
+
+    Attributes
+    ----------
+    zeros
+        share of zeros in the last pass; NaN before the first. Passes without gradients, and those
+        outside the block, do not count.
+
+    Raises
+    ------
+    InvalidInput
+        a value out of range, or a model without activations that can be watched.
+
+    >>> model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+    >>> hold = Hold(model, zeros=0.9)
+    >>> with hold:
+    ...     loss = model(torch.randn(32, 4)).square().mean()
+    >>> (loss + hold.penalty()).backward()
+    >>> 0.2 < hold.zeros < 0.8
+    True
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        zeros: float,
+        *,
+        ramp: int = 0,
+        reduce: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.control, self.zeros = Control(zeros, ramp), math.nan
+        self._model, modules = model, activation_modules(model)
+        self._names, self._watch = tuple(modules), Watch(model, modules)
+        self._reduce = reduce or (lambda tensor: tensor)
+        self._scale = 1.0
+        self._firing: Firing | None = None
+        self._heard = _Heard()
+        self._penalty: Tensor | None = None
+        self._block: ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        if self._block is not None:
+            raise InvalidInput("Hold: its block is open already; one pass of one loop at a time")
+        if self._penalty is not None:
+            warnings.warn(
+                "the last pass inside `with hold` was trained without hold.penalty(), and nothing "
+                "holds the zeros; add it to the loss",
+                stacklevel=2,
+            )
+        self._heard, self._penalty = _Heard(), None
+        with ExitStack() as block:
+            self._passes = self._listen(block)
+            self._block = block.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        block, self._block = self._block, None
+        assert block is not None
+        block.__exit__(*error)
+        heard, self._heard = self._heard, _Heard()
+        if error[0] is not None:
+            return
+        if self._passes is not None:
+            self._passes.warn()
+        if heard.sizes:
+            self._end(heard)
+
+    def penalty(self) -> Tensor:
+        """What to add to the loss of the pass just made, once; a scalar.
+
+        Raises
+        ------
+        InvalidInput
+            no pass with gradients was made inside the block, or its penalty was taken before.
+        """
+        penalty, self._penalty = self._penalty, None
+        if penalty is None:
+            raise InvalidInput(
+                "hold.penalty(): belongs to a pass that has ended, once: call the model inside "
+                "`with hold:`, with gradients on, and ask after the block"
+            )
+        return penalty
+
+    @property
+    def dead_share(self) -> float:
+        """Share of units without an active value in the last ``PATIENCE`` passes."""
+        return math.nan if self._firing is None else self._firing.dead_share
+
+    def table(self) -> HeldTable:
+        """The zeros of each activation, as a running average, and its dead units."""
+        return HeldTable(() if self._firing is None else tuple(self._firing.rows()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next passes depend on; plain data and tensors."""
+        firing = None if self._firing is None else self._firing.state_dict()
+        return {"control": self.control.state_dict(), "scale": self._scale, "firing": firing}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; what is wanted stays as it is here."""
+        self.control.load_state_dict(state["control"])
+        self._scale, held = float(state["scale"]), state["firing"]
+        self._firing = None if held is None else Firing(**held)
+
+    def _listen(self, block: ExitStack) -> Passes | None:
+        """Begin to hear of the activations: told by what runs them, or as they are called."""
+        telling = getattr(self._model, "telling", None)
+        told = telling(self._hear) if telling is not None else None
+        if told is None:
+            return block.enter_context(self._watch.passes(self._see))
+        block.enter_context(told)
+        return None
+
+    def _see(self, call: Call) -> None:
+        if torch.is_grad_enabled():
+            self._heard.add(str(call.place), *by_unit(call.output, call.units))
+
+    def _hear(self, units: Sequence[int], sizes: Tensor, active: Tensor) -> None:
+        known = len(self._heard.layout)
+        names = (self._names[(known + i) % len(self._names)] for i in range(len(units)))
+        self._heard.add_all(tuple(zip(names, units, strict=True)), sizes, active)
+
+    def _end(self, heard: _Heard) -> None:
+        """Price the passes that were made, by what was known before; then learn from them."""
+        sizes, active = torch.cat(heard.sizes), self._reduce(torch.cat(heard.active))
+        if self._firing is None or self._firing.layout != heard.layout:
+            self._firing = Firing(heard.layout, active, torch.zeros_like(active, dtype=torch.int32))
+        firing = self._firing.to(active.device)
+        self.zeros = 1.0 - float(active @ firing.evenly)
+        if self.control.steps == 0 and self.zeros < 1.0:
+            mean = self._reduce(sizes.detach()) @ firing.evenly.to(sizes.dtype)
+            self._scale = float(mean) / (1.0 - self.zeros)
+        weight = self.control.weight
+        pushed = firing.pushed(self.control.wanted) if weight > 0.0 else firing.evenly
+        self._penalty = weight / self._scale * (sizes @ pushed.to(sizes.dtype))
+        firing.learn(active)
+        self.control.after(self.zeros)
+
+
+class Control:
+    """The weight of the penalty, pass by pass: SMALL * sinh(u), where u follows the zeros.
+
+    A large weight grows or shrinks by a factor; a small one moves evenly, and through zero, for
+    below it activity is rewarded: zeros are led down as well as up.
+
+    Parameters
+    ----------
+    zeros
+        share wanted in the end.
+    ramp
+        passes over which the wanted share of active values goes from that of the first pass to
+        that in the end, by equal factors.
+
+    >>> control, weights = Control(0.9, ramp=0), []
+    >>> for zeros in (0.5, 0.5, 0.9, 0.95):
+    ...     weights.append(round(control.weight, 5))
+    ...     control.after(zeros)
+    >>> weights, round(control.weight, 5)
+    ([0.0, 0.00095, 0.00192, 0.00192], 0.00095)
+    """
+
+    def __init__(self, zeros: float, ramp: int) -> None:
+        if not 0.0 < zeros < 1.0:
+            raise InvalidInput(f"zeros {zeros}: a share in (0, 1); try 0.9")
+        if not isinstance(ramp, int) or ramp < 0:
+            raise InvalidInput(f"ramp {ramp}: a number of passes, 0 for none")
+        self.zeros, self.ramp = float(zeros), ramp
+        self.u, self.steps, self.first = 0.0, 0, math.nan
+
+    @property
+    def weight(self) -> float:
+        """In the next pass."""
+        return SMALL * math.sinh(self.u)
+
+    @property
+    def wanted(self) -> float:
+        """Share of zeros wanted in the next pass."""
+        if self.steps >= self.ramp or math.isnan(self.first):
+            return self.zeros
+        done = (self.steps + 1) / (self.ramp + 1)
+        first, end = math.log1p(-self.first), math.log1p(-self.zeros)
+        return -math.expm1((1.0 - done) * first + done * end)
+
+    def after(self, zeros: float) -> None:
+        """A pass has shown this share of zeros."""
+        if self.steps == 0:
+            self.first = min(zeros, 0.999)  # of none active there is no factor to go by
+        excess = _log_ratio(1.0 - zeros, 1.0 - self.wanted) / BAND
+        self.u = _within(self.u + RATE * _within(excess, 1.0), math.asinh(LARGE / SMALL))
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is not given at the start."""
+        return {"u": self.u, "steps": self.steps, "first": self.first}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.u, self.steps = float(state["u"]), int(state["steps"])
+        self.first = float(state["first"])
+
+
+class Firing:
+    """How often each unit fires: of all activations, one after the other.
+
+    Parameters
+    ----------
+    layout
+        each activation as it was called, and its units.
+    share
+        running average of the share of samples for which a unit is active; float32, [units].
+    idle
+        passes since it last was; int32, [units].
+
+    Attributes
+    ----------
+    evenly
+        the part of each unit in the mean over the activations; [units].
+    """
+
+    def __init__(self, layout: Any, share: Tensor, idle: Tensor) -> None:
+        self.layout: Layout = tuple((str(name), int(units)) for name, units in layout)
+        self.share, self.idle = share.clone(), idle.clone()
+        parts = [share.new_full((units,), 1.0 / units) for _, units in self.layout]
+        self.evenly = torch.cat(parts) / len(parts)
+
+    def to(self, device: torch.device) -> Firing:
+        """Itself, there."""
+        self.share, self.idle = self.share.to(device), self.idle.to(device)
+        self.evenly = self.evenly.to(device)
+        return self
+
+    def pushed(self, wanted: float) -> Tensor:
+        """The part of each unit in the mean, less where it fires less often than is wanted."""
+        return self.evenly * (self.share / (1.0 - wanted)).clamp(max=1.0)
+
+    def learn(self, active: Tensor) -> None:
+        """A pass has shown these shares."""
+        self.share.lerp_(active, MEMORY)
+        self.idle.add_(1).mul_(active == 0)
+
+    @property
+    def dead_share(self) -> float:
+        """Of all units."""
+        return float((self.idle >= PATIENCE).float().mean())
+
+    def rows(self) -> Iterator[HeldRow]:
+        """Of the table."""
+        units = [units for _, units in self.layout]
+        dead = (self.idle >= PATIENCE).float()
+        parts = zip(self.layout, self.share.split(units), dead.split(units), strict=True)
+        for (name, _), share, gone in parts:
+            yield HeldRow(name, 1.0 - float(share.mean()), float(gone.mean()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What makes it anew."""
+        layout = [list(each) for each in self.layout]
+        return {"layout": layout, "share": self.share.clone(), "idle": self.idle.clone()}
+
+
+@dataclass(frozen=True)
+class HeldRow:
+    """An activation: its name, its share of zeros, and its share of dead units."""
+
+    name: str
+    zeros: float
+    dead: float
+
+
+@dataclass(frozen=True)
+class HeldTable:
+    """One row an activation, in order of execution; prints as a table."""
+
+    rows: tuple[HeldRow, ...]
+
+    def __str__(self) -> str:
+        width = max([len(row.name) for row in self.rows] + [10]) + 2
+        lines = [f"{'activation':<{width}}{'zeros':>8}{'dead':>8}"]
+        lines += [f"{row.name:<{width}}{row.zeros:>8.1%}{row.dead:>8.1%}" for row in self.rows]
+        return "\n".join(lines)
+
+
+def by_unit(y: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Of the units on an axis, the mean size with its gradients, and how often each is active.
+
+    In float32 at least: a sum in bfloat16 stands still before its end. A tensor of fewer than two
+    axes holds samples of one unit.
+    """
+    units = axis % y.dim() if y.dim() > 1 else None
+    axes = [each for each in range(y.dim()) if each != units]
+    sizes = y.to(torch.promote_types(y.dtype, torch.float32)).abs().mean(axes)
+    return sizes.reshape(-1), (y.detach() != 0).float().mean(axes).reshape(-1)
+
+
+class _Heard:
+    """Of the passes in a block: the layout of what they called, and of its units what was told."""
+
+    def __init__(self) -> None:
+        self.layout: Layout = ()
+        self.sizes: list[Tensor] = []
+        self.active: list[Tensor] = []
+
+    def add(self, name: str, sizes: Tensor, active: Tensor) -> None:
+        self.add_all(((name, len(active)),), sizes, active)
+
+    def add_all(self, layout: Layout, sizes: Tensor, active: Tensor) -> None:
+        self.layout += layout
+        self.sizes.append(sizes)
+        self.active.append(active)
+
+
+def _log_ratio(one: float, other: float) -> float:
+    return math.log(one / other) if one > 0.0 else -math.inf
+
+
+def _within(value: float, most: float) -> float:
+    return max(-most, min(most, value))
