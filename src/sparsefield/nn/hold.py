@@ -188,13 +188,13 @@ class Hold:
         if self._firing is None or self._firing.layout != heard.layout:
             self._firing = Firing(heard.layout, active, torch.zeros_like(active, dtype=torch.int32))
         firing = self._firing.to(active.device)
-        self.zeros = 1.0 - float(active @ firing.evenly)
+        self.zeros = 1.0 - float((active * firing.evenly).sum())
         if self.control.steps == 0 and self.zeros < 1.0:
-            mean = self._reduce(sizes.detach()) @ firing.evenly.to(sizes.dtype)
+            mean = (self._reduce(sizes.detach()) * firing.evenly).sum()
             self._scale = float(mean) / (1.0 - self.zeros)
         weight = self.control.weight
         pushed = firing.pushed(self.control.wanted) if weight > 0.0 else firing.evenly
-        self._penalty = weight / self._scale * (sizes @ pushed.to(sizes.dtype))
+        self._penalty = weight / self._scale * (sizes * pushed).sum()  # @ would be cast by autocast
         firing.learn(active)
         self.control.after(self.zeros)
 
