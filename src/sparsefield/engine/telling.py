@@ -30,8 +30,10 @@ def telling_steps(
     for step in steps:
         if isinstance(step, Segment):
             yield partial(step, tell=tell)
-        elif isinstance(step, Dense | Phi):
-            yield partial(_dense if isinstance(step, Dense) else _activation, step, tell)
+        elif isinstance(step, Dense):
+            yield partial(_dense, step, tell)
+        elif isinstance(step, Phi):
+            yield partial(_activation, step, tell)
         else:
             yield step
 

@@ -18,8 +18,11 @@ from .networks import CNN, DNN
 BATCH = 256
 _EVERY = 10  # one sample in so many is held out, where none are given
 _TINY = 1e-30
-_SAME = (nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-_SAME_ZERO = (nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AvgPool2d)
+_SAME = (
+    *(nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten),
+    *(nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+)
+_SAME_ZERO = (nn.AvgPool2d,)  # its padding is of zeros
 _Layer = nn.Linear | nn.Conv2d
 
 
@@ -63,7 +66,7 @@ class Dropped:
     decided_otherwise
         share of them whose largest output is another now.
     difference
-        largest change of an output, in units of the standard deviation of all outputs.
+        largest change of an output, in units of the root mean square of all outputs.
     """
 
     rows: tuple[DroppedRow, ...]
@@ -85,7 +88,7 @@ class Dropped:
                 f"parameters          {before} -> {now}",
                 f"held out            {self.held_out} samples",
                 f"decided otherwise   {self.decided_otherwise:.2%}",
-                f"largest difference  {self.difference:.2g} standard deviations of the outputs",
+                f"largest difference  {self.difference:.2g} of the outputs' root mean square",
             ]
         )
 
@@ -140,7 +143,7 @@ def drop_dead_(model: nn.Module, data: Tensor, held_out: Tensor | None = None) -
         _drop_columns(link.reader, ~gone)
     after = _outputs(model, measuring)
     otherwise = (before.argmax(1) != after.argmax(1)).float().mean()
-    difference = (before - after).abs().max() / before.std().clamp_min(_TINY)
+    difference = (before - after).abs().max() / before.square().mean().sqrt().clamp_min(_TINY)
     return Dropped(
         rows, (size, _size(model)), len(measuring), float(otherwise), float(difference)
     )
@@ -186,8 +189,13 @@ def _links(model: nn.Module) -> tuple[_Link, ...]:
         all that it cannot take, at once.
     """
     links = tuple(_chained(_pieces(model)))
-    layers = [link.layer for link in links] + [link.reader for link in links[-1:]]
-    odd = [link.name for link in links if layers.count(link.layer) > 1 or not _plain(link.layer)]
+    weights = [id(link.layer.weight) for link in links]
+    weights += [id(link.reader.weight) for link in links[-1:]]
+    odd = [
+        link.name
+        for link in links
+        if weights.count(id(link.layer.weight)) > 1 or not (_plain(link.layer) and _plain(link.reader))
+    ]
     if odd:
         raise InvalidInput(
             f"{', '.join(odd)}: used twice, grouped, or with weights that are computed from "

@@ -19,8 +19,6 @@ from sparsefield.nn import Hold
 from sparsefield.train.config import TrainConfig
 from sparsefield.watch import Call, Watch, activation_modules
 
-RAMP = 0.0  # share of a run's steps in which ``hold`` is aimed at by degrees
-
 
 def l1(y: Tensor) -> Tensor:
     """Mean of abs(y) over samples and units [batch, ...]: in the units of the activation.
@@ -69,8 +67,6 @@ class Penalty:
         Of the run.
     runs
         What runs the model in a step, where that is not the model itself.
-    total
-        Steps of the run, of which ``hold`` takes a share to lead the zeros where they are wanted.
     reduce
         Mean of a tensor over the processes.
 
@@ -86,7 +82,6 @@ class Penalty:
         model: nn.Module,
         *,
         runs: nn.Module | None = None,
-        total: int = 0,
         reduce: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self._of = _PENALTIES.get(config.penalty)
@@ -95,8 +90,7 @@ class Penalty:
         self._layers: list[Tensor] = []
         self.hold: Hold | None = None
         if config.hold is not None:
-            ramp = round(RAMP * total)
-            self.hold = Hold(runs or model, config.hold, ramp=ramp, reduce=reduce)
+            self.hold = Hold(runs or model, config.hold, reduce=reduce)
 
     @property
     def watches(self) -> bool:

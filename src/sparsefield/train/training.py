@@ -96,7 +96,6 @@ class Training:
             config,
             self.model,
             runs=self.ways.module,
-            total=self.total,
             reduce=runtime.all_reduce,
         )
         self.step, self.metrics = 0, list[Row]()
