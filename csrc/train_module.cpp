@@ -138,7 +138,7 @@ void add_training(nb::module_& module) {
            nb::arg("height"), nb::arg("width"), nb::arg("threads"), nb::arg("keep"),
            nb::arg("weights"), nb::arg("biases"))
       .def("backward", &NativeTraining::backward, nb::arg("tape"), nb::arg("gradient"), nb::arg("x_gradient"),
-           nb::arg("lowest"), nb::arg("threads"), nb::arg("weights"), nb::arg("push"))
+           nb::arg("lowest"), nb::arg("threads"), nb::arg("weights"), nb::arg("push") = Addresses{})
       .def("add_active", &NativeTraining::add_active, nb::arg("tape"), nb::arg("count"), nb::arg("size"),
            nb::arg("threads"))
       .def("weights", &NativeTraining::weights, nb::arg("tape"), nb::arg("gradient"), nb::arg("threads"),

@@ -148,7 +148,10 @@ def test_nothing_is_told_outside_the_block_or_without_gradients():
             engine(x)
     engine(x)
     assert len(heard) == 1
-    with pytest.raises(ValueError, match="inside"), engine.telling(lambda *told: heard.append(told)):
+    with (
+        pytest.raises(ValueError, match="inside"),
+        engine.telling(lambda *told: heard.append(told)),
+    ):
         raise ValueError("inside")
     engine(x)
     assert len(heard) == 1

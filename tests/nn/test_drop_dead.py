@@ -109,7 +109,9 @@ def test_any_chain(seed, depth, width, shift):
         table = drop_dead_(model, x, held_out=x)
         torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
     assert all(1 <= row.left <= row.units for row in table.rows)
-    assert all(row.units - row.left in (row.dead + row.at_clip, row.units - 1) for row in table.rows)
+    assert all(
+        row.units - row.left in (row.dead + row.at_clip, row.units - 1) for row in table.rows
+    )
 
 
 def test_what_it_changes_is_measured_on_samples_without_a_say():
@@ -230,7 +232,9 @@ class Own(nn.Module):
     ("model", "message"),
     [
         (
-            nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2), nn.GELU()),
+            nn.Sequential(
+                nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2), nn.GELU()
+            ),
             r"^1 \(BatchNorm1d\), 4 \(GELU\): what comes between",
         ),
         (twice(), r"^0, 2: used twice"),

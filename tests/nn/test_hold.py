@@ -175,7 +175,7 @@ def test_the_course_goes_from_the_first_pass_to_the_end_by_equal_factors(first, 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0.1, 0.9), st.floats(0.7, 0.98), st.floats(0.02, 0.1), st.floats(0.6, 2.0))
 def test_it_lands_wherever_the_weight_moves_the_zeros(start, wanted, speed, pull):
-    """A toy: the logarithm of what is active goes to what the weight makes of it, in tens of passes."""
+    """A toy: within tens of passes the zeros are what the weight makes of them."""
     control, log_active, least = Control(wanted), math.log(1.0 - start), 0.0
     for _ in range(2000):
         at_rest = math.log(1.0 - start) - pull * math.asinh(10.0 * control.weight)
@@ -274,9 +274,8 @@ def test_hooks_come_off_and_errors_leave_nothing():
     hold = Hold(model, 0.9)
     held_pass(hold, model, inputs())
     before = hold.state_dict()["control"]
-    with pytest.raises(ValueError, match="inside"), hold:
-        model(inputs())
-        raise ValueError("inside")
+    with pytest.raises(RuntimeError, match="shapes"), hold:
+        model(inputs()[:, :5])
     assert not any(layer._forward_hooks for layer in model)
     assert hold.state_dict()["control"] == before
     with pytest.raises(InvalidInput, match="belongs to a pass that has ended, once"):
@@ -335,7 +334,9 @@ def test_several_processes_agree_on_the_mean():
     seen = []
     for half in halves:
         held_pass(Hold(model, 0.9, reduce=lambda t: seen.append(t) or t), model, half)
-    means = [(a + b) / 2 for a, b in zip(seen[: len(seen) // 2], seen[len(seen) // 2 :], strict=True)]
+    means = [
+        (a + b) / 2 for a, b in zip(seen[: len(seen) // 2], seen[len(seen) // 2 :], strict=True)
+    ]
     told = iter(means)
     shared = Hold(model, 0.9, reduce=lambda _: next(told))
     held_pass(shared, model, halves[0])

@@ -209,6 +209,7 @@ class Segment:
         ``push``: what the size of each input of each layer adds to them at every site.
         """
         begins = accumulate(self.widths[:-1], initial=0)
+        pushes = [] if push is None else [[push.data_ptr() + 4 * begin for begin in begins]]
         needed = [
             link.weight.requires_grad or (link.bias is not None and link.bias.requires_grad)
             for link in self.links
@@ -221,7 +222,7 @@ class Segment:
             lowest if x_gradient is None else 0,
             torch.get_num_threads(),
             self.addresses[0],
-            [] if push is None else [push.data_ptr() + 4 * begin for begin in begins],
+            *pushes,
         )
 
     def gradients(self, tape: Any, gradient: Tensor) -> list[Tensor | None]:

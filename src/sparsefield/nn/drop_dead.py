@@ -135,7 +135,9 @@ def drop_dead_(model: nn.Module, data: Tensor, held_out: Tensor | None = None) -
     seen = _extremes(model, deciding)
     values = [seen[link.activation] for link in links]
     goes = _who_goes(links, values, stream=bool(getattr(model, "skip", 0.0)))
-    rows = tuple(link.row(*each, gone) for link, each, gone in zip(links, values, goes, strict=True))
+    rows = tuple(
+        link.row(*each, gone) for link, each, gone in zip(links, values, goes, strict=True)
+    )
     for link, (low, _), gone in zip(links, values, goes, strict=True):
         _fold(link.reader, torch.where(gone, low, 0.0))
     for link, gone in zip(links, goes, strict=True):
@@ -144,9 +146,7 @@ def drop_dead_(model: nn.Module, data: Tensor, held_out: Tensor | None = None) -
     after = _outputs(model, measuring)
     otherwise = (before.argmax(1) != after.argmax(1)).float().mean()
     difference = (before - after).abs().max() / before.square().mean().sqrt().clamp_min(_TINY)
-    return Dropped(
-        rows, (size, _size(model)), len(measuring), float(otherwise), float(difference)
-    )
+    return Dropped(rows, (size, _size(model)), len(measuring), float(otherwise), float(difference))
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,8 @@ def _links(model: nn.Module) -> tuple[_Link, ...]:
     odd = [
         link.name
         for link in links
-        if weights.count(id(link.layer.weight)) > 1 or not (_plain(link.layer) and _plain(link.reader))
+        if weights.count(id(link.layer.weight)) > 1
+        or not (_plain(link.layer) and _plain(link.reader))
     ]
     if odd:
         raise InvalidInput(
@@ -335,14 +336,18 @@ def _drop_rows(layer: _Layer, stays: Tensor) -> None:
     _replace(layer, "weight", layer.weight[stays])
     if layer.bias is not None:
         _replace(layer, "bias", layer.bias[stays])
-    setattr(layer, "out_features" if isinstance(layer, nn.Linear) else "out_channels", int(stays.sum()))
+    setattr(
+        layer, "out_features" if isinstance(layer, nn.Linear) else "out_channels", int(stays.sum())
+    )
 
 
 def _drop_columns(reader: _Layer, stays: Tensor) -> None:
     """A flattened image has its unit's positions side by side."""
     each = stays.repeat_interleave(reader.weight.shape[1] // len(stays))
     _replace(reader, "weight", reader.weight[:, each])
-    setattr(reader, "in_features" if isinstance(reader, nn.Linear) else "in_channels", int(each.sum()))
+    setattr(
+        reader, "in_features" if isinstance(reader, nn.Linear) else "in_channels", int(each.sum())
+    )
 
 
 def _replace(layer: _Layer, name: str, value: Tensor) -> None:

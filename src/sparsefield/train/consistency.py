@@ -68,7 +68,7 @@ def _check_hold(config: TrainConfig) -> None:
         )
     if config.penalty != "none":
         raise ValueError(
-            f"hold={config.hold:g} with penalty={config.penalty}: hold brings a penalty of its own; "
+            f"hold={config.hold:g} with penalty={config.penalty}: hold brings its own penalty; "
             "give one of them"
         )
 

@@ -239,8 +239,7 @@ def _write_table(path: Path, rows: Rows, columns: dict[str, str]) -> None:
     blank = dict.fromkeys(_LATER, math.nan)  # in rows that an old checkpoint brought along
     rows = [{**blank, **row} for row in rows]
     arrays = {
-        name: np.array([row[name] for row in rows], dtype=kind)
-        for name, kind in columns.items()
+        name: np.array([row[name] for row in rows], dtype=kind) for name, kind in columns.items()
     }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(arrays), sink)
@@ -255,9 +254,7 @@ def _read_table(path: Path, columns: dict[str, str]) -> Table:
 def _columns(table: Any, columns: dict[str, str]) -> Table:
     blank = np.full(len(table), math.nan)
     held = set(table.column_names)
-    return {
-        name: blank if name in _LATER - held else table[name].to_numpy() for name in columns
-    }
+    return {name: blank if name in _LATER - held else table[name].to_numpy() for name in columns}
 
 
 def _undamaged(path: Path, read: Callable[[Path], T]) -> T:
