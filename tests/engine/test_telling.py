@@ -10,12 +10,19 @@ from torch.nn import functional as F
 from sparsefield import CNN, Hold, accelerate, solve
 from sparsefield.engine.native import kernels
 from sparsefield.engine.training import TrainingEngine
+from sparsefield.nn import hold as holding
 
 from .chains import randn
 from .models import ONE_SIDED, TWO_SIDED, dnn, drawn
 
 pytestmark = pytest.mark.skipif(kernels() is None, reason="built without a compiler")
 SETS = kernels().instruction_sets() if kernels() else []
+
+
+@pytest.fixture(autouse=True)
+def every_pass(monkeypatch):
+    """Look at every pass."""
+    monkeypatch.setattr(holding, "LOOK", 1)
 
 
 def images(point=ONE_SIDED):
@@ -83,6 +90,27 @@ def test_what_runs_dense_tells_as_well(lists):
     assert told.zeros == pytest.approx(hold.zeros, abs=1e-7)
 
 
+def test_where_nobody_looks_the_gradients_are_exact_and_the_value_is_that_of_the_last_look(
+    monkeypatch,
+):
+    monkeypatch.setattr(holding, "LOOK", 2)
+    (model, x), found, values = MODELS["skip"](), [], []
+    for run in (model, TrainingEngine(model)):
+        hold = Hold(run, 0.95)
+        hold.control.summed = 6.0
+        for batch in (x, x.flip(0) * 1.1):
+            with hold:
+                out = run(batch)
+            penalty = hold.penalty()
+            values.append(penalty.item())
+        model.zero_grad()
+        (out.square().mean() + penalty).backward()
+        found.append([p.grad.clone() for p in model.parameters()])
+    assert worst(*found) < 1e-4
+    assert values[3] == pytest.approx(values[2], rel=1e-6) == pytest.approx(values[0], rel=1e-5)
+    assert values[1] != pytest.approx(values[0], rel=1e-3)
+
+
 def test_the_fused_update_has_the_push():
     ends = []
     for fast in (False, True):
@@ -141,7 +169,7 @@ def test_frozen_layers_pass_the_push_on():
 def test_nothing_is_told_outside_the_block_or_without_gradients():
     model, x = MODELS["plain"]()
     engine, heard = TrainingEngine(model), []
-    with engine.telling(lambda *told: heard.append(told)):
+    with engine.telling(lambda *told: heard.append(told), look=True):
         engine(x)
         assert len(heard) == 1
         with torch.no_grad():
@@ -150,7 +178,7 @@ def test_nothing_is_told_outside_the_block_or_without_gradients():
     assert len(heard) == 1
     with (
         pytest.raises(ValueError, match="inside"),
-        engine.telling(lambda *told: heard.append(told)),
+        engine.telling(lambda *told: heard.append(told), look=True),
     ):
         raise ValueError("inside")
     engine(x)

@@ -15,7 +15,14 @@ from torch.nn.functional import cross_entropy
 from sparsefield import DNN, Hold, load, solve
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import CReLU
+from sparsefield.nn import hold as module
 from sparsefield.nn.hold import LARGEST, MEMORY, PATIENCE, SMALL, SPEED, Control
+
+
+@pytest.fixture
+def every_pass(monkeypatch):
+    """Look at every pass, so that each can be counted by hand."""
+    monkeypatch.setattr(module, "LOOK", 1)
 
 
 def network(*, dtype=torch.float64):
@@ -50,7 +57,7 @@ def test_zeros_are_exact_and_the_mean_over_the_activations():
 
 
 @pytest.mark.parametrize("summed", [4.0, -4.0])
-def test_the_penalty_and_its_gradient_by_hand(summed):
+def test_the_penalty_and_its_gradient_by_hand(summed, every_pass):
     model, x = network(), inputs()
     hold = Hold(model, 0.7)
     held_pass(hold, model, x)
@@ -92,7 +99,7 @@ def test_the_penalty_is_free_of_the_units_of_the_activations():
     assert penalties[0] == pytest.approx(penalties[1], rel=1e-6)
 
 
-def test_channels_are_units():
+def test_channels_are_units(every_pass):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2))
     nn.init.constant_(model[0].bias[1:2].detach(), -100.0)
@@ -102,7 +109,7 @@ def test_channels_are_units():
     assert hold.dead_share == pytest.approx(1 / 3)
 
 
-def test_a_unit_is_dead_after_so_many_passes_and_lives_again():
+def test_a_unit_is_dead_after_so_many_passes_and_lives_again(every_pass):
     model = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
     nn.init.constant_(model[0].bias.detach()[:1], -1e3)
     nn.init.constant_(model[0].bias.detach()[1:], 1e3)
@@ -116,7 +123,7 @@ def test_a_unit_is_dead_after_so_many_passes_and_lives_again():
     assert hold.dead_share == 0.0
 
 
-def test_how_often_a_unit_fires_is_a_running_average():
+def test_how_often_a_unit_fires_is_a_running_average(every_pass):
     model, hold = network(), None
     hold = Hold(model, 0.9)
     expected = None
@@ -151,7 +158,7 @@ def test_more_zeros_never_lead_to_a_larger_weight(before, one, other, wanted):
 
 def test_the_weight_has_a_bound_and_comes_back_from_it():
     control = Control(0.9)
-    for _ in range(1000):
+    for _ in range(300):
         control.after(0.0)
     assert control.weight == pytest.approx(SMALL * math.sinh(LARGEST))
     for _ in range(500):
@@ -343,6 +350,17 @@ def test_several_processes_agree_on_the_mean():
     assert shared.zeros == pytest.approx(alone.zeros, rel=1e-6)
     ours, theirs = shared.state_dict(), alone.state_dict()
     assert ours["scale"] == pytest.approx(theirs["scale"], rel=1e-6)
+
+
+def test_of_four_passes_one_is_looked_at():
+    model = network()
+    hold, shares, weights = Hold(model, 0.9), [], []
+    for seed in range(9):
+        held_pass(hold, model, inputs(seed))
+        shares.append(hold.zeros)
+        weights.append(hold.control.weight)
+    assert [len(set(shares[i : i + 4])) for i in (0, 4)] == [1, 1]
+    assert len(set(shares)) == len(set(weights)) == 3
 
 
 def test_sums_of_bfloat16_are_kept_in_float32():

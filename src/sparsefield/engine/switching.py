@@ -93,9 +93,9 @@ class _Switched(nn.Module):
         self.__dict__["_run"] = run
         return run
 
-    def telling(self, tell: Tell) -> AbstractContextManager[Any] | None:
+    def telling(self, tell: Tell, *, look: bool) -> AbstractContextManager[Any] | None:
         run = self.__dict__["_run"]
-        return run.telling(tell) if isinstance(run, TrainingEngine) else None
+        return run.telling(tell, look=look) if isinstance(run, TrainingEngine) else None
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.__dict__["_run"](x)

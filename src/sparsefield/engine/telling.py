@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +22,27 @@ if TYPE_CHECKING:
 _UNITS = 1  # their axis, [batch, units, ...]
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Who is told, and whether it looks; see :class:`sparsefield.nn.hold.Telling`."""
+
+    tell: Tell
+    look: bool
+
+
 def telling_steps(
-    steps: Iterable[Callable[[Tensor], Tensor]], tell: Tell
+    steps: Iterable[Callable[[Tensor], Tensor]], listener: Listener
 ) -> Iterator[Callable[[Tensor], Tensor]]:
     """The steps of an engine, each of which tells of the activations in it."""
     from .training import Segment
 
     for step in steps:
         if isinstance(step, Segment):
-            yield partial(step, tell=tell)
+            yield partial(step, listener=listener)
         elif isinstance(step, Dense):
-            yield partial(_dense, step, tell)
+            yield partial(_dense, step, listener.tell)
         elif isinstance(step, Phi):
-            yield partial(_activation, step, tell)
+            yield partial(_activation, step, listener.tell)
         else:
             yield step
 
@@ -56,13 +65,19 @@ def _tell_of(y: Tensor, tell: Tell) -> None:
 
 
 def activity(
-    segment: Segment, tape: Any, shape: torch.Size
-) -> tuple[Tensor | float, Tensor, Tensor]:
-    """Of the inputs of all layers: the sites, the mean sizes, and the shares that are active."""
-    sites = _sites(segment, shape)
+    segment: Segment, tape: Any, shape: torch.Size, *, look: bool
+) -> tuple[Tensor | float, Tensor, Tensor | None]:
+    """Of the inputs of all layers: the sites, the mean sizes, and the shares that are active.
+
+    Where nobody looks the lists are not gone through: the sizes are those of the last look.
+    """
+    sites, threads = _sites(segment, shape), torch.get_num_threads()
+    if not look and segment.seen is not None:
+        return sites, segment.seen.clone(), None
     active, sizes = torch.zeros(2, sum(segment.widths))
-    segment.native.add_active(tape, active.data_ptr(), sizes.data_ptr(), torch.get_num_threads())
-    return sites, sizes.div_(sites), active.div_(sites)
+    segment.native.add_active(tape, active.data_ptr(), sizes.data_ptr(), threads)
+    segment.seen = sizes.div_(sites)
+    return sites, segment.seen.clone(), active.div_(sites)
 
 
 def _sites(segment: Segment, shape: torch.Size) -> Tensor | float:

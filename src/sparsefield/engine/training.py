@@ -24,7 +24,7 @@ from .native import kernels
 from .parts import Between, Part, parts_of
 from .phi import CODES, IDENTITY
 from .products import Chain
-from .telling import activity, telling_steps
+from .telling import Listener, activity, telling_steps
 
 _version = attrgetter("_version")
 
@@ -70,10 +70,11 @@ class Segment:
         self._sizes = [tuple(link.weight.shape) for link in self.links]
         self._seen: list[Any] = []
         self._native: Any = None
+        self.seen: Tensor | None = None  # sizes of the inputs, by the last look
         self.lay()
 
     def __getstate__(self) -> dict[str, Any]:
-        known = self.__dict__ | {"_native": None, "_seen": [], "_later": _nobody}
+        known = self.__dict__ | {"_native": None, "_seen": [], "_later": _nobody, "seen": None}
         return known | {"addresses": ([], [])}
 
     @property
@@ -141,7 +142,7 @@ class Segment:
         )
         self._seen = [look(parameters) for parameters in held]
 
-    def __call__(self, h: Tensor, tell: Tell | None = None) -> Tensor:
+    def __call__(self, h: Tensor, listener: Listener | None = None) -> Tensor:
         images = self.links[0].window is not None
         dimensions = 4 if images else 2
         if h.dim() != dimensions or h.shape[1] != self.inputs or h.dtype != torch.float32:
@@ -150,12 +151,12 @@ class Segment:
                 f"{self.links[0].name}: reads float32 [batch, {self.inputs}{axes}], "
                 f"was given {h.dtype} {list(h.shape)}"
             )
-        return self._images(h, tell) if images else self._rows(h, tell)
+        return self._images(h, listener) if images else self._rows(h, listener)
 
-    def _images(self, h: Tensor, tell: Tell | None) -> Tensor:
-        return self._rows(h.permute(0, 2, 3, 1), tell).permute(0, 3, 1, 2)
+    def _images(self, h: Tensor, listener: Listener | None) -> Tensor:
+        return self._rows(h.permute(0, 2, 3, 1), listener).permute(0, 3, 1, 2)
 
-    def _rows(self, h: Tensor, tell: Tell | None) -> Tensor:
+    def _rows(self, h: Tensor, listener: Listener | None) -> Tensor:
         self.lay()
         parameters: list[Tensor] = [*self.parameters]
         wanted = [p for p in parameters if p.requires_grad]
@@ -164,9 +165,9 @@ class Segment:
         left: list[tuple[Any, Tensor]] = []
         if self.later is not None:
             parameters = [self._stand_in(left)] if wanted else []
-        found = _OnLists.apply(self, left, tell is not None, h, *parameters)  # type: ignore[no-untyped-call]
-        if tell is not None:
-            tell(self.widths, *found[1:])
+        found = _OnLists.apply(self, left, listener, h, *parameters)  # type: ignore[no-untyped-call]
+        if listener is not None:
+            listener.tell(self.widths, *found[1:])
         out: Tensor = found[0]
         return out
 
@@ -255,18 +256,23 @@ class _OnLists(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, segment: Segment, left: list[Any], tells: bool, h: Tensor, *parameters: Tensor
+        ctx: Any,
+        segment: Segment,
+        left: list[Any],
+        listener: Listener | None,
+        h: Tensor,
+        *parameters: Tensor,
     ) -> tuple[Tensor | None, ...]:
         ctx.segment, ctx.later, ctx.left, ctx.count = segment, segment.later, left, len(parameters)
         ctx.shape, ctx.versions = h.shape, list(map(_version, segment.weights))
         ctx.set_materialize_grads(False)
         out, ctx.tape = segment.forward(h, keep=True)
         ctx.out_shape = out.shape
-        if not tells:
+        if listener is None:
             return out, None, None
-        ctx.sites, sizes, active = activity(segment, ctx.tape, h.shape)
-        ctx.mark_non_differentiable(active)
-        return out, sizes, active
+        ctx.sites, *told = activity(segment, ctx.tape, h.shape, look=listener.look)
+        ctx.mark_non_differentiable(*(each for each in told[1:] if each is not None))
+        return out, *told
 
     @staticmethod
     @once_differentiable
@@ -343,7 +349,7 @@ class TrainingEngine(nn.Module):
             for part in parts
             if isinstance(part, Between) and part.reason is not None
         }
-        self._tell: Tell | None = None
+        self._listener: Listener | None = None
         self.training = model.training
         for shared in ("_modules", "_parameters", "_buffers"):
             self.__dict__[shared] = model.__dict__[shared]
@@ -363,19 +369,19 @@ class TrainingEngine(nn.Module):
         if torch.is_autocast_enabled("cpu"):
             raise InvalidInput("autocast: training on lists is float32 alone; leave autocast")
         one_thread_if_forked()
-        steps = self.steps if self._tell is None else telling_steps(self.steps, self._tell)
-        for step in steps:
+        told = self._listener
+        for step in self.steps if told is None else telling_steps(self.steps, told):
             x = step(x)
         return x
 
     @contextmanager
-    def telling(self, tell: Tell) -> Iterator[None]:
-        """Tell of the activations in the passes inside the block; see :class:`Hold`."""
-        self._tell = tell
+    def telling(self, tell: Tell, *, look: bool) -> Iterator[None]:
+        """See :class:`sparsefield.nn.hold.Telling`."""
+        self._listener = Listener(tell, look)
         try:
             yield
         finally:
-            self._tell = None
+            self._listener = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, those that wait for the fused update too."""

@@ -15,25 +15,28 @@ from torch import Tensor, nn
 from sparsefield.errors import InvalidInput
 from sparsefield.watch import Call, Passes, Watch, activation_modules
 
-GAIN, SUMMED = 8.0, 0.1  # of an excess in the logarithm of what is active: at once, and by and by
-SPEED = 0.02  # by which the logarithm that is aimed at moves in a pass, at most
+GAIN, SUMMED = 8.0, 0.4  # of an excess in the logarithm of what is active: at once, and by and by
+SPEED = 0.08  # by which the logarithm that is aimed at moves from look to look, at most
 SMALL, LARGEST = 0.01, 12.0  # a weight is even in u below SMALL; the largest u, of a weight of 800
 FEWEST = 1e-6  # share of active values: the logarithm of none is not to be had
-MEMORY = 0.02  # the share that the newest pass has in how often a unit fires
+LOOK = 4  # of so many passes one is looked at: the others go by what it has shown
+MEMORY = 0.08  # the share that the newest look has in how often a unit fires
 PATIENCE = 100  # passes without an active value after which a unit counts as dead
 
 Layout = tuple[tuple[str, int], ...]  # activations as they were called, and their units
-Tell = Callable[[Sequence[int], Tensor, Tensor], None]
+Tell = Callable[[Sequence[int], Tensor, Tensor | None], None]
 
 
 class Telling(Protocol):
     """What runs a model's activations without calling them, and can tell what they put out."""
 
-    def telling(self, tell: Tell) -> AbstractContextManager[Any] | None:
+    def telling(self, tell: Tell, *, look: bool) -> AbstractContextManager[Any] | None:
         """A block in which a pass with gradients tells of its activations, in their order.
 
         It tells the units of one activation or several, and for these units, one after the other,
-        what :func:`by_unit` gives. None: the activations are called, and can be watched.
+        what :func:`by_unit` gives. Where nobody looks, it may give None for how often they are
+        active, and sizes whose values are of an earlier pass, with the gradients of this one.
+        None in place of the block: the activations are called, and can be watched.
         """
 
 
@@ -66,8 +69,8 @@ class Hold:
     Attributes
     ----------
     zeros
-        share of zeros in the last pass; NaN before the first. Passes without gradients, and those
-        outside the block, do not count.
+        share of zeros in the last pass that was looked at, of every ``LOOK`` the first; NaN before.
+        Passes without gradients, and those outside the block, do not count.
 
     Raises
     ------
@@ -94,7 +97,7 @@ class Hold:
         self._model, modules = model, activation_modules(model)
         self._names, self._watch = tuple(modules), Watch(model, modules)
         self._reduce = reduce or (lambda tensor: tensor)
-        self._scale = 1.0
+        self._scale, self._count = 1.0, 0
         self._firing: Firing | None = None
         self._heard = _Heard()
         self._penalty: Tensor | None = None
@@ -155,18 +158,20 @@ class Hold:
     def state_dict(self) -> dict[str, Any]:
         """All that the next passes depend on; plain data and tensors."""
         firing = None if self._firing is None else self._firing.state_dict()
-        return {"control": self.control.state_dict(), "scale": self._scale, "firing": firing}
+        own = {"scale": self._scale, "passes": self._count}
+        return {"control": self.control.state_dict(), "firing": firing, **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; what is wanted stays as it is here."""
         self.control.load_state_dict(state["control"])
-        self._scale, held = float(state["scale"]), state["firing"]
+        self._scale, self._count = float(state["scale"]), int(state["passes"])
+        held = state["firing"]
         self._firing = None if held is None else Firing(**held)
 
     def _listen(self, block: ExitStack) -> Passes | None:
         """Begin to hear of the activations: told by what runs them, or as they are called."""
         telling = getattr(self._model, "telling", None)
-        told = telling(self._hear) if telling is not None else None
+        told = telling(self._hear, look=self._looks) if telling is not None else None
         if told is None:
             return block.enter_context(self._watch.passes(self._see))
         block.enter_context(told)
@@ -176,34 +181,44 @@ class Hold:
         if torch.is_grad_enabled():
             self._heard.add(str(call.place), *by_unit(call.output, call.units))
 
-    def _hear(self, units: Sequence[int], sizes: Tensor, active: Tensor) -> None:
+    @property
+    def _looks(self) -> bool:
+        return self._count % LOOK == 0
+
+    def _hear(self, units: Sequence[int], sizes: Tensor, active: Tensor | None) -> None:
         known = len(self._heard.layout)
         names = (self._names[(known + i) % len(self._names)] for i in range(len(units)))
         self._heard.add_all(tuple(zip(names, units, strict=True)), sizes, active)
 
     def _end(self, heard: _Heard) -> None:
-        """Learn from the passes that were made, and price them by it."""
-        sizes, active = torch.cat(heard.sizes), self._reduce(torch.cat(heard.active))
-        if self._firing is None or self._firing.layout != heard.layout:
-            self._firing = Firing(heard.layout, active, torch.zeros_like(active, dtype=torch.int32))
+        """Learn from the passes that were made, if this is one to look at, and price them."""
+        sizes, active = torch.cat(heard.sizes), heard.joined_active()
+        known = self._firing is not None and self._firing.units == _units(heard.layout)
+        if active is not None and (self._looks or not known):
+            self._learn(heard.layout, sizes.detach(), self._reduce(active))
+        self._count += 1
+        assert self._firing is not None
+        push = self._firing.push(self.control)
+        self._penalty = self.control.weight / self._scale * (sizes * push).sum()  # autocast casts @
+
+    def _learn(self, layout: Layout, sizes: Tensor, active: Tensor) -> None:
+        if self._firing is None or self._firing.units != _units(layout):
+            self._firing = Firing(layout, active, torch.zeros_like(active, dtype=torch.int32))
         firing = self._firing.to(active.device)
         firing.learn(active)
         self.zeros = 1.0 - float((active * firing.evenly).sum())
         if math.isnan(self.control.course) and self.zeros < 1.0:
-            mean = (self._reduce(sizes.detach()) * firing.evenly).sum()
+            mean = (self._reduce(sizes) * firing.evenly).sum()
             self._scale = float(mean) / (1.0 - self.zeros)
         self.control.after(self.zeros)
-        weight = self.control.weight
-        push = firing.evenly if weight < 0.0 else firing.by_rate(1.0 - self.control.zeros)
-        self._penalty = weight / self._scale * (sizes * push).sum()  # @ would be cast by autocast
 
 
 class Control:
-    """The weight of the penalty, pass by pass: a proportional and integral control of the zeros.
+    """The weight of the penalty, look by look: a proportional and integral control of the zeros.
 
-    weight = SMALL * sinh(GAIN * excess + the sum of SUMMED * excess over the passes), where excess
+    weight = SMALL * sinh(GAIN * excess + the sum of SUMMED * excess over the looks), where excess
     says by how much the logarithm of the share of active values lies above its course: from that
-    of the first pass to the one wanted, by at most SPEED a pass. Below zero, where there are too
+    of the first pass to the one wanted, by at most SPEED a look. Below zero, where there are too
     many zeros, the weight is negative and activity is rewarded.
 
     (A weight that is multiplied or divided by 1.1 from pass to pass, as in ReMoE's router, grows
@@ -220,7 +235,7 @@ class Control:
     ...     control.after(zeros)
     ...     weights.append(round(control.weight, 5))
     >>> weights
-    [0.0, 0.00162, 0.00331, 0.00119, -0.00318]
+    [0.0, 0.00681, 0.01461, 0.01155, -0.00176]
     """
 
     def __init__(self, zeros: float) -> None:
@@ -230,12 +245,12 @@ class Control:
 
     @property
     def weight(self) -> float:
-        """In the next pass."""
+        """Until the next look."""
         u = self.summed + GAIN * _within(self.excess, 1.0)
         return SMALL * math.sinh(_within(u, LARGEST))
 
     def after(self, zeros: float) -> None:
-        """A pass has shown this share of zeros."""
+        """A look has shown this share of zeros."""
         active, end = math.log(max(1.0 - zeros, FEWEST)), math.log(1.0 - self.zeros)
         begun = not math.isnan(self.course)
         self.course = self.course + _within(end - self.course, SPEED) if begun else active
@@ -262,7 +277,7 @@ class Firing:
     share
         running average of the share of samples for which a unit is active; float32, [units].
     idle
-        passes since it last was; int32, [units].
+        passes since a look last saw it active; int32, [units].
 
     Attributes
     ----------
@@ -272,9 +287,11 @@ class Firing:
 
     def __init__(self, layout: Any, share: Tensor, idle: Tensor) -> None:
         self.layout: Layout = tuple((str(name), int(units)) for name, units in layout)
+        self.units = _units(self.layout)
         self.share, self.idle = share.clone(), idle.clone()
-        parts = [share.new_full((units,), 1.0 / units) for _, units in self.layout]
+        parts = [share.new_full((units,), 1.0 / units) for units in self.units]
         self.evenly = torch.cat(parts) / len(parts)
+        self._push: Tensor | None = None
 
     def to(self, device: torch.device) -> Firing:
         """Itself, there."""
@@ -282,14 +299,18 @@ class Firing:
         self.evenly = self.evenly.to(device)
         return self
 
-    def by_rate(self, active: float) -> Tensor:
-        """The part of each unit in the mean, times how often it fires by how often it should."""
-        return self.evenly * (self.share / active)
+    def push(self, control: Control) -> Tensor:
+        """The part of each unit in the penalty: by how often it fires, where it is to fire less."""
+        if self._push is None:
+            rate = self.share / (1.0 - control.zeros)
+            self._push = self.evenly if control.weight < 0.0 else self.evenly * rate
+        return self._push
 
     def learn(self, active: Tensor) -> None:
-        """A pass has shown these shares."""
+        """A look has shown these shares."""
         self.share.lerp_(active, MEMORY)
-        self.idle.add_(1).mul_(active == 0)
+        self.idle.add_(LOOK).mul_(active == 0)
+        self._push = None
 
     @property
     def dead_share(self) -> float:
@@ -298,8 +319,7 @@ class Firing:
 
     def rows(self) -> Iterator[HeldRow]:
         """Of the table."""
-        units = [units for _, units in self.layout]
-        dead = (self.idle >= PATIENCE).float()
+        dead, units = (self.idle >= PATIENCE).float(), list(self.units)
         parts = zip(self.layout, self.share.split(units), dead.split(units), strict=True)
         for (name, _), share, gone in parts:
             yield HeldRow(name, 1.0 - float(share.mean()), float(gone.mean()))
@@ -350,15 +370,24 @@ class _Heard:
     def __init__(self) -> None:
         self.layout: Layout = ()
         self.sizes: list[Tensor] = []
-        self.active: list[Tensor] = []
+        self.active: list[Tensor | None] = []
 
     def add(self, name: str, sizes: Tensor, active: Tensor) -> None:
         self.add_all(((name, len(active)),), sizes, active)
 
-    def add_all(self, layout: Layout, sizes: Tensor, active: Tensor) -> None:
+    def add_all(self, layout: Layout, sizes: Tensor, active: Tensor | None) -> None:
         self.layout += layout
         self.sizes.append(sizes)
         self.active.append(active)
+
+    def joined_active(self) -> Tensor | None:
+        """None if some did not tell."""
+        told = [each for each in self.active if each is not None]
+        return torch.cat(told) if len(told) == len(self.active) else None
+
+
+def _units(layout: Layout) -> tuple[int, ...]:
+    return tuple(units for _, units in layout)
 
 
 def _within(value: float, most: float) -> float:
