@@ -57,6 +57,8 @@ class Segment:
     ----------
     weights, biases, addresses
         of the layers' parameters, first to last, as the last call saw them.
+    widths
+        inputs of each layer.
     """
 
     weights: list[nn.Parameter]
@@ -68,6 +70,7 @@ class Segment:
         self.instruction_set = instruction_set
         self._later: Callable[[], Later | None] = _nobody
         self._sizes = [tuple(link.weight.shape) for link in self.links]
+        self.widths = tuple(inputs for _, inputs, *_ in self._sizes)
         self._seen: list[Any] = []
         self._native: Any = None
         self.seen: Tensor | None = None  # sizes of the inputs, by the last look
@@ -81,11 +84,6 @@ class Segment:
     def inputs(self) -> int:
         """That the first layer reads."""
         return self._sizes[0][1]
-
-    @property
-    def widths(self) -> list[int]:
-        """Inputs of each layer."""
-        return [inputs for _, inputs, *_ in self._sizes]
 
     @property
     def later(self) -> Later | None:

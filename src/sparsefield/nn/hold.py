@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any, Protocol, Self
 
 import torch
@@ -17,13 +18,12 @@ from sparsefield.watch import Call, Passes, Watch, activation_modules
 
 GAIN, SUMMED = 8.0, 0.4  # of an excess in the logarithm of what is active: at once, and by and by
 SPEED = 0.08  # by which the logarithm that is aimed at moves from look to look, at most
-SMALL, LARGEST = 0.01, 12.0  # a weight is even in u below SMALL; the largest u, of a weight of 800
+SMALL, LARGEST = 0.1, 9.0  # a weight is even in u below SMALL; the largest u, of a weight of 400
 FEWEST = 1e-6  # share of active values: the logarithm of none is not to be had
 LOOK = 4  # of so many passes one is looked at: the others go by what it has shown
 MEMORY = 0.08  # the share that the newest look has in how often a unit fires
 PATIENCE = 100  # passes without an active value after which a unit counts as dead
 
-Layout = tuple[tuple[str, int], ...]  # activations as they were called, and their units
 Tell = Callable[[Sequence[int], Tensor, Tensor | None], None]
 
 
@@ -101,7 +101,7 @@ class Hold:
         self._firing: Firing | None = None
         self._heard = _Heard()
         self._penalty: Tensor | None = None
-        self._block: ExitStack | None = None
+        self._block: AbstractContextManager[Passes | None] | None = None
 
     def __enter__(self) -> Self:
         if self._block is not None:
@@ -113,9 +113,9 @@ class Hold:
                 stacklevel=2,
             )
         self._heard, self._penalty = _Heard(), None
-        with ExitStack() as block:
-            self._passes = self._listen(block)
-            self._block = block.pop_all()
+        block = self._listen()
+        self._passes = block.__enter__()
+        self._block = block
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -168,42 +168,38 @@ class Hold:
         held = state["firing"]
         self._firing = None if held is None else Firing(**held)
 
-    def _listen(self, block: ExitStack) -> Passes | None:
-        """Begin to hear of the activations: told by what runs them, or as they are called."""
+    def _listen(self) -> AbstractContextManager[Passes | None]:
+        """To hear of the activations: told by what runs them, or as they are called."""
         telling = getattr(self._model, "telling", None)
-        told = telling(self._hear, look=self._looks) if telling is not None else None
-        if told is None:
-            return block.enter_context(self._watch.passes(self._see))
-        block.enter_context(told)
-        return None
+        told = None if telling is None else telling(self._heard.add, look=self._looks)
+        return self._watch.passes(self._see) if told is None else told
 
     def _see(self, call: Call) -> None:
         if torch.is_grad_enabled():
-            self._heard.add(str(call.place), *by_unit(call.output, call.units))
+            sizes, active = by_unit(call.output, call.units)
+            self._heard.names.append(str(call.place))
+            self._heard.add([len(active)], sizes, active)
 
     @property
     def _looks(self) -> bool:
         return self._count % LOOK == 0
 
-    def _hear(self, units: Sequence[int], sizes: Tensor, active: Tensor | None) -> None:
-        known = len(self._heard.layout)
-        names = (self._names[(known + i) % len(self._names)] for i in range(len(units)))
-        self._heard.add_all(tuple(zip(names, units, strict=True)), sizes, active)
-
     def _end(self, heard: _Heard) -> None:
         """Learn from the passes that were made, if this is one to look at, and price them."""
         sizes, active = torch.cat(heard.sizes), heard.joined_active()
-        known = self._firing is not None and self._firing.units == _units(heard.layout)
+        known = self._firing is not None and self._firing.units == heard.units
         if active is not None and (self._looks or not known):
-            self._learn(heard.layout, sizes.detach(), self._reduce(active))
+            self._learn(heard, sizes.detach(), self._reduce(active))
         self._count += 1
         assert self._firing is not None
         push = self._firing.push(self.control)
         self._penalty = self.control.weight / self._scale * (sizes * push).sum()  # autocast casts @
 
-    def _learn(self, layout: Layout, sizes: Tensor, active: Tensor) -> None:
-        if self._firing is None or self._firing.units != _units(layout):
-            self._firing = Firing(layout, active, torch.zeros_like(active, dtype=torch.int32))
+    def _learn(self, heard: _Heard, sizes: Tensor, active: Tensor) -> None:
+        if self._firing is None or self._firing.units != heard.units:
+            names = heard.names or islice(cycle(self._names), len(heard.units))
+            idle = torch.zeros_like(active, dtype=torch.int32)
+            self._firing = Firing(names, heard.units, active, idle)
         firing = self._firing.to(active.device)
         firing.learn(active)
         self.zeros = 1.0 - float((active * firing.evenly).sum())
@@ -235,7 +231,7 @@ class Control:
     ...     control.after(zeros)
     ...     weights.append(round(control.weight, 5))
     >>> weights
-    [0.0, 0.00681, 0.01461, 0.01155, -0.00176]
+    [0.0, 0.07237, 0.18532, 0.28475, 0.29108]
     """
 
     def __init__(self, zeros: float) -> None:
@@ -272,8 +268,8 @@ class Firing:
 
     Parameters
     ----------
-    layout
-        each activation as it was called, and its units.
+    names, units
+        each activation as it was called, and how many units it has.
     share
         running average of the share of samples for which a unit is active; float32, [units].
     idle
@@ -285,9 +281,10 @@ class Firing:
         the part of each unit in the mean over the activations; [units].
     """
 
-    def __init__(self, layout: Any, share: Tensor, idle: Tensor) -> None:
-        self.layout: Layout = tuple((str(name), int(units)) for name, units in layout)
-        self.units = _units(self.layout)
+    def __init__(
+        self, names: Iterable[str], units: Iterable[int], share: Tensor, idle: Tensor
+    ) -> None:
+        self.names, self.units = tuple(names), tuple(units)
         self.share, self.idle = share.clone(), idle.clone()
         parts = [share.new_full((units,), 1.0 / units) for units in self.units]
         self.evenly = torch.cat(parts) / len(parts)
@@ -320,14 +317,14 @@ class Firing:
     def rows(self) -> Iterator[HeldRow]:
         """Of the table."""
         dead, units = (self.idle >= PATIENCE).float(), list(self.units)
-        parts = zip(self.layout, self.share.split(units), dead.split(units), strict=True)
-        for (name, _), share, gone in parts:
+        parts = zip(self.names, self.share.split(units), dead.split(units), strict=True)
+        for name, share, gone in parts:
             yield HeldRow(name, 1.0 - float(share.mean()), float(gone.mean()))
 
     def state_dict(self) -> dict[str, Any]:
         """What makes it anew."""
-        layout = [list(each) for each in self.layout]
-        return {"layout": layout, "share": self.share.clone(), "idle": self.idle.clone()}
+        shares = {"share": self.share.clone(), "idle": self.idle.clone()}
+        return {"names": list(self.names), "units": list(self.units), **shares}
 
 
 @dataclass(frozen=True)
@@ -365,18 +362,16 @@ def by_unit(y: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 class _Heard:
-    """Of the passes in a block: the layout of what they called, and of its units what was told."""
+    """Of the passes in a block: the activations, and what was told of their units."""
 
     def __init__(self) -> None:
-        self.layout: Layout = ()
+        self.names: list[str] = []  # where they are known
+        self.units: tuple[int, ...] = ()
         self.sizes: list[Tensor] = []
         self.active: list[Tensor | None] = []
 
-    def add(self, name: str, sizes: Tensor, active: Tensor) -> None:
-        self.add_all(((name, len(active)),), sizes, active)
-
-    def add_all(self, layout: Layout, sizes: Tensor, active: Tensor | None) -> None:
-        self.layout += layout
+    def add(self, units: Sequence[int], sizes: Tensor, active: Tensor | None) -> None:
+        self.units += tuple(units)
         self.sizes.append(sizes)
         self.active.append(active)
 
@@ -384,10 +379,6 @@ class _Heard:
         """None if some did not tell."""
         told = [each for each in self.active if each is not None]
         return torch.cat(told) if len(told) == len(self.active) else None
-
-
-def _units(layout: Layout) -> tuple[int, ...]:
-    return tuple(units for _, units in layout)
 
 
 def _within(value: float, most: float) -> float:
