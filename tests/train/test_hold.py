@@ -98,7 +98,7 @@ def test_only_a_penalty_of_fixed_weight_needs_every_activation_called(config):
 
 def test_alone_with_the_skip_it_starts_where_training_is_easy():
     config = TrainConfig(hold=0.95, skip=0.9).resolved()
-    assert (config.sparsity, config.clip, config.lr) == (0.7, 2.0, 2e-3)
+    assert (config.sparsity, config.clip, config.lr) == (0.5, 2.0, 2e-3)
     assert config.point().clip == pytest.approx(2.0)
 
 
@@ -110,10 +110,10 @@ def test_alone_without_the_skip_it_starts_at_the_end():
 def test_a_start_that_is_given_stays(tmp_path):
     given = TrainConfig(hold=0.95, skip=0.9, sparsity=0.8, clip=1.3, lr=1e-3).resolved()
     assert (given.sparsity, given.clip, given.lr) == (0.8, 1.3, 1e-3)
-    assert TrainConfig(hold=0.6, skip=0.9).sparsity == 0.6  # never above the end
+    assert TrainConfig(hold=0.4, skip=0.9).sparsity == 0.4  # never above the end
     path = tmp_path / "c.yaml"
     path.write_text("hold: '0.95'\nskip: 0.9\n")
-    assert load_config(path).sparsity == 0.7
+    assert load_config(path).sparsity == 0.5
     assert load_config(path, {"sparsity": 0.9}).sparsity == 0.9
 
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from sparsefield.errors import InvalidInput
 from sparsefield.watch import Call, Passes, Watch, activation_modules
 
-GAIN, SUMMED = 8.0, 0.4  # of an excess in the logarithm of what is active: at once, and by and by
+GAIN, SUMMED = 4.0, 1.2  # of an excess in the logarithm of what is active: at once, and by and by
 SPEED = 0.08  # by which the logarithm that is aimed at moves from look to look, at most
-SMALL, LARGEST = 0.1, 9.0  # a weight is even in u below SMALL; the largest u, of a weight of 400
+SMALL, LARGEST = 0.05, 10.0  # a weight is even in u below SMALL; the largest u, of a weight of 550
 FEWEST = 1e-6  # share of active values: the logarithm of none is not to be had
 LOOK = 4  # of so many passes one is looked at: the others go by what it has shown
 MEMORY = 0.08  # the share that the newest look has in how often a unit fires
@@ -231,7 +231,7 @@ class Control:
     ...     control.after(zeros)
     ...     weights.append(round(control.weight, 5))
     >>> weights
-    [0.0, 0.07237, 0.18532, 0.28475, 0.29108]
+    [0.0, 0.02141, 0.05335, 0.08728, 0.10959]
     """
 
     def __init__(self, zeros: float) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 UNCLIPPED = ("relu", "st", "topk")
 DEFAULT_CLIP = 1.1
 # Of a run that is led from where training is easy to the zeros that it is to hold.
-LED_SPARSITY, LED_CLIP, LED_LR = 0.7, 2.0, 2e-3
+LED_SPARSITY, LED_CLIP, LED_LR = 0.5, 2.0, 2e-3
 DEFAULT_EPOCHS, DEFAULT_STEPS = 10, 1500
 # Named together by records alone, which hold every field: one without an engine was dense.
 _RECORDED = {"seed", "device", "threads", "precision", "log_every", "checkpoint_every", "strides"}
