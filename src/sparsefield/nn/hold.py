@@ -251,7 +251,7 @@ class Control:
         begun = not math.isnan(self.course)
         self.course = self.course + _within(end - self.course, SPEED) if begun else active
         self.excess = active - self.course
-        self.summed = _within(self.summed + SUMMED * _within(self.excess, 0.5), LARGEST)
+        self.summed = _within(self.summed + SUMMED * _within(self.excess, 0.2), LARGEST)
 
     def state_dict(self) -> dict[str, float]:
         """All that is not given at the start."""
