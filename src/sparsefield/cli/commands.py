@@ -188,9 +188,11 @@ def _gradients(point: Any, width: int, depth: int) -> str:
 
 def _default_out(config: Any) -> Path:
     source = Path(config.data).name
+    held = "" if config.hold is None else f"-hold{config.hold:g}"
     return Path("runs") / (
         f"{source}-{config.network}-{config.family}-depth{config.depth}-width{config.width}"
-        f"-s{config.sparsity:g}-q{config.q:g}-skip{config.skip:g}-{config.init}-seed{config.seed}"
+        f"-s{config.sparsity:g}{held}-q{config.q:g}-skip{config.skip:g}-{config.init}"
+        f"-seed{config.seed}"
     )
 
 
