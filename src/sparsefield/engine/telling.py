@@ -73,11 +73,11 @@ def activity(
     """
     sites, threads = _sites(segment, shape), torch.get_num_threads()
     if not look and segment.seen is not None:
-        return sites, segment.seen.clone(), None
+        return sites, segment.seen.detach(), None
     active, sizes = torch.zeros(2, sum(segment.widths))
     segment.native.add_active(tape, active.data_ptr(), sizes.data_ptr(), threads)
     segment.seen = sizes.div_(sites)
-    return sites, segment.seen.clone(), active.div_(sites)
+    return sites, segment.seen.detach(), active.div_(sites)
 
 
 def _sites(segment: Segment, shape: torch.Size) -> Tensor | float:

@@ -99,6 +99,7 @@ class Hold:
         self._reduce = reduce or (lambda tensor: tensor)
         self._scale, self._count = 1.0, 0
         self._firing: Firing | None = None
+        self._push: Tensor | None = None  # on the size of each unit, since the last look
         self._heard = _Heard()
         self._penalty: Tensor | None = None
         self._block: AbstractContextManager[Passes | None] | None = None
@@ -166,7 +167,7 @@ class Hold:
         self.control.load_state_dict(state["control"])
         self._scale, self._count = float(state["scale"]), int(state["passes"])
         held = state["firing"]
-        self._firing = None if held is None else Firing(**held)
+        self._firing, self._push = None if held is None else Firing(**held), None
 
     def _listen(self) -> AbstractContextManager[Passes | None]:
         """To hear of the activations: told by what runs them, or as they are called."""
@@ -186,14 +187,16 @@ class Hold:
 
     def _end(self, heard: _Heard) -> None:
         """Learn from the passes that were made, if this is one to look at, and price them."""
-        sizes, active = torch.cat(heard.sizes), heard.joined_active()
+        sizes, active = _joined(heard.sizes), heard.joined_active()
         known = self._firing is not None and self._firing.units == heard.units
         if active is not None and (self._looks or not known):
             self._learn(heard, sizes.detach(), self._reduce(active))
         self._count += 1
-        assert self._firing is not None
-        push = self._firing.push(self.control)
-        self._penalty = self.control.weight / self._scale * (sizes * push).sum()  # autocast casts @
+        if self._push is None:
+            assert self._firing is not None
+            push = self._firing.to(sizes.device).parts(self.control)
+            self._push = (push * (self.control.weight / self._scale)).to(sizes.dtype)
+        self._penalty = torch.dot(sizes, self._push)
 
     def _learn(self, heard: _Heard, sizes: Tensor, active: Tensor) -> None:
         if self._firing is None or self._firing.units != heard.units:
@@ -207,6 +210,7 @@ class Hold:
             mean = (self._reduce(sizes) * firing.evenly).sum()
             self._scale = float(mean) / (1.0 - self.zeros)
         self.control.after(self.zeros)
+        self._push = None
 
 
 class Control:
@@ -288,7 +292,6 @@ class Firing:
         self.share, self.idle = share.clone(), idle.clone()
         parts = [share.new_full((units,), 1.0 / units) for units in self.units]
         self.evenly = torch.cat(parts) / len(parts)
-        self._push: Tensor | None = None
 
     def to(self, device: torch.device) -> Firing:
         """Itself, there."""
@@ -296,18 +299,15 @@ class Firing:
         self.evenly = self.evenly.to(device)
         return self
 
-    def push(self, control: Control) -> Tensor:
-        """The part of each unit in the penalty: by how often it fires, where it is to fire less."""
-        if self._push is None:
-            rate = self.share / (1.0 - control.zeros)
-            self._push = self.evenly if control.weight < 0.0 else self.evenly * rate
-        return self._push
+    def parts(self, control: Control) -> Tensor:
+        """That of each unit in the penalty: by how often it fires, where it is to fire less."""
+        rate = self.share / (1.0 - control.zeros)
+        return self.evenly if control.weight < 0.0 else self.evenly * rate
 
     def learn(self, active: Tensor) -> None:
         """A look has shown these shares."""
         self.share.lerp_(active, MEMORY)
         self.idle.add_(LOOK).mul_(active == 0)
-        self._push = None
 
     @property
     def dead_share(self) -> float:
@@ -378,7 +378,11 @@ class _Heard:
     def joined_active(self) -> Tensor | None:
         """None if some did not tell."""
         told = [each for each in self.active if each is not None]
-        return torch.cat(told) if len(told) == len(self.active) else None
+        return _joined(told) if len(told) == len(self.active) else None
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _within(value: float, most: float) -> float:
