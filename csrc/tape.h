@@ -1,6 +1,7 @@
 // What a training step remembers from its forward pass: the active inputs of every layer.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -67,6 +68,21 @@ struct Tape {
   // That layer l reads.
   int sites(int l, int p) const {
     return stages.empty() ? samples(p) : samples(p) * stages[static_cast<std::size_t>(l)].in.pixels();
+  }
+
+  // Adds to each input of a layer the sites at which it is active, and the sizes of its values there; before
+  // any backward pass.
+  void add_active(int layer, float* count, float* size) const {
+    for (int p = 0; p < parts; ++p) {
+      const TapePart& part = at(layer, p);
+      const uint32_t n = part.entries(sites(layer, p));
+      part.with_index([&](const auto* index) {
+        for (uint32_t e = 0; e < n; ++e) {
+          count[index[e]] += 1.0f;
+          size[index[e]] += std::fabs(part.value[e]);
+        }
+      });
+    }
   }
 
   // Bytes of the lists.

@@ -46,6 +46,9 @@ struct BackwardCall {
   float* x_gradient;      // of x; or null
   int lowest;             // the first layer whose inputs' gradient is needed
   int threads;
+  // [layers]: what the gradient of an active, unclipped input has besides, times its sign; [inputs], or null.
+  // Or empty, where no layer is pushed.
+  std::vector<const float*> push;
 };
 
 enum class Rule : int { none = 0, gradient = 1, sgd = 2, adam = 3 };

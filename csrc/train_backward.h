@@ -95,6 +95,25 @@ struct BackwardOwn {
   Units here, next;  // of the outputs of the layer, and of its inputs
 };
 
+// The push on the inputs of a layer, or null.
+inline const float* push_of(const BackwardCall& call, int l) {
+  return call.push.empty() ? nullptr : call.push[static_cast<std::size_t>(l)];
+}
+
+// What the gradients of a layer's inputs are before the dot products: the push on each, if there is one.
+inline void begin_gradients(const TrainLayer& layer, const Uses& uses, const float* push) {
+  const uint32_t* begin = uses.begin.get();
+  float* to = uses.gradient.get();
+  if (!push) return std::fill(to, to + begin[2 * uses.inputs], 0.0f);
+  for (int k = 0; k < uses.inputs; ++k) {
+    const uint32_t first = begin[2 * k], clipped = begin[2 * k + 1];
+    std::fill(to + first, to + clipped, push[k]);
+    std::fill(to + clipped, to + begin[2 * k + 2], 0.0f);
+    for (uint32_t i = first; layer.phi == Phi::two_sided && i < clipped; ++i)
+      to[i] = std::copysign(push[k], push[k] * uses.use[i].value);
+  }
+}
+
 // gradient[r] += factor * the dot product of a weight row with the gradients of use r, for R uses.
 template <int R, int V>
 void add_dots(const Vec* row, const Use* use, const Gradients& g, float factor, float* gradient) {
@@ -135,7 +154,6 @@ inline void input_gradients(const TrainLayer& layer, const float* weight, const 
   const Units& inputs = own.next;
   const auto outputs = static_cast<std::size_t>(layer.outputs);
   const uint32_t* begin = uses.begin.get();
-  std::fill(uses.gradient.get(), uses.gradient.get() + begin[2 * layer.inputs], 0.0f);
   const Panels panels(own.here.count, nearest(samples));
   for (int from = 0; from < inputs.count; from += BLOCK)
     for (int p = 0; p < panels.count; ++p)
@@ -215,6 +233,7 @@ inline void backward_part(const TrainChain& chain, const Parameters& at, const B
     if (l < call.lowest) break;  // of its weights alone
     const uint32_t* begin = part.uses.begin.get();
     own.next.choose(layer.inputs, [&](int k) { return begin[2 * k] != begin[2 * k + 1]; });
+    begin_gradients(layer, part.uses, push_of(call, l));
     input_gradients(layer, at.weight[static_cast<std::size_t>(l)], g, samples, own, part.uses);
     // at all units where the skip carries the gradient on, or it is x's
     if (l == call.lowest || layer.alpha != 0.0f || chain.layer(l - 1).alpha != 0.0f)

@@ -294,6 +294,19 @@ inline bool take_part(const TrainChain& chain, const Tape& tape, const float* gr
   return finite;
 }
 
+// What the gradients of a layer's entries are before the dot products: the push on each input, if there is one.
+inline void begin_gradients(const TrainLayer& layer, const float* push, uint32_t entries, TapePart& part) {
+  part.gradient.reset(new float[entries]);
+  float* to = part.gradient.get();
+  if (!push) return std::fill(to, to + entries, 0.0f);
+  part.with_index([&](const auto* index) {
+    for (uint32_t e = 0; e < entries; ++e) {
+      const float y = part.value[e], pushed = push[index[e]];
+      to[e] = unclipped(layer, y) ? (y < 0.0f ? -pushed : pushed) : 0.0f;
+    }
+  });
+}
+
 inline void backward_images(const TrainChain& chain, const Parameters& at, const BackwardCall& call,
                             Tape& tape, int p) {
   thread_local ConvolutionBackwardOwn own;
@@ -309,8 +322,7 @@ inline void backward_images(const TrainChain& chain, const Parameters& at, const
     TapePart& part = tape.at(l, p);
     const int sites = tape.sites(l, p);
     const uint32_t entries = part.entries(sites);
-    part.gradient.reset(new float[entries]);
-    std::fill(part.gradient.get(), part.gradient.get() + entries, 0.0f);
+    begin_gradients(layer, push_of(call, l), entries, part);
     choose(layer, part, sites, own);
     window_gradients(layer, tape.stages[here], at.weight[here], g, tape.samples(p), own,
                      part.gradient.get());

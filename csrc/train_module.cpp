@@ -93,11 +93,12 @@ class NativeTraining {
   }
 
   void backward(Tape& tape, uintptr_t gradient, uintptr_t x_gradient, int lowest, int threads,
-                const Addresses& weights) const {
+                const Addresses& weights, const Addresses& push) const {
     const Parameters parameters{tensors(weights), {}};
+    const std::vector<const float*> pushes = tensors(push);
     const nb::gil_scoped_release released;
     training_.backward(chain_, parameters,
-                       {at<const float>(gradient), at<float>(x_gradient), lowest, usable_threads(threads)},
+                       {at<const float>(gradient), at<float>(x_gradient), lowest, usable_threads(threads), pushes},
                        tape);
   }
 
@@ -108,6 +109,16 @@ class NativeTraining {
     for (const Target& target : biases) call.bias.push_back(update_of(target, groups));
     const nb::gil_scoped_release released;
     training_.weights(chain_, call, tape);
+  }
+
+  // [inputs of the first layer, of the second, ...]: at how many sites each is active, and its values' sizes.
+  void add_active(const Tape& tape, uintptr_t count, uintptr_t size, int threads) const {
+    std::vector<std::size_t> begin{0};
+    for (const TrainLayer& layer : chain_.layers) begin.push_back(begin.back() + layer.inputs);
+    const nb::gil_scoped_release released;
+#pragma omp parallel for num_threads(usable_threads(threads))
+    for (int l = 0; l < chain_.depth(); ++l)
+      tape.add_active(l, at<float>(count) + begin[l], at<float>(size) + begin[l]);
   }
 
  private:
@@ -127,7 +138,9 @@ void add_training(nb::module_& module) {
            nb::arg("height"), nb::arg("width"), nb::arg("threads"), nb::arg("keep"),
            nb::arg("weights"), nb::arg("biases"))
       .def("backward", &NativeTraining::backward, nb::arg("tape"), nb::arg("gradient"), nb::arg("x_gradient"),
-           nb::arg("lowest"), nb::arg("threads"), nb::arg("weights"))
+           nb::arg("lowest"), nb::arg("threads"), nb::arg("weights"), nb::arg("push") = Addresses{})
+      .def("add_active", &NativeTraining::add_active, nb::arg("tape"), nb::arg("count"), nb::arg("size"),
+           nb::arg("threads"))
       .def("weights", &NativeTraining::weights, nb::arg("tape"), nb::arg("gradient"), nb::arg("threads"),
            nb::arg("groups"), nb::arg("weights"), nb::arg("biases"));
 }

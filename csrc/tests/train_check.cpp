@@ -212,7 +212,7 @@ bool run_case(const Case& c, const Training& training, const Result& wanted) {
   const Exact x = copied(c.x), gradient = copied(c.gradient), out(wanted.out.size()), of_x(c.x.size());
   Tape tape;
   training.forward(c.chain, parameters, {x.data(), out.data(), c.batch, c.threads, true, c.image}, tape);
-  training.backward(c.chain, parameters, {gradient.data(), of_x.data(), 0, c.threads}, tape);
+  training.backward(c.chain, parameters, {gradient.data(), of_x.data(), 0, c.threads, {}}, tape);
   WeightCall call{gradient.data(), c.threads, {}, {}}, adam = call, sgd = call;
   std::vector<std::vector<uint8_t>> live;
   std::vector<Exact> moments;

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from .nn import DNN as DNN
     from .nn import CReLU as CReLU
     from .nn import FATReLU as FATReLU
+    from .nn import Hold as Hold
     from .nn import ShiftedReLU as ShiftedReLU
     from .nn import Skip as Skip
     from .nn import SoftThreshold as SoftThreshold
     from .nn import activation as activation
+    from .nn import drop_dead_ as drop_dead_
     from .nn import init_ as init_
     from .nn import sparsify_ as sparsify_
     from .nn import threshold_ as threshold_
@@ -48,6 +50,7 @@ _ROOM_OF = {
     "DNN": "nn",
     "Engine": "engine",
     "FATReLU": "nn",
+    "Hold": "nn",
     "Monitor": "monitor",
     "PiecewiseSmooth": "theory",
     "ShiftedReLU": "nn",
@@ -57,6 +60,7 @@ _ROOM_OF = {
     "accelerate": "engine",
     "activation": "nn",
     "certify": "theory",
+    "drop_dead_": "nn",
     "finite_width": "theory",
     "init_": "nn",
     "load": "data",

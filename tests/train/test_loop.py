@@ -56,6 +56,7 @@ def test_the_result_has_the_contracts_keys(finished):
         "validation_accuracy",
         "commit",
         "engine",
+        "dead_share",
     }
     assert result["validation_accuracy"] is None
     assert set(result["versions"]) == {"python", "torch", "numpy", "sparsefield"}

@@ -8,6 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,6 +42,13 @@ def test_a_finished_run_is_read():
     assert run.layers["step"].tolist() == [0, 0, 10, 10, 20, 20]
     right = load_model(FINISHED)(data.test_x).argmax(1) == data.test_y
     assert float(right.float().mean()) == pytest.approx(run.result.test_accuracy, abs=0.01)
+
+
+def test_what_later_versions_record_is_missing_and_no_error():
+    run = read_run(FINISHED)
+    assert run.result.dead_share is None
+    assert run.config.hold is None
+    assert all(np.isnan(run.metrics[name]).all() for name in ("zeros", "hold_weight"))
 
 
 def test_a_finished_run_is_left_as_it_is(copied):

@@ -35,6 +35,8 @@ def digest(out):
 RIVALS = [
     {"optimizer": "adam", "family": "topk"},
     {"optimizer": "adam", "family": "relu", "penalty": "hoyer", "penalty_weight": 1.0},
+    {"optimizer": "adam", "hold": 0.9, "skip": 0.5},
+    {"optimizer": "adam", "hold": 0.9, "engine": "sparse"},
 ]
 
 
@@ -49,6 +51,23 @@ def test_interrupted_and_resumed_ends_as_uninterrupted(
     assert not (tmp_path / "parts" / "result.json").exists()
     train(run, out=tmp_path / "parts", resume=True, progress=False)
     assert same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("engine", ["dense", "sparse"])
+def test_a_checkpoint_that_loses_what_is_held_ends_elsewhere(
+    config, tmp_path, interrupted_after, same_end, engine
+):
+    run = config(lr=5e-3, optimizer="adam", hold=0.9, skip=0.5, engine=engine)
+    train(run, out=tmp_path / "whole", progress=False)
+    state = interrupted(run, tmp_path / "parts", interrupted_after, 20)
+    save_checkpoint(
+        tmp_path / "parts" / "checkpoint",
+        run.resolved(),
+        digest(tmp_path / "parts"),
+        {**state, "hold": None},
+    )
+    train(run, out=tmp_path / "parts", resume=True, progress=False)
+    assert not same_end(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_seconds_of_all_parts_are_counted(config, tmp_path, interrupted_after):

@@ -188,9 +188,11 @@ def _gradients(point: Any, width: int, depth: int) -> str:
 
 def _default_out(config: Any) -> Path:
     source = Path(config.data).name
+    held = "" if config.hold is None else f"-hold{config.hold:g}"
     return Path("runs") / (
         f"{source}-{config.network}-{config.family}-depth{config.depth}-width{config.width}"
-        f"-s{config.sparsity:g}-q{config.q:g}-skip{config.skip:g}-{config.init}-seed{config.seed}"
+        f"-s{config.sparsity:g}{held}-q{config.q:g}-skip{config.skip:g}-{config.init}"
+        f"-seed{config.seed}"
     )
 
 
@@ -203,6 +205,11 @@ def _engine(told: dict[str, Any] | None) -> str:
     return f"lists in {told['layers_on_lists']} of {told['of']} layers that can{measured}"
 
 
+def _dead(share: float | None) -> str:
+    """Older records lack it."""
+    return "" if share is None else f"dead units     {share:.4f} (fire for no test image)\n"
+
+
 def _summary(result: Any, directory: Path) -> str:
     state = f"failed: {result.reason}" if result.failed else "trained"
     return (
@@ -210,6 +217,7 @@ def _summary(result: Any, directory: Path) -> str:
         f"test accuracy  {100 * result.test_accuracy:.2f} %\n"
         f"sparsity       {result.sparsity_mean:.4f} (at initialisation "
         f"{sum(result.sparsity_init) / len(result.sparsity_init):.4f})\n"
+        f"{_dead(result.dead_share)}"
         f"steps          {result.steps} in {result.seconds:.1f} s\n"
         f"engine         {_engine(result.engine)}\n"
         f"record         {directory}"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from sparsefield.nn.hold import Tell
 
 from .choosing import Way
 from .fused import Fused
@@ -88,6 +92,10 @@ class _Switched(nn.Module):
     def by(self, run: Forward) -> Forward:
         self.__dict__["_run"] = run
         return run
+
+    def telling(self, tell: Tell, *, look: bool) -> AbstractContextManager[Any] | None:
+        run = self.__dict__["_run"]
+        return run.telling(tell, look=look) if isinstance(run, TrainingEngine) else None
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.__dict__["_run"](x)

@@ -6,6 +6,8 @@ import math
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sparsefield.errors import InvalidInput
+from sparsefield.nn.hold import Tell
 
 from .forking import one_thread_if_forked
 from .links import Dense, Link, check_parameter, lay, look
@@ -21,6 +24,7 @@ from .native import kernels
 from .parts import Between, Part, parts_of
 from .phi import CODES, IDENTITY
 from .products import Chain
+from .telling import Listener, activity, telling_steps
 
 _version = attrgetter("_version")
 
@@ -53,6 +57,8 @@ class Segment:
     ----------
     weights, biases, addresses
         of the layers' parameters, first to last, as the last call saw them.
+    widths
+        inputs of each layer.
     """
 
     weights: list[nn.Parameter]
@@ -64,12 +70,14 @@ class Segment:
         self.instruction_set = instruction_set
         self._later: Callable[[], Later | None] = _nobody
         self._sizes = [tuple(link.weight.shape) for link in self.links]
+        self.widths = tuple(inputs for _, inputs, *_ in self._sizes)
         self._seen: list[Any] = []
         self._native: Any = None
+        self.seen: Tensor | None = None  # sizes of the inputs, by the last look
         self.lay()
 
     def __getstate__(self) -> dict[str, Any]:
-        known = self.__dict__ | {"_native": None, "_seen": [], "_later": _nobody}
+        known = self.__dict__ | {"_native": None, "_seen": [], "_later": _nobody, "seen": None}
         return known | {"addresses": ([], [])}
 
     @property
@@ -132,7 +140,7 @@ class Segment:
         )
         self._seen = [look(parameters) for parameters in held]
 
-    def __call__(self, h: Tensor) -> Tensor:
+    def __call__(self, h: Tensor, listener: Listener | None = None) -> Tensor:
         images = self.links[0].window is not None
         dimensions = 4 if images else 2
         if h.dim() != dimensions or h.shape[1] != self.inputs or h.dtype != torch.float32:
@@ -141,12 +149,12 @@ class Segment:
                 f"{self.links[0].name}: reads float32 [batch, {self.inputs}{axes}], "
                 f"was given {h.dtype} {list(h.shape)}"
             )
-        return self._images(h) if images else self._rows(h)
+        return self._images(h, listener) if images else self._rows(h, listener)
 
-    def _images(self, h: Tensor) -> Tensor:
-        return self._rows(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def _images(self, h: Tensor, listener: Listener | None) -> Tensor:
+        return self._rows(h.permute(0, 2, 3, 1), listener).permute(0, 3, 1, 2)
 
-    def _rows(self, h: Tensor) -> Tensor:
+    def _rows(self, h: Tensor, listener: Listener | None) -> Tensor:
         self.lay()
         parameters: list[Tensor] = [*self.parameters]
         wanted = [p for p in parameters if p.requires_grad]
@@ -155,7 +163,10 @@ class Segment:
         left: list[tuple[Any, Tensor]] = []
         if self.later is not None:
             parameters = [self._stand_in(left)] if wanted else []
-        out: Tensor = _OnLists.apply(self, left, h, *parameters)  # type: ignore[no-untyped-call]
+        found = _OnLists.apply(self, left, listener, h, *parameters)  # type: ignore[no-untyped-call]
+        if listener is not None:
+            listener.tell(self.widths, *found[1:])
+        out: Tensor = found[0]
         return out
 
     def _stand_in(self, left: list[tuple[Any, Tensor]]) -> Tensor:
@@ -189,8 +200,15 @@ class Segment:
                 size = link.window.after((size[0], size[1]))
         return size
 
-    def backward(self, tape: Any, gradient: Tensor, x_gradient: Tensor | None) -> None:
-        """Fill the tape with the gradients of the active inputs, as far down as they are needed."""
+    def backward(
+        self, tape: Any, gradient: Tensor, x_gradient: Tensor | None, push: Tensor | None = None
+    ) -> None:
+        """Fill the tape with the gradients of the active inputs, as far down as they are needed.
+
+        ``push``: what the size of each input of each layer adds to them at every site.
+        """
+        begins = accumulate(self.widths[:-1], initial=0)
+        pushes = [] if push is None else [[push.data_ptr() + 4 * begin for begin in begins]]
         needed = [
             weight.requires_grad or (bias is not None and bias.requires_grad)
             for weight, bias in zip(self.weights, self.biases, strict=True)
@@ -203,6 +221,7 @@ class Segment:
             lowest if x_gradient is None else 0,
             torch.get_num_threads(),
             self.addresses[0],
+            *pushes,
         )
 
     def gradients(self, tape: Any, gradient: Tensor) -> list[Tensor | None]:
@@ -231,35 +250,49 @@ class Segment:
 
 
 class _OnLists(torch.autograd.Function):
-    """A segment's h, from h of the layer before."""
+    """A segment's h, from h of the layer before, and what it tells of what its layers read."""
 
     @staticmethod
     def forward(
-        ctx: Any, segment: Segment, left: list[Any], h: Tensor, *parameters: Tensor
-    ) -> Tensor:
+        ctx: Any,
+        segment: Segment,
+        left: list[Any],
+        listener: Listener | None,
+        h: Tensor,
+        *parameters: Tensor,
+    ) -> tuple[Tensor | None, ...]:
         ctx.segment, ctx.later, ctx.left, ctx.count = segment, segment.later, left, len(parameters)
         ctx.shape, ctx.versions = h.shape, list(map(_version, segment.weights))
+        ctx.set_materialize_grads(False)
         out, ctx.tape = segment.forward(h, keep=True)
-        return out
+        ctx.out_shape = out.shape
+        if listener is None:
+            return out, None, None
+        ctx.sites, *told = activity(segment, ctx.tape, h.shape, look=listener.look)
+        ctx.mark_non_differentiable(*(each for each in told[1:] if each is not None))
+        return out, *told
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, gradient: Tensor | None, of_sizes: Tensor | None, _: None
+    ) -> tuple[Tensor | None, ...]:
         segment: Segment = ctx.segment
         if list(map(_version, segment.weights)) != ctx.versions:
             raise InvalidInput(
                 "backward: the weights have changed since the forward pass; call the model again"
             )
-        gradient = gradient.contiguous()
-        wanted = ctx.needs_input_grad[2]
+        gradient = torch.zeros(ctx.out_shape) if gradient is None else gradient.contiguous()
+        wanted = ctx.needs_input_grad[3]
         of_h = gradient.new_empty(ctx.shape) if wanted else None
         if ctx.later is not None:
             ctx.later.before(segment)
-        segment.backward(ctx.tape, gradient, of_h)
+        push = None if of_sizes is None else of_sizes / ctx.sites
+        segment.backward(ctx.tape, gradient, of_h, push)
         if ctx.later is not None:
             ctx.left[:] = [(ctx.tape, gradient)]
-            return None, None, of_h, *[gradient.new_zeros(())] * ctx.count
-        return None, None, of_h, *segment.gradients(ctx.tape, gradient)
+            return None, None, None, of_h, *[gradient.new_zeros(())] * ctx.count
+        return None, None, None, of_h, *segment.gradients(ctx.tape, gradient)
 
 
 class ChannelsLast(nn.Module):
@@ -314,6 +347,7 @@ class TrainingEngine(nn.Module):
             for part in parts
             if isinstance(part, Between) and part.reason is not None
         }
+        self._listener: Listener | None = None
         self.training = model.training
         for shared in ("_modules", "_parameters", "_buffers"):
             self.__dict__[shared] = model.__dict__[shared]
@@ -333,9 +367,19 @@ class TrainingEngine(nn.Module):
         if torch.is_autocast_enabled("cpu"):
             raise InvalidInput("autocast: training on lists is float32 alone; leave autocast")
         one_thread_if_forked()
-        for step in self.steps:
+        told = self._listener
+        for step in self.steps if told is None else telling_steps(self.steps, told):
             x = step(x)
         return x
+
+    @contextmanager
+    def telling(self, tell: Tell, *, look: bool) -> Iterator[None]:
+        """See :class:`sparsefield.nn.hold.Telling`."""
+        self._listener = Listener(tell, look)
+        try:
+            yield
+        finally:
+            self._listener = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, those that wait for the fused update too."""

@@ -11,8 +11,12 @@ from .activations import crelu as crelu
 from .activations import cst as cst
 from .activations import shifted_relu as shifted_relu
 from .activations import soft_threshold as soft_threshold
+from .drop_dead import Dropped as Dropped
+from .drop_dead import drop_dead_ as drop_dead_
 from .fatrelu import FATReLU as FATReLU
 from .fatrelu import fatrelu as fatrelu
+from .hold import HeldTable as HeldTable
+from .hold import Hold as Hold
 from .initialise import InitTable as InitTable
 from .initialise import init_ as init_
 from .initialise import torch_default_ as torch_default_

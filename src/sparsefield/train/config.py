@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sparsefield.errors import InvalidInput
+from sparsefield.train.consistency import CLIPPED, check_together, heights
 
 if TYPE_CHECKING:
     from sparsefield.theory import Point, VarianceMap
     from sparsefield.theory.winners import WinnersMap
 
-CLIPPED, UNCLIPPED = ("crelu", "cst"), ("relu", "st", "topk")
+UNCLIPPED = ("relu", "st", "topk")
 DEFAULT_CLIP = 1.1
+# Of a run that is led from where training is easy to the zeros that it is to hold.
+LED_SPARSITY, LED_CLIP, LED_LR = 0.5, 2.0, 2e-3
 DEFAULT_EPOCHS, DEFAULT_STEPS = 10, 1500
 # Named together by records alone, which hold every field: one without an engine was dense.
 _RECORDED = {"seed", "device", "threads", "precision", "log_every", "checkpoint_every", "strides"}
@@ -134,6 +138,15 @@ class TrainConfig(BaseModel):
     threshold_at: float = Field(
         0.7, gt=0, lt=1, description="share of all steps after which the thresholds rise"
     )
+    hold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of exact zeros at the end, to which a penalty leads that follows the "
+        "zeros of each step. Where only this is given and not the start, a network with the skip "
+        f"starts at sparsity {LED_SPARSITY:g} and clip {LED_CLIP:g}, and Adam at {LED_LR:g}; one "
+        "without starts at the end. By default nothing is held",
+    )
     penalty: Literal["none", "l1", "hoyer"] = Field(
         "none",
         description="added to the loss that is minimised, not to the one recorded: the mean size "
@@ -199,6 +212,7 @@ class TrainConfig(BaseModel):
     )
 
     def __init__(self, **values: Any) -> None:
+        values = {**_start(values), **values}
         if values.keys() >= _RECORDED:
             values = {"engine": "dense", **values}
         try:
@@ -217,25 +231,20 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        _check_clip(self)
-        _check_topk(self)
-        _check_penalty(self)
-        _check_threshold(self)
-        _check_norm(self)
-        _check_cnn_only(self)
+        check_together(self)
         return self
 
     def resolved(self) -> TrainConfig:
         """The same run with every default that depends on another field written out."""
         changes: dict[str, Any] = {}
-        if not _heights(self):
-            changes |= _default_heights(self.family)
+        if not heights(self):
+            changes |= _default_heights(self)
         if self.clip == "auto" or self.chi1 == "typical":
             point = self.model_copy(update=changes).point()
             changes |= {"clip": point.clip} if self.clip == "auto" else {}
             changes["chi1"] = point.chi1
         if self.lr is None:
-            changes["lr"] = DEFAULT_LR[self.optimizer]
+            changes["lr"] = _default_lr(self)
         return self.model_copy(update=changes)
 
     def solved(self) -> tuple[TrainConfig, Point]:
@@ -260,7 +269,7 @@ class TrainConfig(BaseModel):
             chi1=self.chi1,
             width=self.width,
             depth=self.depth,
-            **(_heights(self) or _default_heights(self.family)),
+            **(heights(self) or _default_heights(self)),
         )
 
     @property
@@ -287,87 +296,31 @@ def default_epochs(steps_per_epoch: int) -> int:
     return max(DEFAULT_EPOCHS, -(-DEFAULT_STEPS // steps_per_epoch))
 
 
-def _default_heights(family: str) -> dict[str, Any]:
-    return {"clip": DEFAULT_CLIP} if family in CLIPPED else {}
+def _start(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The zeros at the start, of a run that names only those at the end."""
+    if values.get("hold") is None or "sparsity" in values:
+        return {}
+    try:
+        end, led = float(values["hold"]), float(values.get("skip", 0.0)) > 0.0
+    except (TypeError, ValueError):  # the check of the fields says what is wrong
+        return {}
+    start = min(end, LED_SPARSITY) if led else end
+    return {"sparsity": start} if 0.0 < start < 1.0 else {}
 
 
-def _heights(config: TrainConfig) -> dict[str, Any]:
-    """Those of clip, m and slope that are given."""
-    given = {"clip": config.clip, "m": config.m, "slope": config.slope}
-    return {name: value for name, value in given.items() if value is not None}
+def _is_led(config: TrainConfig) -> bool:
+    """Whether the zeros at the end are others than those at the start."""
+    return config.hold is not None and config.skip > 0.0 and config.sparsity <= LED_SPARSITY
 
 
-def _check_clip(config: TrainConfig) -> None:
-    given = _heights(config)
-    values = " and ".join(f"{name}={_shown(value)}" for name, value in given.items())
-    if len(given) > 1:
-        raise ValueError(f"{values}: each of them fixes the clip height; give only one of them")
-    if given and config.family not in CLIPPED:
-        raise ValueError(
-            f"{values} with family={config.family}: this family is not clipped; "
-            f"leave {next(iter(given))} out, or choose family crelu or cst"
-        )
+def _default_lr(config: TrainConfig) -> float:
+    led = _is_led(config) and config.optimizer != "sgd"
+    return LED_LR if led else DEFAULT_LR[config.optimizer]
 
 
-def _check_topk(config: TrainConfig) -> None:
-    if config.family == "topk" and config.chi1 != 1.0:
-        raise ValueError(
-            f"chi1={_shown(config.chi1)} with family=topk: its scale keeps the variance, which "
-            "fixes chi1; leave chi1 out"
-        )
-
-
-def _check_penalty(config: TrainConfig) -> None:
-    if config.penalty != "none" and config.penalty_weight is None:
-        raise ValueError(
-            f"penalty={config.penalty} without penalty_weight: how much it counts must be given; "
-            "give penalty_weight, 0.1 to begin with"
-        )
-    if config.penalty == "none" and config.penalty_weight is not None:
-        raise ValueError(
-            f"penalty_weight={config.penalty_weight:g} with penalty=none: there is nothing to "
-            "weigh; leave penalty_weight out, or choose penalty l1 or hoyer"
-        )
-
-
-def _check_threshold(config: TrainConfig) -> None:
-    if config.threshold is not None and (config.family, config.sparsity) != ("relu", 0.5):
-        raise ValueError(
-            f"threshold={config.threshold:g} with family={config.family}, "
-            f"sparsity={config.sparsity:g}: it raises the thresholds of a ReLU network, which is "
-            "family relu with sparsity 0.5; choose those, or leave threshold out"
-        )
-
-
-def _check_norm(config: TrainConfig) -> None:
-    if config.norm != "none" and (config.network != "cnn" or config.skip > 0.0):
-        raise ValueError(
-            f"norm={config.norm} with network={config.network}, skip={config.skip:g}: a norm is "
-            "for plain convolutions; choose network cnn and skip 0, or leave norm out"
-        )
-
-
-def _shown(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def _check_cnn_only(config: TrainConfig) -> None:
-    if config.network != "cnn" and config.strides:
-        raise ValueError(
-            f"strides={list(config.strides)} with network={config.network}: only convolutions have "
-            "strides; leave strides out, or choose network cnn"
-        )
-    if config.network != "cnn" and config.weights == "delta":
-        raise ValueError(
-            f"weights=delta with network={config.network}: delta-orthogonal weights are those of a "
-            "convolution; choose orthogonal, or network cnn"
-        )
-    outside = [layer for layer in config.strides if not 0 <= layer < config.depth]
-    if outside or len(set(config.strides)) < len(config.strides):
-        raise ValueError(
-            f"strides={list(config.strides)}: must be different layers between 0 and "
-            f"{config.depth - 1} (depth={config.depth}); name each strided layer once"
-        )
+def _default_heights(config: TrainConfig) -> dict[str, Any]:
+    clip = LED_CLIP if _is_led(config) else DEFAULT_CLIP
+    return {"clip": clip} if config.family in CLIPPED else {}
 
 
 def _one_line(error: ValidationError) -> str:

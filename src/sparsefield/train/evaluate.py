@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +19,14 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Share of images classified rightly, and the share of exact zeros after each activation."""
+    """Share of images classified rightly, and the share of exact zeros after each activation.
+
+    ``dead_share``: of all units, those that fired for no image.
+    """
 
     accuracy: float
     sparsity: tuple[float, ...]
+    dead_share: float
 
     @property
     def sparsity_mean(self) -> float:
@@ -52,29 +56,44 @@ def evaluate(
                 logits = forward(x)
             right = (logits.argmax(1) == y) & logits.isfinite().all(1)
             correct += right.sum()
-    tally = torch.tensor([int(correct), len(labels), *counts.totals()], device=images.device)
-    return _from_tally(runtime.all_reduce(tally, reduce_op="sum").tolist())
+    tally = torch.tensor([int(correct), len(labels), *counts.sizes], device=images.device)
+    tally = runtime.all_reduce(torch.cat([tally, *counts.active]), reduce_op="sum").cpu()
+    return _from_tally(tally, [len(active) for active in counts.active])
+
+
+def _from_tally(tally: Tensor, units: Sequence[int]) -> Evaluation:
+    layers = len(units)
+    correct, images, *sizes = tally[: 2 + layers].tolist()
+    active = tally[2 + layers :]
+    zeros = [
+        (size - int(each.sum())) / size
+        for size, each in zip(sizes, active.split(list(units)), strict=True)
+    ]
+    return Evaluation(correct / images, tuple(zeros), float((active == 0).double().mean()))
 
 
 class ZeroCounts:
-    """Exact zeros and values seen after each activation, in order of execution."""
+    """How often each unit was active, and values seen, after each activation in order."""
 
     def __init__(self) -> None:
-        self.zeros: list[Tensor] = []
+        self.active: list[Tensor] = []
         self.sizes: list[int] = []
 
     def see(self, call: Call) -> None:
         """Add one call to those of its layer in other passes."""
-        layer = call.place.order
-        if layer == len(self.zeros):
-            self.zeros.append(torch.zeros_like(call.zeros))
+        layer, active = call.place.order, call.active_by_unit
+        if layer == len(self.active):
+            self.active.append(torch.zeros_like(active))
             self.sizes.append(0)
-        self.zeros[layer] += call.zeros
+        self.active[layer] += active
         self.sizes[layer] += call.output.numel()
 
-    def totals(self) -> list[int]:
-        """All counts of zeros, then all sizes."""
-        return [int(count) for count in self.zeros] + self.sizes
+    @property
+    def zeros(self) -> list[int]:
+        """Exact zeros of each layer."""
+        return [
+            size - int(active.sum()) for size, active in zip(self.sizes, self.active, strict=True)
+        ]
 
 
 @contextmanager
@@ -84,10 +103,3 @@ def counting_zeros(model: nn.Module) -> Iterator[ZeroCounts]:
     with Watch(model, activation_modules(model)).passes(counts.see) as passes:
         yield counts
     passes.warn()
-
-
-def _from_tally(tally: list[int]) -> Evaluation:
-    correct, images, *counts = tally
-    layers = len(counts) // 2
-    pairs = zip(counts[:layers], counts[layers:], strict=True)
-    return Evaluation(correct / images, tuple(zeros / size for zeros, size in pairs))

@@ -1,17 +1,21 @@
-"""Penalties on the activations, which make a dense network's values zero as it trains.
+"""What is added to the loss for the sake of zeros: at a fixed weight, or so that they are held.
 
-A rival of zeros by design: the share of zeros is what the weight of the penalty and the training
-make of it. Nothing is changed at test time.
+A penalty of fixed weight, which makes a dense network's values zero as it trains, is a rival of
+zeros by design: the share of zeros is what its weight and the training make of it. That of
+:class:`sparsefield.nn.Hold` follows the zeros. Nothing is changed at test time.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sparsefield.nn import Hold
 from sparsefield.train.config import TrainConfig
 from sparsefield.watch import Call, Watch, activation_modules
 
@@ -54,7 +58,17 @@ _PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "hoyer": hoyer}
 class Penalty:
     """The config's penalty on a network's activations: weight times its mean over the layers.
 
-    With ``penalty="none"`` nothing is watched and nothing is added.
+    With ``hold`` it is the penalty of :class:`sparsefield.nn.Hold`. With neither that nor a
+    ``penalty`` nothing is watched and nothing is added.
+
+    Parameters
+    ----------
+    config, model
+        Of the run.
+    runs
+        What runs the model in a step, where that is not the model itself.
+    reduce
+        Mean of a tensor over the processes.
 
     >>> penalty = Penalty(config, model)                                  # doctest: +SKIP
     >>> with penalty.watching():                                          # doctest: +SKIP
@@ -62,32 +76,62 @@ class Penalty:
     >>> penalty.added_to(loss).backward()                                 # doctest: +SKIP
     """
 
-    def __init__(self, config: TrainConfig, model: nn.Module) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: nn.Module,
+        *,
+        runs: nn.Module | None = None,
+        reduce: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         self._of = _PENALTIES.get(config.penalty)
         self._weight = config.penalty_weight or 0.0
         self._watch = Watch(model, activation_modules(model)) if self._of else None
         self._layers: list[Tensor] = []
+        self.hold: Hold | None = None
+        if config.hold is not None:
+            self.hold = Hold(runs or model, config.hold, reduce=reduce)
 
     @property
     def watches(self) -> bool:
-        """Whether the activations of every step must be seen."""
+        """Whether the activations of every step must be called, for hooks to see them."""
         return self._watch is not None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Collect the layers of the one forward pass inside."""
         self._layers = []
-        if self._watch is None:
+        if self.hold is not None:
+            with self.hold:
+                yield
+        elif self._watch is not None:
+            with self._watch.passes(self._see) as passes:
+                yield
+            passes.warn()
+        else:
             yield
-            return
-        with self._watch.passes(self._see) as passes:
-            yield
-        passes.warn()
 
     def added_to(self, loss: Tensor) -> Tensor:
         """The loss of the pass just watched with the penalty."""
+        if self.hold is not None:
+            return loss + self.hold.penalty()
         layers, self._layers = self._layers, []
         return loss + self._weight * torch.stack(layers).mean() if layers else loss
+
+    def row(self) -> dict[str, float]:
+        """For a row of metrics: what is held, NaN where nothing is."""
+        if self.hold is None:
+            return {"zeros_trained": math.nan, "hold_weight": math.nan}
+        return {"zeros_trained": self.hold.zeros, "hold_weight": self.hold.control.weight}
+
+    def state(self) -> dict[str, Any] | None:
+        """What :meth:`restore` goes on from."""
+        return None if self.hold is None else self.hold.state_dict()
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from a state; None where nothing is held."""
+        if self.hold is not None and state is not None:
+            self.hold.load_state_dict(state)
 
     def _see(self, call: Call) -> None:
         assert self._of is not None

@@ -23,7 +23,9 @@ TOGETHER = "together"  # of versions that trained several runs as one: state tha
 METRICS_COLUMNS = {
     **dict.fromkeys(("step", "epoch"), "int64"),
     **dict.fromkeys(("loss", "lr", "test_accuracy", "seconds"), "float64"),
+    **dict.fromkeys(("zeros", "zeros_trained", "hold_weight"), "float64"),
 }
+_LATER = {"zeros", "zeros_trained", "hold_weight"}  # NaN in tables made before there were any
 LAYERS_COLUMNS = {
     **dict.fromkeys(("step", "layer"), "int64"),
     **dict.fromkeys(("q", "sparsity", "saturated", "dead", "grad_rms"), "float64"),
@@ -80,6 +82,8 @@ class Result:
     threshold
         Where ``threshold`` was asked for: the ``step`` before which the thresholds rose, and the
         accuracy on the test set just ``before`` and just ``after``, without a step of training.
+    dead_share
+        Share of all units that fired for no test image; None in records older than this key.
     """
 
     test_accuracy: float
@@ -99,6 +103,7 @@ class Result:
     commit: str | None = None
     engine: dict[str, Any] | None = None
     threshold: dict[str, Any] | None = None
+    dead_share: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON knows it: lists, and None for a loss that is not finite."""
@@ -115,8 +120,10 @@ class Result:
 class Run:
     """A finished run as read from its directory; tables are columns by name, arrays of one length.
 
-    ``metrics``: step, epoch, loss (mean since the row before), lr, test_accuracy (NaN where not
-    evaluated), seconds. ``layers``: the rows of :class:`sparsefield.monitor.Monitor`.
+    ``metrics``: step, epoch, loss (mean since the row before), lr, test_accuracy and zeros on the
+    test set (NaN where not evaluated), seconds; and of a run with ``hold`` the zeros_trained of its
+    last batch and the hold_weight of the next. ``layers``: the rows of
+    :class:`sparsefield.monitor.Monitor`.
     """
 
     config: TrainConfig
@@ -233,7 +240,11 @@ def _result(content: dict[str, Any]) -> Result:
 def _write_table(path: Path, rows: Rows, columns: dict[str, str]) -> None:
     pa = require("pyarrow", "train")
     pq = require("pyarrow.parquet", "train")
-    arrays = {name: np.array([row[name] for row in rows], dtype=columns[name]) for name in columns}
+    blank = dict.fromkeys(_LATER, math.nan)  # in rows that an old checkpoint brought along
+    rows = [{**blank, **row} for row in rows]
+    arrays = {
+        name: np.array([row[name] for row in rows], dtype=kind) for name, kind in columns.items()
+    }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(arrays), sink)
     write_bytes(path, sink.getvalue().to_pybytes())
@@ -241,8 +252,13 @@ def _write_table(path: Path, rows: Rows, columns: dict[str, str]) -> None:
 
 def _read_table(path: Path, columns: dict[str, str]) -> Table:
     pq = require("pyarrow.parquet", "train")
-    table = _undamaged(path, lambda path: pq.read_table(path).select(list(columns)))
-    return {name: table[name].to_numpy() for name in columns}
+    return _undamaged(path, lambda path: _columns(pq.read_table(path), columns))
+
+
+def _columns(table: Any, columns: dict[str, str]) -> Table:
+    blank = np.full(len(table), math.nan)
+    held = set(table.column_names)
+    return {name: blank if name in _LATER - held else table[name].to_numpy() for name in columns}
 
 
 def _undamaged(path: Path, read: Callable[[Path], T]) -> T:

@@ -93,7 +93,12 @@ class Training:
             expectation=expectation(config, point, self.shape, moment),
             grad_scale=1 / world,
         )
-        self.penalty = Penalty(config, self.model)
+        self.penalty = Penalty(
+            config,
+            self.model,
+            runs=self.ways.module,
+            reduce=runtime.all_reduce,
+        )
         self.step, self.metrics = 0, list[Row]()
         self.tally, self.tallied = torch.zeros((), device=device), 0
         self.sparsity_init: tuple[float, ...] = ()
@@ -152,9 +157,10 @@ class Training:
             return
         loss = float(self.runtime.all_reduce(self.tally / self.tallied))
         self.tally, self.tallied = torch.zeros_like(self.tally), 0
-        accuracy = math.nan
+        accuracy = zeros = math.nan
         if epoch_ends:
             accuracy = self.evaluate().accuracy
+            zeros = self.evaluate().sparsity_mean
             self.ways.look(self.step, self.evaluate().sparsity)
         self.metrics.append(
             {
@@ -164,6 +170,8 @@ class Training:
                 "lr": self.lr_of(self.step - 1),
                 "test_accuracy": accuracy,
                 "seconds": self.elapsed(),
+                "zeros": zeros,
+                **self.penalty.row(),
             }
         )
         seen = self.evaluation  # none yet in a resumed run
@@ -199,6 +207,7 @@ class Training:
             sparsity_init=self.sparsity_init,
             hardware=hardware(self.runtime.world_size, self.runtime.device),
             data_digest=self.digest,
+            dead_share=evaluation.dead_share,
         )
         from_main(self.runtime, lambda: self._write(result))
         return result
@@ -229,6 +238,7 @@ class Training:
             "threads": torch.get_num_threads(),
             "ways": self.ways.state(),
             "cut": self.cut,
+            "hold": self.penalty.state(),
             **self.place(),
         }
 
@@ -251,6 +261,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.ways.restore(state.get("ways", {}))  # none in those of before there was a choice
+        self.penalty.restore(state.get("hold"))
         self.step, self.tallied = state["step"], state["tallied"]
         self.tally = state["tally"].to(self.runtime.device)
         self.metrics, self.monitor.rows = state["metrics"], state["layers"]
