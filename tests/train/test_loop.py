@@ -57,6 +57,7 @@ def test_the_result_has_the_contracts_keys(finished):
         "commit",
         "engine",
         "dead_share",
+        "threshold",
     }
     assert result["validation_accuracy"] is None
     assert set(result["versions"]) == {"python", "torch", "numpy", "sparsefield"}
