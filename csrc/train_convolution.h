@@ -294,7 +294,7 @@ inline bool take_part(const TrainChain& chain, const Tape& tape, const float* gr
   return finite;
 }
 
-// What the gradients of a layer's entries are before the dot products: the push on each input, if there is one.
+// What the gradients of entries are before the dot products: the push on each input, if there is one.
 inline void begin_gradients(const TrainLayer& layer, const float* push, uint32_t entries, TapePart& part) {
   part.gradient.reset(new float[entries]);
   float* to = part.gradient.get();

@@ -98,7 +98,8 @@ class NativeTraining {
     const std::vector<const float*> pushes = tensors(push);
     const nb::gil_scoped_release released;
     training_.backward(chain_, parameters,
-                       {at<const float>(gradient), at<float>(x_gradient), lowest, usable_threads(threads), pushes},
+                       {at<const float>(gradient), at<float>(x_gradient), lowest,
+                        usable_threads(threads), pushes},
                        tape);
   }
 

@@ -120,7 +120,6 @@ ACTIVATIONS = st.one_of(
     st.builds(ShiftedReLU, st.floats(-0.5, 1.5, width=32)),
     st.builds(SoftThreshold, st.floats(0.0, 1.5, width=32)),
     st.builds(nn.ReLU),
-    st.builds(FATReLU, st.floats(0.0, 1.5, width=32)),
 )
 SIZES = st.one_of(st.integers(1, 300), st.sampled_from([1, 15, 16, 17, 64, 65, 160, 161, 300]))
 

@@ -190,7 +190,7 @@ def test_what_it_does_not_know_is_left_and_named():
     table = sparsify_(model, POINT, torch.randint(0, 30, (64, 5)), generator=generator())
     assert {"words", "lstm"} <= {row.name for row in table.rows if row.done == "left"}
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items() if "lstm" in n)
-    assert "reads lstm" in table["up"].unvouched
+    assert "reads LSTM lstm" in table["up"].unvouched
     assert table["up"].q == pytest.approx(4.0, rel=0.3)
 
 
