@@ -58,8 +58,9 @@ Case case_of(int number) {
     const int next = skip || below(random, 2) ? width : one_of(random, widths);
     const float carried = number % 3 ? 0.9f : 0.4f;  // the smaller soon passes what rows are scaled by
     const float alpha = skip && next == width ? carried : 0.0f;
-    const Phi phi = static_cast<Phi>(1 + below(random, 3));
-    const float m = phi == Phi::cut || below(random, 2) ? HUGE_VALF : 1.0f;
+    const Phi shifted = below(random, 2) ? Phi::one_sided : Phi::two_sided;
+    const Phi phi = number % 5 == 3 ? Phi::cut : shifted;
+    const float m = below(random, 2) || phi == Phi::cut ? HUGE_VALF : 1.0f;
     const Window window = convolutional ? window_of(random, image, skip && below(random, 3)) : Window{};
     image = after(window, image);
     c.chain.layers.push_back({width, next, alpha, std::sqrt(1 - alpha * alpha), phi, 0.4f, m, window});
