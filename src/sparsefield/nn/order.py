@@ -27,6 +27,7 @@ from .skip import Skip
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _MEETING = {"matmul", "rmatmul", "bmm", "baddbmm", "einsum"}
 _WEIGHTED = frozenset(["linear", "bilinear", "conv1d", "conv2d", "conv3d", "matmul"])
+_PROJECTING = frozenset(["multiheadattentionforward", "nativemultiheadattention"])  # its own
 _SQUASHING = """
 sigmoid hardsigmoid logsigmoid tanh hardtanh softsign softmax logsoftmax gumbelsoftmax glu sin
 cos exp
@@ -185,8 +186,10 @@ class _Follower(TorchFunctionMode):
         self.read(tensors)
         name = str(getattr(func, "__name__", func)).replace("_", "").lower()
         read = [self.of(tensor) for tensor in tensors]
-        if name in _WEIGHTED and any(isinstance(each, nn.Parameter) for each in tensors[1:]):
-            self.order.follow(read[0])
+        weighted = name in _WEIGHTED | _PROJECTING
+        if weighted and any(isinstance(each, nn.Parameter) for each in tensors[1:]):
+            for each in read:
+                self.order.follow(each)
             read = [Origin("product")]
         elif len(tensors) == 1 and isinstance(made, Tensor) and made.shape == tensors[0].shape:
             self._note(func, name, args, kwargs)
