@@ -12,6 +12,8 @@ def chain(inputs, first, second, outputs):
 
 
 class Autoencoder(nn.Module):
+    """The decoder reads a code of eight numbers."""
+
     def __init__(self):
         super().__init__()
         self.encoder, self.decoder = chain(64, 256, 128, 8), chain(8, 128, 256, 64)

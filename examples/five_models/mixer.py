@@ -11,6 +11,8 @@ def mlp(width):
 
 
 class Mixing(nn.Module):
+    """One block: over the patches, then over the channels."""
+
     def __init__(self, tokens, channels):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
@@ -22,6 +24,8 @@ class Mixing(nn.Module):
 
 
 class Mixer(nn.Module):
+    """Patches of 4 x 4 pixels, three blocks."""
+
     def __init__(self):
         super().__init__()
         self.embed = nn.Conv2d(3, 64, 4, 4)

@@ -7,6 +7,8 @@ from walk import Walked, show
 
 
 class Residual(nn.Module):
+    """Two convolutions, and what they read added to what they make."""
+
     def __init__(self, inputs, outputs, stride):
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
@@ -25,6 +27,8 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
+    """A stem and three blocks."""
+
     def __init__(self):
         super().__init__()
         conv = nn.Conv2d(3, 32, 3, 1, 1, bias=False)

@@ -7,6 +7,8 @@ from walk import Walked, show
 
 
 class Attending(nn.Module):
+    """One block: attention, then two layers."""
+
     def __init__(self, width=64, heads=4):
         super().__init__()
         self.ln1, self.ln2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -20,6 +22,8 @@ class Attending(nn.Module):
 
 
 class Transformer(nn.Module):
+    """With positions of its own, and the embedding as its head."""
+
     def __init__(self):
         super().__init__()
         self.words, self.positions = nn.Embedding(50, 64), nn.Parameter(torch.zeros(1, 12, 64))

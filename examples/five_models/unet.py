@@ -15,6 +15,8 @@ def twice(inputs, outputs):
 
 
 class UNet(nn.Module):
+    """Two levels down, two levels up."""
+
     def __init__(self):
         super().__init__()
         self.down1, self.down2, self.middle = twice(1, 32), twice(32, 64), twice(64, 128)

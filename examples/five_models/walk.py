@@ -12,6 +12,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 import sparsefield as sf
+from sparsefield.nn.table import SparsifyRow
 
 POINT = sf.solve("crelu", sparsity=0.9, q=4.0, clip=1.1)
 Loss = Callable[[Tensor], Tensor]
@@ -74,36 +75,39 @@ def show(make: Callable[[], nn.Module], x: Tensor, loss: Loss) -> Walked:
         walked = walk(make, x, loss, Path(folder))
     print(f"loss {walked.losses[0]:.3f} to {walked.losses[-1]:.3f}")
     for name, answer in walked.answers.items():
-        print(
-            f"{name}: differs from the model by {(answer - walked.answers['model']).abs().max():.1e}"
-        )
+        difference = (answer - walked.answers["model"]).abs().max()
+        print(f"{name}: differs from the model by {difference:.1e}")
     print(in_markdown(make(), walked))
     return walked
 
 
-def in_markdown(model: nn.Module, walked: Walked) -> str:
-    """The zeros of each activation, and whether each layer can go on lists."""
-    head = "| part | is | zeros promised | measured | lists in a call | in training | why not |"
-    kinds = {name: module for name, module in model.named_modules()}
-    lines = [head, "|---|---|---|---|---|---|---|"]
-    for row in walked.table.rows:
-        if row.zeros is not None:
-            promised = "none" if row.promised_zeros is None else f"{row.promised_zeros:.1%}"
-            lines.append(
-                f"| `{row.name}` | {row.kind} | {promised} | {row.zeros:.1%} | | | {row.unvouched} |"
-            )
-        elif isinstance(kinds.get(row.name), LAYERS) and row.q is not None:
-            lines.append(f"| `{row.name}` | {row.kind} | | | {layer(row.name, walked)} |")
-    return "\n".join(lines)
-
-
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+HEAD = "| part | is | zeros promised | measured | lists in a call | in training | why not |"
 MEASURED = "by measurement it is no faster on lists"
 
 
-def layer(name: str, walked: Walked) -> str:
-    """Whether it can go on lists, and why not: not what this machine found to be faster."""
-    reasons = [dense.get(name, MEASURED) for dense in walked.dense]
+def in_markdown(model: nn.Module, walked: Walked) -> str:
+    """The zeros of each activation, and whether each layer can go on lists."""
+    parts = dict(model.named_modules())
+    lines = [HEAD, "|---|---|---|---|---|---|---|"]
+    for row in walked.table.rows:
+        if row.zeros is not None:
+            lines.append(f"| `{row.name}` | {row.kind} | {zeros(row)} |")
+        elif isinstance(parts.get(row.name), LAYERS) and row.q is not None:
+            lines.append(f"| `{row.name}` | {row.kind} | | | {lists(row.name, walked)} |")
+    return "\n".join(lines)
+
+
+def zeros(row: SparsifyRow) -> str:
+    """Promised, measured, and what theory cannot vouch for."""
+    promised = "none" if row.promised_zeros is None else f"{row.promised_zeros:.1%}"
+    return f"{promised} | {row.zeros:.1%} | | | {row.unvouched}"
+
+
+def lists(name: str, walked: Walked) -> str:
+    """Whether a layer can go on lists, whatever this machine found to be faster."""
+    call, training = walked.dense
+    reasons = call.get(name, MEASURED), training.get(name, call.get(name, MEASURED))
     can = ["yes" if reason == MEASURED else "no" for reason in reasons]
     why = dict.fromkeys(reason for reason in reasons if reason != MEASURED)
     return f"{can[0]} | {can[1]} | {'; '.join(why)}"
