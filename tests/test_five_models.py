@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,6 @@ NUMBER = re.compile(r"\d+\.\d+%")
 @pytest.fixture(scope="module", params=FIVE)
 def walked(request):
     """Each walks once; its name and what came of it."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own, and that lists are no faster here
         return request.param, importlib.import_module(request.param).main()
@@ -90,3 +89,12 @@ def test_the_page_shows_what_came_of_it(walked):
     assert same(shown, table_of(name, walk))
     assert not same(shown.replace("| yes | no |", "| no | no |", 1), table_of(name, walk))
     assert not same(NUMBER.sub("85.0%", shown, count=1), table_of(name, walk))  # the twins
+
+
+def test_the_page_counts_its_own_tables():
+    page = (ROOT / "docs/your-own-model.md").read_text()
+    tables = [table_in(page, name) for name in FIVE]
+    cells = [line.split("|")[4] for table in tables for line in table.splitlines()]
+    shares = [float(cell.strip()[:-1]) for cell in cells if NUMBER.search(cell)]
+    near = sum(abs(share - 90.0) <= 2.0 for share in shares)
+    assert f"{near} of the {len(shares)} activations" in " ".join(page.split())
