@@ -115,6 +115,13 @@ def test_frozen_parameters_are_left_alone_and_said():
     assert table["3"].promised_zeros is None
 
 
+def test_what_feeds_torchs_attention_is_filled():
+    """It has projections of its own; what it reads through the stream is none of them."""
+    table = sparsify_(Transformer(), POINT, torch.randint(0, 50, (16, 12)), generator=generator())
+    assert table["blocks.0.down"].done == table["blocks.1.down"].done == "theory"
+    assert table["blocks.0.down"].q == pytest.approx(4.0, rel=0.15)
+
+
 def test_what_shares_its_memory_is_filled_once_or_left_alone():
     model = Transformer()
     before = model.words.weight.clone()

@@ -26,7 +26,10 @@ from .skip import Skip
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _MEETING = {"matmul", "rmatmul", "bmm", "baddbmm", "einsum"}
-_WEIGHTED = frozenset(["linear", "bilinear", "conv1d", "conv2d", "conv3d", "matmul"])
+_WEIGHTED = frozenset(["linear", "bilinear", "conv1d", "conv2d", "conv3d", "matmul"]) | {
+    "multiheadattentionforward",  # with projections of its own
+    "nativemultiheadattention",
+}
 _SQUASHING = """
 sigmoid hardsigmoid logsigmoid tanh hardtanh softsign softmax logsoftmax gumbelsoftmax glu sin
 cos exp
@@ -186,8 +189,7 @@ class _Follower(TorchFunctionMode):
         name = str(getattr(func, "__name__", func)).replace("_", "").lower()
         read = [self.of(tensor) for tensor in tensors]
         if name in _WEIGHTED and any(isinstance(each, nn.Parameter) for each in tensors[1:]):
-            self.order.follow(read[0])
-            read = [Origin("product")]
+            read = self._weighted(read)
         elif len(tensors) == 1 and isinstance(made, Tensor) and made.shape == tensors[0].shape:
             self._note(func, name, args, kwargs)
         computed = [each for each in read if each.kind not in ("constant", "parameter")]
@@ -200,6 +202,12 @@ class _Follower(TorchFunctionMode):
             self.set(tensor, origin)
         if name == "setitem":
             self.set(tensors[0], origin)
+
+    def _weighted(self, read: Iterable[Origin]) -> list[Origin]:
+        """A function with weights of its own reads these."""
+        for each in read:
+            self.order.follow(each)
+        return [Origin("product")]
 
     def _note(self, func: Any, name: str, args: Any, kwargs: Any) -> None:
         """Remember a function of one tensor that is no linear map."""
