@@ -21,6 +21,8 @@ Row = dict[str, Any]
 class Monitor:
     """Per-layer measurements of one forward and backward pass, every so many steps.
 
+    A step that is measured runs uncompiled, see :meth:`sparsefield.watch.Watch.passes`.
+
     Parameters
     ----------
     model
@@ -40,8 +42,6 @@ class Monitor:
     units, or channels, that are zero for the whole batch); ``grad_rms`` (root mean square of the
     loss gradient with respect to the pre-activation, NaN without a backward pass; under
     ``torch.func.vmap`` each sample has a loss of its own); ``q_theory`` and ``sparsity_theory``.
-
-    A step that is measured runs uncompiled, see :meth:`sparsefield.watch.Watch.passes`.
 
     >>> monitor = Monitor(model, every=50)                                # doctest: +SKIP
     >>> with monitor.at(step):                                            # doctest: +SKIP
