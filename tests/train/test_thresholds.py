@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from sparsefield.errors import InvalidInput
+from sparsefield.nn.fatrelu import fatrelu, quantile
 from sparsefield.train import TrainConfig, read_run, train
 from sparsefield.train.evaluate import counting_zeros
-from sparsefield.train.thresholds import Thresholded, above, quantile
+from sparsefield.train.thresholds import Thresholded
 
 DENSE = {"family": "relu", "sparsity": 0.5, "optimizer": "adam", "lr": 3e-3}
 KINDS = {
@@ -88,7 +89,7 @@ def test_kept_values_are_unchanged_and_hooks_come_off(runs):
     network = Thresholded(runs / "dnn")
     thresholds = network.thresholds(0.9)
     assert not any(module._forward_hooks for module in acts(network))
-    with network._cutting(lambda layer, y: above(y, thresholds[layer])):
+    with network._cutting(lambda layer, y: fatrelu(y, thresholds[layer])):
         x = network.sample
         h = network.model.layers[0](x.flatten(1))
         y = acts(network)[0](h)
@@ -112,8 +113,8 @@ def test_the_sample_is_of_images_trained_on(runs):
 def test_quantiles():
     y = torch.arange(10.0) - 2.0
     assert [quantile(y, level) for level in (0.0, 0.1, 0.3, 0.5, 0.95)] == [0, 0, 0, 2, 7]
-    assert (above(y, 2.0) == 0).float().mean() == 0.5
-    assert above(torch.tensor([math.nan, 1.0]), 2.0)[0].isnan()
+    assert (fatrelu(y, 2.0) == 0).float().mean() == 0.5
+    assert fatrelu(torch.tensor([math.nan, 1.0]), 2.0)[0].isnan()
 
 
 @pytest.mark.parametrize("level", [-0.1, 1.0, math.nan])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -23,6 +24,17 @@ def fatrelu(x: Tensor, tau: float) -> Tensor:
     tensor([0.0000, 0.0000, 1.5000])
     """
     return F.threshold(x, tau, 0.0)
+
+
+def quantile(y: Tensor, share: float) -> float:
+    """The least threshold >= 0 that this share of ``y`` does not exceed.
+
+    >>> import torch
+    >>> quantile(torch.tensor([0.0, 0.0, 1.0, 2.0, 3.0]), 0.6), quantile(torch.ones(3), 0.0)
+    (1.0, 0.0)
+    """
+    rank = math.ceil(share * y.numel() - 1e-9)
+    return max(0.0, y.detach().flatten().float().kthvalue(rank).values.item()) if rank else 0.0
 
 
 class FATReLU(Activation):

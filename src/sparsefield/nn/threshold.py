@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from sparsefield.errors import InvalidInput
 from sparsefield.watch import Call, Place, Watch
 
 from .activations import ShiftedReLU
-from .fatrelu import FATReLU
+from .fatrelu import FATReLU, quantile
 from .held import checked_ignore, parts
 from .mode import evaluating
 from .order import Sample, run
@@ -163,19 +162,13 @@ def _raised(
 
     def enter(place: Place, read: Tensor) -> None:
         if place.name not in called:
-            made[place.name].tau = max(_quantile(read, zeros), 0.0)
+            made[place.name].tau = quantile(read, zeros)
             called[place.name] = None
 
     with Watch(model, made).passes(lambda _: None, before=enter) as passes:
         run(model, sample)
     passes.warn()
     return tuple(called)
-
-
-def _quantile(x: Tensor, share: float) -> float:
-    """The least value that at least this share of the values does not exceed."""
-    values = x.detach().flatten().float()
-    return values.kthvalue(max(math.ceil(share * values.numel()), 1)).values.item()
 
 
 def zeros_of(

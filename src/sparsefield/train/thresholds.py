@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from sparsefield.data import Dataset, load, split
 from sparsefield.errors import InvalidInput
-from sparsefield.nn import evaluating
+from sparsefield.nn import evaluating, fatrelu
+from sparsefield.nn.fatrelu import quantile
 from sparsefield.train.config import TrainConfig
 from sparsefield.train.configfile import load_config
 from sparsefield.train.evaluate import Evaluation, evaluate
@@ -69,7 +69,7 @@ class Thresholded:
 
         def cut(layer: int, y: Tensor) -> Tensor:
             found.append(quantile(y, level))
-            return above(y, found[layer])
+            return fatrelu(y, found[layer])
 
         with self._cutting(cut):
             self.model(self.sample)
@@ -83,7 +83,7 @@ class Thresholded:
         self, thresholds: Sequence[float], images: Tensor, labels: Tensor
     ) -> Evaluation:
         """The same on other images, with thresholds of one's own."""
-        with self._cutting(lambda layer, y: above(y, thresholds[layer])):
+        with self._cutting(lambda layer, y: fatrelu(y, thresholds[layer])):
             runtime = Single(torch.device("cpu"))
             return evaluate(self.model, images, labels, runtime, nullcontext)
 
@@ -98,21 +98,6 @@ class Thresholded:
             autocast(self.config.precision, torch.device("cpu")),
         ):
             yield
-
-
-def quantile(y: Tensor, level: float) -> float:
-    """The least value >= 0 that a share ``level`` of ``y`` does not exceed.
-
-    >>> quantile(torch.tensor([0.0, 0.0, 1.0, 2.0, 3.0]), 0.6), quantile(torch.ones(3), 0.0)
-    (1.0, 0.0)
-    """
-    rank = math.ceil(level * y.numel() - 1e-9)
-    return max(0.0, float(y.float().flatten().kthvalue(rank).values)) if rank else 0.0
-
-
-def above(y: Tensor, threshold: float) -> Tensor:
-    """The values that exceed the threshold as they are, exact zeros elsewhere."""
-    return torch.where(y <= threshold, 0.0, y)  # what is no number stays so
 
 
 def _check(config: TrainConfig, directory: str | Path, sample: int) -> None:
