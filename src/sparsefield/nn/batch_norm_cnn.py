@@ -8,10 +8,11 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.utils import skip_init
 
 from sparsefield.theory import Point
 
-from .networks import checked_strides
+from .networks import convolutions
 from .of_point import activation
 
 
@@ -29,7 +30,7 @@ class BatchNormCNN(nn.Module):
     Raises
     ------
     InvalidInput
-        a stride of a layer that is not there.
+        a size below 1, another padding, or a stride of a layer that is not there.
     """
 
     def __init__(
@@ -47,23 +48,13 @@ class BatchNormCNN(nn.Module):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        halved = checked_strides(strides, depth)
-        self.layers = nn.ModuleList(
-            nn.Conv2d(
-                inputs if index == 0 else width,
-                width,
-                kernel_size=3,
-                padding=1,
-                stride=2 if index in halved else 1,
-                padding_mode=padding,
-                bias=False,
-            )
-            for index in range(depth)
+        self.layers = convolutions(
+            inputs, width, depth, padding=padding, strides=strides, bias=False
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(depth))
         self.activations = nn.ModuleList(activation(point) for _ in range(depth))
         self.pool = nn.AdaptiveAvgPool2d(pool)
-        self.head = nn.Linear(width * pool**2, classes)
+        self.head = skip_init(nn.Linear, width * pool**2, classes)
         self._fill(point.q, head_gain, generator)
 
     @torch.no_grad()

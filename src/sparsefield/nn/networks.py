@@ -150,23 +150,9 @@ class CNN(nn.Module):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        _check_sizes(inputs=inputs, width=width, depth=depth, classes=classes, pool=pool)
-        if padding not in ("circular", "zeros"):
-            raise InvalidInput(f"padding {padding!r}: choose circular or zeros")
-        halved = checked_strides(strides, depth)
+        _check_sizes(classes=classes, pool=pool)
+        self.layers = convolutions(inputs, width, depth, padding=padding, strides=strides)
         self.skip = _checked_skip(skip)
-        self.layers = nn.ModuleList(
-            skip_init(
-                nn.Conv2d,
-                inputs if index == 0 else width,
-                width,
-                kernel_size=3,
-                padding=1,
-                stride=2 if index in halved else 1,
-                padding_mode=padding,
-            )
-            for index in range(depth)
-        )
         self.activations = nn.ModuleList(activation(point) for _ in range(depth))
         self.pool = nn.AdaptiveAvgPool2d(pool)
         self.head = skip_init(nn.Linear, width * pool**2, classes)
@@ -227,8 +213,42 @@ def _checked_skip(skip: float) -> float:
     return float(skip)
 
 
-def checked_strides(strides: Iterable[int], depth: int) -> set[int]:
-    """The layers with stride 2, each of which must be there."""
+def convolutions(
+    inputs: int,
+    width: int,
+    depth: int,
+    *,
+    padding: Literal["circular", "zeros"],
+    strides: Iterable[int],
+    bias: bool = True,
+) -> nn.ModuleList:
+    """The 3x3 layers of a CNN, not filled yet.
+
+    Raises
+    ------
+    InvalidInput
+        a size below 1, another padding, or a stride of a layer that is not there.
+    """
+    _check_sizes(inputs=inputs, width=width, depth=depth)
+    if padding not in ("circular", "zeros"):
+        raise InvalidInput(f"padding {padding!r}: choose circular or zeros")
+    halved = _checked_strides(strides, depth)
+    return nn.ModuleList(
+        skip_init(
+            nn.Conv2d,
+            inputs if index == 0 else width,
+            width,
+            kernel_size=3,
+            padding=1,
+            stride=2 if index in halved else 1,
+            padding_mode=padding,
+            bias=bias,
+        )
+        for index in range(depth)
+    )
+
+
+def _checked_strides(strides: Iterable[int], depth: int) -> set[int]:
     chosen = set(strides)
     outside = [index for index in chosen if not 0 <= index < depth]
     if outside:
