@@ -7,6 +7,7 @@ from sparsefield.errors import InvalidInput
 from sparsefield.nn import FATReLU
 from sparsefield.train import TrainConfig, load_model, read_run, train
 from sparsefield.train.optimizer import cut_step
+from sparsefield.train.runtime import Single
 
 RAISED = {"family": "relu", "sparsity": 0.5, "threshold": 0.9, "threshold_at": 0.5, "lr": 5e-3}
 NORMED = {"network": "cnn", "norm": "batch", "width": 6, "q": 1.0, "strides": (1,), "pool": 2}
@@ -78,3 +79,18 @@ def test_refusals(values, message):
 def test_lists_are_refused_in_one_line(config, tmp_path, more):
     with pytest.raises(InvalidInput, match="choose engine dense or auto"):
         train(config(**more, engine="sparse"), out=tmp_path, progress=False)
+
+
+def test_processes_agree_on_the_mean_of_their_thresholds(config, tmp_path, monkeypatch):
+    told = []
+
+    def mean(_, data, *, reduce_op="mean"):
+        if data.dtype is not torch.float64 or data.dim():
+            return data
+        told.append(float(data))
+        return data + 1.0  # as if another process had a larger one
+
+    monkeypatch.setattr(Single, "all_reduce", mean)
+    train(config(**RAISED), out=tmp_path, progress=False)
+    assert len(told) == 3
+    assert [phi.tau for phi in load_model(tmp_path).activations] == [tau + 1.0 for tau in told]

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from sparsefield.data import Dataset, split
 from sparsefield.errors import InvalidInput
 from sparsefield.monitor import Monitor
-from sparsefield.nn.threshold import threshold_
+from sparsefield.nn.threshold import fatrelus, threshold_
 from sparsefield.theory import Point
 from sparsefield.train.batches import Batches
 from sparsefield.train.budget import steps_of
@@ -143,9 +143,15 @@ class Training:
         self.step += 1
 
     def raise_thresholds(self) -> None:
-        """Cut the network's activations off, by what the batch before this step gives them."""
+        """Cut the network's activations off, by what the batch of this step gives them.
+
+        Each process has its share of the batch, and all have the mean of their thresholds.
+        """
         before, sample = self.evaluate().accuracy, self.batches.at(self.step)[0]
         threshold_(self.model, sample, zeros=self.config.threshold or 0.0)
+        for part in fatrelus(self.model).values():
+            own = torch.tensor(part.tau, dtype=torch.float64, device=self.runtime.device)
+            part.tau = float(self.runtime.all_reduce(own))
         self.evaluation = None
         self.cut = {"step": self.step, "before": before, "after": self.evaluate().accuracy}
 
