@@ -26,6 +26,7 @@ from sparsefield.engine.training import TrainingEngine
 from sparsefield.nn.networks import carry
 from sparsefield.train import TrainConfig, load_model, train
 from sparsefield.train.network import held_out_inputs
+from sparsefield.watch import Watch, activation_modules
 
 FIXED = {
     **{"data": "mnist", "width": 300, "sparsity": 0.9, "q": 4.0, "clip": 1.1, "epochs": 2},
@@ -83,12 +84,8 @@ def part(layer: nn.Linear, rows: Tensor | None, columns: Tensor | None) -> nn.Li
 def outputs(model: DNN, x: Tensor) -> list[Tensor]:
     """Of every activation, [images, units]."""
     found: list[Tensor] = []
-    hooks = [
-        phi.register_forward_hook(lambda _, __, out: found.append(out)) for phi in model.activations
-    ]
-    model(x)
-    for hook in hooks:
-        hook.remove()
+    with Watch(model, activation_modules(model)).passes(lambda call: found.append(call.output)):
+        model(x)
     return found
 
 

@@ -35,3 +35,26 @@ FIVE = {
     "unet": (UNet, lambda: torch.randn(8, 1, 32, 32)),
     "autoencoder": (Autoencoder, lambda: torch.randn(128, 64)),
 }
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def data(*shape, seed=0):
+    return torch.randn(*shape, generator=generator(seed))
+
+
+def state_of(model):
+    """Tensors, classes and modes: what a dry run or a refusal must leave alone."""
+    tensors = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [(name, type(part), part.training) for name, part in model.named_modules()]
+    return tensors, modes
+
+
+def equal(one, other):
+    return (
+        one[1] == other[1]
+        and one[0].keys() == other[0].keys()
+        and all(torch.equal(value, other[0][name]) for name, value in one[0].items())
+    )

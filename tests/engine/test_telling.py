@@ -133,18 +133,23 @@ def test_the_fused_update_has_the_push():
     assert worst(*ends) < 1e-4
 
 
+def backward_of_the_penalty(run, model, x, summed):
+    """Written to the parameters: those of the penalty of a second pass alone."""
+    hold = Hold(run, 0.95)
+    hold.control.summed = summed
+    for _ in range(2):
+        with hold:
+            run(x)
+        penalty = hold.penalty()
+    model.zero_grad()
+    penalty.backward()
+
+
 def test_a_loss_of_the_penalty_alone():
     model, x = MODELS["plain"]()
     found = []
     for run in (model, TrainingEngine(model)):
-        hold = Hold(run, 0.95)
-        hold.control.summed = 4.0
-        for _ in range(2):
-            with hold:
-                run(x)
-            penalty = hold.penalty()
-        model.zero_grad()
-        penalty.backward()
+        backward_of_the_penalty(run, model, x, 4.0)
         found.append([p.grad.clone() for p in model.layers.parameters()])
     assert worst(*found) < 1e-4
 
@@ -154,14 +159,7 @@ def test_frozen_layers_pass_the_push_on():
     model.layers[2].weight.requires_grad_(False)
     found = []
     for run in (model, TrainingEngine(model)):
-        hold = Hold(run, 0.95)
-        hold.control.summed = 6.0
-        for _ in range(2):
-            with hold:
-                run(x)
-            penalty = hold.penalty()
-        model.zero_grad()
-        penalty.backward()
+        backward_of_the_penalty(run, model, x, 6.0)
         found.append([p.grad.clone() for p in model.layers[:2].parameters()])
     assert worst(*found) < 1e-4
 

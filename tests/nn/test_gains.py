@@ -7,34 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from own_models import Transformer
+from own_models import Transformer, data, equal, generator, state_of
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import sparsify_
 from sparsefield.theory import solve
 
 POINT = solve("crelu", sparsity=0.9, q=4.0, clip=1.1)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def data(*shape, seed=0):
-    return torch.randn(*shape, generator=generator(seed))
-
-
-def state_of(model):
-    tensors = {name: value.clone() for name, value in model.state_dict().items()}
-    modes = [(name, type(part), part.training) for name, part in model.named_modules()]
-    return tensors, modes
-
-
-def equal(one, other):
-    return (
-        one[1] == other[1]
-        and one[0].keys() == other[0].keys()
-        and all(torch.equal(value, other[0][name]) for name, value in one[0].items())
-    )
 
 
 def conv_norm(norm, **shape):

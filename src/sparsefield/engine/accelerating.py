@@ -11,9 +11,10 @@ from torch.nn.parameter import is_lazy
 
 from sparsefield.errors import InvalidInput
 from sparsefield.nn import CNN, DNN
+from sparsefield.nn.order import Sample
 
 from .anymodel import Accelerated, accelerate_any
-from .calling import Sample, call_with
+from .calling import call_with
 from .engine import Engine
 from .forking import one_thread_if_forked
 from .layer_choice import Choice, choice_by_name

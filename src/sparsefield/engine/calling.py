@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sparsefield.errors import InvalidInput
+from sparsefield.nn.order import Sample
 
-Sample = Tensor | tuple[Any, ...] | Mapping[str, Any]
 _PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device)
 
 
