@@ -1,9 +1,8 @@
 """An MLP-Mixer: one MLP over the patches, one over the channels, a layer norm before each."""
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from walk import Walked, show
+from torch import nn
+from walk import Walked, loss_of_colour, show
 
 
 def mlp(width):
@@ -40,12 +39,7 @@ class Mixer(nn.Module):
 def main() -> Walked:
     """It learns which colour an image has most of."""
     x = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    colour = x.mean((2, 3)).argmax(1)
-
-    def loss(scores: Tensor) -> Tensor:
-        return F.cross_entropy(scores, colour)
-
-    return show(Mixer, x, loss)
+    return show(Mixer, x, loss_of_colour(x))
 
 
 if __name__ == "__main__":

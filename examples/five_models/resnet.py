@@ -1,9 +1,8 @@
 """A ResNet: convolutions without biases, batch norms, one ReLU called in two places."""
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from walk import Walked, show
+from torch import nn
+from walk import Walked, loss_of_colour, show
 
 
 class Residual(nn.Module):
@@ -43,12 +42,7 @@ class ResNet(nn.Module):
 def main() -> Walked:
     """It learns which colour an image has most of."""
     x = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    colour = x.mean((2, 3)).argmax(1)
-
-    def loss(scores: Tensor) -> Tensor:
-        return F.cross_entropy(scores, colour)
-
-    return show(ResNet, x, loss)
+    return show(ResNet, x, loss_of_colour(x))
 
 
 if __name__ == "__main__":

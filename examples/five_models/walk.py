@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import sparsefield as sf
 from sparsefield.nn.table import SparsifyRow
@@ -67,6 +69,11 @@ def exported(model: nn.Module, x: Tensor, path: Path) -> dict[str, Tensor]:
     session = onnxruntime.InferenceSession(path)
     (answer,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     return {"onnxruntime": torch.from_numpy(answer)}
+
+
+def loss_of_colour(images: Tensor) -> Loss:
+    """Cross entropy with the colour that an image has most of."""
+    return partial(F.cross_entropy, target=images.mean((2, 3)).argmax(1))
 
 
 def show(make: Callable[[], nn.Module], x: Tensor, loss: Loss) -> Walked:
